@@ -1,1 +1,4 @@
-//! waitroom
+//! waitroom: a fair live line in front of a ticket sale.
+
+pub mod domain;
+pub mod protocol;
