@@ -6,6 +6,7 @@ pub mod eta;
 pub mod identity;
 pub mod ids;
 pub mod phase;
+pub mod place;
 pub mod plan;
 pub mod refusal;
 pub mod sale;

@@ -66,6 +66,19 @@ impl SeatSet {
         (0..self.seats as SeatIndex).filter(|seat| self.contains(*seat))
     }
 
+    /// As Redis keeps bitmaps: most significant bit first.
+    pub fn to_redis_bitmap(&self) -> Vec<u8> {
+        self.bytes.iter().map(|byte| byte.reverse_bits()).collect()
+    }
+
+    /// From Redis' bitmap; bits beyond the plan are left out.
+    pub fn from_redis_bitmap(seats: usize, bitmap: &[u8]) -> Self {
+        let bit = |seat: &SeatIndex| {
+            bitmap.get(*seat as usize / 8).is_some_and(|byte| byte & (0x80 >> (seat % 8)) != 0)
+        };
+        Self::from_seats(seats, (0..seats as SeatIndex).filter(bit))
+    }
+
     /// Standard base64 with padding, as in `seat_map`.
     pub fn to_base64(&self) -> String {
         BASE64_STANDARD.encode(&self.bytes)
@@ -83,6 +96,14 @@ mod tests {
         assert_eq!(set.bytes, [1, 2, 2]);
         assert_eq!(set.to_base64(), "AQIC");
         assert_eq!(set.iter().collect::<Vec<_>>(), [0, 9, 17]);
+    }
+
+    #[test]
+    fn redis_bitmaps_go_both_ways() {
+        let set = SeatSet::from_seats(18, [0, 9, 17]);
+        assert_eq!(set.to_redis_bitmap(), [0x80, 0x40, 0x40]);
+        assert_eq!(SeatSet::from_redis_bitmap(18, &set.to_redis_bitmap()), set);
+        assert!(SeatSet::from_redis_bitmap(18, &[]).is_empty());
     }
 
     #[test]

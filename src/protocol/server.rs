@@ -1,6 +1,7 @@
 //! What the server says.
 
 use super::close::ErrorCode;
+pub use crate::domain::place::LapseReason;
 use crate::domain::{
     booking::{Booking, BookingStatus},
     phase::Phase,
@@ -117,32 +118,6 @@ pub struct Granted {
     pub claim_in_ms: Option<u64>,
     /// Seats that may be booked with it.
     pub max_seats: u32,
-}
-
-/// Why a place or a grant ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LapseReason {
-    /// The turn went by unused; the place is kept, once.
-    Missed,
-    /// The grant's time was up.
-    Expired,
-    /// The visitor left.
-    Left,
-    /// The sale closed.
-    Closed,
-}
-
-impl LapseReason {
-    /// As on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Missed => "missed",
-            Self::Expired => "expired",
-            Self::Left => "left",
-            Self::Closed => "closed",
-        }
-    }
 }
 
 /// All seats that are not free, as a bitmap.
