@@ -1,1 +1,2 @@
 //! waitroom
+pub mod store;
