@@ -1,2 +1,3 @@
 //! waitroom
+pub mod settings;
 pub mod store;
