@@ -15,6 +15,9 @@ pub enum StoreError {
     /// No connection to Redis could be had in time.
     #[error("Redis: no connection: {0}")]
     RedisPool(#[from] deadpool_redis::PoolError),
+    /// A URL cannot be used.
+    #[error(transparent)]
+    Connect(#[from] super::connect::ConnectError),
     /// What is stored is not what was written: a foreign hand, or a bug.
     #[error("stored data is not understood: {0}")]
     Corrupt(String),

@@ -137,13 +137,13 @@ impl Sales {
             return Ok(None);
         };
         let plan = Plan::parse(row.get(1)).map_err(|e| StoreError::Corrupt(format!("sale {id}: {e}")))?;
-        let Some(state) = read_state(&**client, id, plan.seats.len(), "").await? else { return Ok(None) };
+        let Some(state) = read_state(&client, id, plan.seats.len(), "").await? else { return Ok(None) };
         Ok(Some(Sale { id: id.clone(), name: row.get(0), plan: Arc::new(plan), anonymous: row.get(2), state }))
     }
 
     /// What an operator can change, as it is now.
     pub async fn state(&self, id: &SaleId, seats: usize) -> Result<Option<SaleState>, StoreError> {
-        read_state(&**self.pool.get().await?, id, seats, "").await
+        read_state(&self.pool.get().await?, id, seats, "").await
     }
 
     /// Changes what `change` changes, all or nothing, under a lock; its refusal is handed through. Nothing if there
@@ -156,7 +156,7 @@ impl Sales {
     ) -> Result<Option<Result<SaleState, E>>, StoreError> {
         let mut client = self.pool.get().await?;
         let tx = client.transaction().await?;
-        let Some(before) = read_state(&*tx, id, seats, "FOR UPDATE").await? else { return Ok(None) };
+        let Some(before) = read_state(&tx, id, seats, "FOR UPDATE").await? else { return Ok(None) };
         let mut after = before.clone();
         if let Err(refusal) = change(&mut after) {
             return Ok(Some(Err(refusal)));

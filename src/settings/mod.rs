@@ -1,0 +1,378 @@
+//! Every setting: one struct a component. A setting has one name: `--redis-url`, `WAITROOM_REDIS_URL`, and
+//! `redis_url` in the TOML file. [`layers`] puts those in order; the `…Args` structs here are what clap reads,
+//! and `resolve` makes of each the struct that the component gets: complete, checked, with secrets read.
+
+pub mod layers;
+pub mod values;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum, builder::BoolishValueParser, value_parser};
+
+pub use values::{Cidr, IdentityKey, Secret, SecretUrl, SigningKey};
+
+/// Why the program cannot start with what it was told.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// Not a command line of this program, or a call for help.
+    #[error("{0}")]
+    Usage(#[from] Box<clap::Error>),
+    /// A setting that is unknown, missing, malformed, out of range or dangerous.
+    #[error("{key}: {problem}")]
+    Refused {
+        /// The setting's name as in the file.
+        key: String,
+        /// What is wrong and what to do. Never a secret's value.
+        problem: String,
+    },
+    /// A file that a setting names cannot be read.
+    #[error("{key}: cannot read {}: {source}", .path.display())]
+    File {
+        /// The setting that names the file.
+        key: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A refusal of `key`.
+pub(crate) fn refused(key: impl Into<String>, problem: impl Into<String>) -> SettingsError {
+    SettingsError::Refused { key: key.into(), problem: problem.into() }
+}
+
+/// What visitors connect to.
+#[derive(Debug, Clone, Args)]
+pub struct HttpSettings {
+    /// Where visitors connect
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080", value_parser = values::address)]
+    pub listen: SocketAddr,
+    /// Origins whose pages may open a socket, comma-separated (default: this server's own host)
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',', value_parser = values::origin)]
+    pub allowed_origins: Vec<String>,
+    /// Proxies, as addresses or CIDR blocks, whose word on a visitor's address is taken
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = values::cidr)]
+    pub trusted_proxies: Vec<Cidr>,
+    /// Seconds from SIGTERM to exit
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = value_parser!(u64).range(1..=3600))]
+    pub drain_s: u64,
+}
+
+/// What the operator connects to, as clap reads it.
+#[derive(Debug, Clone, Args)]
+pub struct AdminArgs {
+    /// Where the admin API, the operator's page and the metrics are
+    #[arg(long, global = true, value_name = "ADDRESS", default_value = "127.0.0.1:9090", value_parser = values::address)]
+    pub admin_listen: SocketAddr,
+    /// The token that the admin API asks for
+    #[arg(long, global = true, value_name = "TOKEN")]
+    pub admin_token: Option<Secret>,
+    /// A file with the admin token
+    #[arg(long, global = true, value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
+}
+
+/// What the operator connects to.
+#[derive(Debug, Clone)]
+pub struct AdminSettings {
+    /// Where the admin API and the metrics are.
+    pub admin_listen: SocketAddr,
+    /// The token that the admin API asks for.
+    pub admin_token: Secret,
+}
+
+impl AdminArgs {
+    /// The token, where one was given.
+    pub fn token(&self) -> Result<Option<Secret>, SettingsError> {
+        let token = secret("admin_token", self.admin_token.as_ref(), self.admin_token_file.as_deref())?;
+        match token {
+            // It travels in a header.
+            Some(token) if !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) => {
+                Err(refused("admin_token", "use visible ASCII characters without spaces"))
+            }
+            token => Ok(token),
+        }
+    }
+
+    /// The complete settings; the token is required.
+    pub fn resolve(&self) -> Result<AdminSettings, SettingsError> {
+        let admin_token = self.token()?.ok_or_else(|| missing("admin_token"))?;
+        Ok(AdminSettings { admin_listen: self.admin_listen, admin_token })
+    }
+}
+
+/// The line's Redis, as clap reads it.
+#[derive(Debug, Clone, Args)]
+pub struct RedisArgs {
+    /// The line's Redis: redis://, rediss:// or redis+unix:///path
+    #[arg(long, value_name = "URL")]
+    pub redis_url: Option<SecretUrl>,
+    /// A file with the Redis URL
+    #[arg(long, value_name = "FILE")]
+    pub redis_url_file: Option<PathBuf>,
+    /// How many replicas must have a join before it is acknowledged
+    #[arg(long, value_name = "COUNT", default_value = "0", value_parser = value_parser!(u32).range(0..=16))]
+    pub redis_replicas: u32,
+    /// Start although Redis keeps nothing
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
+    pub allow_data_loss: bool,
+}
+
+/// The line's Redis.
+#[derive(Debug, Clone)]
+pub struct RedisSettings {
+    /// Where it is.
+    pub redis_url: SecretUrl,
+    /// How many replicas must have a join before it is acknowledged.
+    pub redis_replicas: u32,
+    /// Start although Redis keeps nothing.
+    pub allow_data_loss: bool,
+}
+
+impl RedisArgs {
+    /// The complete settings; the URL is required.
+    pub fn resolve(&self) -> Result<RedisSettings, SettingsError> {
+        let url = secret("redis_url", self.redis_url.as_ref(), self.redis_url_file.as_deref())?;
+        let redis_url = url.ok_or_else(|| missing("redis_url"))?;
+        let scheme = redis_url.expose().split_once("://").map(|(scheme, _)| scheme).unwrap_or_default();
+        match scheme {
+            "redis" | "rediss" | "redis+unix" => {}
+            "redis-sentinel" | "redis-cluster" => {
+                return Err(refused(
+                    "redis_url",
+                    format!("{scheme}:// is not supported yet; use redis:// or rediss://"),
+                ));
+            }
+            _ => {
+                return Err(refused(
+                    "redis_url",
+                    "give redis://host:port, rediss://host:port or redis+unix:///path",
+                ));
+            }
+        }
+        if self.redis_replicas > 0 {
+            return Err(refused(
+                "redis_replicas",
+                "is not supported yet; set it to 0 and switch Redis's AOF on",
+            ));
+        }
+        Ok(RedisSettings {
+            redis_url,
+            redis_replicas: self.redis_replicas,
+            allow_data_loss: self.allow_data_loss,
+        })
+    }
+}
+
+/// The bookings' PostgreSQL, as clap reads it.
+#[derive(Debug, Clone, Args)]
+pub struct PostgresArgs {
+    /// The bookings' PostgreSQL: postgres://user@host/database
+    #[arg(long, value_name = "URL")]
+    pub postgres_url: Option<SecretUrl>,
+    /// A file with the PostgreSQL URL
+    #[arg(long, value_name = "FILE")]
+    pub postgres_url_file: Option<PathBuf>,
+    /// Connections to PostgreSQL at most; all instances' together must stay below its max_connections
+    #[arg(long, value_name = "COUNT", default_value = "8", value_parser = value_parser!(u16).range(2..=100))]
+    pub postgres_pool: u16,
+}
+
+/// The bookings' PostgreSQL.
+#[derive(Debug, Clone)]
+pub struct PostgresSettings {
+    /// Where it is.
+    pub postgres_url: SecretUrl,
+    /// Connections at most.
+    pub postgres_pool: u16,
+}
+
+impl PostgresArgs {
+    /// The complete settings; the URL is required.
+    pub fn resolve(&self) -> Result<PostgresSettings, SettingsError> {
+        let url = secret("postgres_url", self.postgres_url.as_ref(), self.postgres_url_file.as_deref())?;
+        let postgres_url = url.ok_or_else(|| missing("postgres_url"))?;
+        if !["postgres://", "postgresql://"].iter().any(|scheme| postgres_url.expose().starts_with(scheme)) {
+            return Err(refused(
+                "postgres_url",
+                "give postgres://user@host/database (or postgres:///database?host=/folder)",
+            ));
+        }
+        Ok(PostgresSettings { postgres_url, postgres_pool: self.postgres_pool })
+    }
+}
+
+/// The keys of the tokens, as clap reads them.
+#[derive(Debug, Clone, Args)]
+pub struct KeyArgs {
+    /// Keys of place and booking tokens, kid:base64,kid2:base64: the first signs, all verify
+    #[arg(long, value_name = "KEYS")]
+    pub signing_keys: Option<Secret>,
+    /// A file with the signing keys
+    #[arg(long, value_name = "FILE")]
+    pub signing_keys_file: Option<PathBuf>,
+    /// The HS256 key of the shop that signs visitors' identities: text, or base64:… for bytes
+    #[arg(long, value_name = "KEY")]
+    pub identity_key: Option<Secret>,
+    /// A file with the identity key
+    #[arg(long, value_name = "FILE")]
+    pub identity_key_file: Option<PathBuf>,
+}
+
+/// The keys of the tokens.
+#[derive(Debug, Clone)]
+pub struct KeySettings {
+    /// Of place and booking tokens: the first signs, all verify. Never empty.
+    pub signing_keys: Vec<SigningKey>,
+    /// The shop's, where visitors bring identities.
+    pub identity_key: Option<IdentityKey>,
+}
+
+impl KeyArgs {
+    /// The signing keys, where some were given.
+    pub fn signing(&self) -> Result<Option<Vec<SigningKey>>, SettingsError> {
+        let keys = secret("signing_keys", self.signing_keys.as_ref(), self.signing_keys_file.as_deref())?;
+        keys.map(|keys| values::signing_keys(keys.expose()).map_err(|why| refused("signing_keys", why)))
+            .transpose()
+    }
+
+    /// The identity key, where one was given.
+    pub fn identity(&self) -> Result<Option<IdentityKey>, SettingsError> {
+        let key = secret("identity_key", self.identity_key.as_ref(), self.identity_key_file.as_deref())?;
+        key.map(|key| IdentityKey::parse(key.expose()).map_err(|why| refused("identity_key", why)))
+            .transpose()
+    }
+
+    /// The complete settings; signing keys are required.
+    pub fn resolve(&self) -> Result<KeySettings, SettingsError> {
+        let signing_keys = self.signing()?.ok_or_else(|| {
+            refused(
+                "signing_keys",
+                "is missing; make one with `echo \"k1:$(openssl rand -base64 32)\"` and give it as --signing-keys, \
+                 WAITROOM_SIGNING_KEYS, or a file as signing_keys_file",
+            )
+        })?;
+        Ok(KeySettings { signing_keys, identity_key: self.identity()? })
+    }
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line, for collectors.
+    Json,
+}
+
+/// What is logged, to standard error.
+#[derive(Debug, Clone, Args)]
+pub struct LogSettings {
+    /// What to log: a level, or a filter such as `info,waitroom::room=debug`
+    #[arg(long, value_name = "FILTER", default_value = "info", value_parser = values::log_filter)]
+    pub log: String,
+    /// How a log line looks
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_enum)]
+    pub log_format: LogFormat,
+}
+
+/// Where `demo` keeps everything.
+#[derive(Debug, Clone, Args)]
+pub struct DataArgs {
+    /// The folder for both databases, the keys and the admin token
+    #[arg(long, value_name = "FOLDER", default_value = "waitroom-data")]
+    pub data_dir: PathBuf,
+}
+
+/// All that `serve` reads.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub http: HttpSettings,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub admin: AdminArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub redis: RedisArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub postgres: PostgresArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub keys: KeyArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub log: LogSettings,
+}
+
+/// All that the server needs, complete and checked.
+#[derive(Debug, Clone)]
+pub struct ServeSettings {
+    /// What visitors connect to.
+    pub http: HttpSettings,
+    /// What the operator connects to.
+    pub admin: AdminSettings,
+    /// The line's Redis.
+    pub redis: RedisSettings,
+    /// The bookings' PostgreSQL.
+    pub postgres: PostgresSettings,
+    /// The keys of the tokens.
+    pub keys: KeySettings,
+    /// What is logged.
+    pub log: LogSettings,
+}
+
+impl ServeArgs {
+    /// The complete settings, or the first fault.
+    pub fn resolve(&self) -> Result<ServeSettings, SettingsError> {
+        Ok(ServeSettings {
+            redis: self.redis.resolve()?,
+            postgres: self.postgres.resolve()?,
+            admin: self.admin.resolve()?,
+            keys: self.keys.resolve()?,
+            http: self.http.clone(),
+            log: self.log.clone(),
+        })
+    }
+}
+
+fn missing(key: &str) -> SettingsError {
+    let flag = key.replace('_', "-");
+    let variable = layers::variable(key);
+    refused(key, format!("is missing; give --{flag}, {variable}, {key} in the --config file, or {key}_file"))
+}
+
+/// A secret from its own setting or from the file that its `…_file` setting names.
+fn secret<T: values::Expose>(
+    key: &str,
+    value: Option<&T>,
+    file: Option<&Path>,
+) -> Result<Option<T>, SettingsError> {
+    let found = match (value, file) {
+        (Some(_), Some(_)) => return Err(refused(key, format!("is given twice; drop {key} or {key}_file"))),
+        (Some(value), None) => value.clone(),
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(path).map_err(|source| SettingsError::File {
+                key: format!("{key}_file"),
+                path: path.to_owned(),
+                source,
+            })?;
+            // Editors and `echo` end a file with a newline that is no part of the secret.
+            T::from(text.trim().to_owned())
+        }
+        (None, None) => return Ok(None),
+    };
+    if found.exposed().is_empty() {
+        Err(refused(key, "is empty; give a value or drop it"))
+    } else {
+        Ok(Some(found))
+    }
+}
+
+#[cfg(test)]
+mod tests;

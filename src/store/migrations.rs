@@ -1,0 +1,59 @@
+//! Brings the schema up to date. Any number of instances may start at once: one migrates, the others wait and
+//! then find nothing left to do.
+
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use super::connect::{ConnectError, postgres_single};
+
+mod embedded {
+    refinery::embed_migrations!("migrations");
+}
+
+/// The advisory lock that says "someone migrates"; refinery takes none of its own. ASCII "waitroom".
+const LOCK: i64 = 0x7761_6974_726f_6f6d;
+
+/// Why the schema is not up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A statement beside the migrations failed.
+    #[error("PostgreSQL: {0}")]
+    Postgres(#[from] tokio_postgres::Error),
+    /// A migration failed, or the database holds one that this program does not know.
+    #[error("the schema could not be brought up to date: {0}")]
+    Migration(#[from] refinery::Error),
+}
+
+/// Runs what is missing and returns the schema's version.
+pub async fn run(postgres_url: &str) -> Result<i32, MigrateError> {
+    // A connection of its own: the lock belongs to it, so a process that dies here gives the lock back.
+    let mut client = postgres_single(postgres_url).await?;
+    // A migration of a big table, or the wait for another instance's, takes as long as it takes.
+    client.batch_execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0").await?;
+    client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
+    // A schema that is newer than this program is no fault: in a rolling deploy the old instances may restart.
+    let runner = embedded::migrations::runner().set_abort_missing(false);
+    let outcome = runner.run_async(&mut client).await;
+    // Best effort: closing the connection gives it back as well.
+    let _ = client.execute("SELECT pg_advisory_unlock($1)", &[&LOCK]).await;
+    outcome?;
+    Ok(current_version(&client).await?.unwrap_or(0))
+}
+
+/// The version that the database has; `None` before the first migration.
+pub async fn current_version(client: &Client) -> Result<Option<i32>, tokio_postgres::Error> {
+    match client.query_one("SELECT max(version) FROM refinery_schema_history", &[]).await {
+        Ok(row) => row.try_get(0),
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The version that this program wants.
+pub fn wanted_version() -> i32 {
+    let runner = embedded::migrations::runner();
+    runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0)
+}
