@@ -1,7 +1,10 @@
 //! waitroom: a fair live line in front of a ticket sale.
 
 pub mod domain;
+pub mod limits;
 pub mod metrics;
 pub mod protocol;
+pub mod room;
 pub mod settings;
+pub mod shutdown;
 pub mod store;

@@ -21,11 +21,8 @@ export function setTitle(title, alert = null) {
 }
 
 export function announceTurn(saleName) {
-  try {
-    navigator.vibrate?.([250, 120, 250]);
-  } catch {
-    // Allowed only after a touch; a nicety.
-  }
+  // Browsers allow it only after a touch, and complain in the console otherwise.
+  if (navigator.userActivation?.hasBeenActive) navigator.vibrate?.([250, 120, 250]);
   if (document.visibilityState === "visible" || alertsState() !== "granted") return;
   try {
     const note = new Notification(t("turn_alert"), { body: saleName, silent: true, tag: "waitroom-turn", requireInteraction: true });

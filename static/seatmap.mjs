@@ -36,7 +36,7 @@ export class SeatMap {
     }, svg("g", { "aria-hidden": "true" }, ...this.#labels()), svg("g", {}, ...this.circles), this.ticks);
     this.caption = el("p", { class: "map-caption", "aria-hidden": "true" });
     this.zoom = new Zoom(this.svg, plan);
-    this.root = el("div", { class: "map" }, this.zoom.root, this.caption);
+    this.root = el("div", { class: "map" }, this.zoom.scroller, el("div", { class: "map-foot" }, this.caption, this.zoom.tools));
     this.current = null;
     this.#listen();
     this.dark = matchMedia("(prefers-color-scheme: dark)");

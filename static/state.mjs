@@ -25,6 +25,7 @@ export function initial(remembered = {}) {
     grant: null, // { token, expiresAt, claimAt, claimed, asked, maxSeats }
     maxSeats: remembered.maxSeats ?? null,
     plan: null,
+    planFailed: false,
     map: null, // { version, taken, gap }
     picked: [], // seat_guids, in the order of picking
     lostPicks: [], // picked seats that others took meanwhile
@@ -223,7 +224,8 @@ const ON_ACTION = {
     opensAt: state.clock ? state.opensAt : (sale.opens_at ?? null),
     stop: sale.phase === "closed" && !state.clock ? "closed" : state.stop,
   }),
-  plan: (state, { plan }) => dropTakenPicks({ ...state, plan }),
+  plan: (state, { plan }) => dropTakenPicks({ ...state, plan, planFailed: false }),
+  plan_failed: (state) => ({ ...state, planFailed: true }),
   link: (state, { status, why = null }, at) => ({
     ...state,
     link: { status, why, since: at, cuts: status === "cut" ? state.link.cuts + 1 : status === "live" ? 0 : state.link.cuts },
@@ -231,6 +233,8 @@ const ON_ACTION = {
     redeem: status === "live" || !state.redeem ? state.redeem : { ...state.redeem, lost: true },
   }),
   stop: (state, { stop }) => ({ ...state, stop }),
+  // The server knows of bookings that this browser may not: no more offers to join again.
+  limit: (state) => ({ ...state, again: false, maxSeats: seatsBooked(state) }),
   elsewhere: (state, { elsewhere }) => ({ ...state, elsewhere }),
   use_here: (state) => ({ ...state, elsewhere: null, stop: null }),
   seats_asked: (state) => ({ ...state, grant: state.grant && { ...state.grant, asked: true } }),
@@ -265,9 +269,12 @@ export function seatsBooked({ bookings }) {
   return bookings.reduce((sum, { seats, status }) => sum + (status === "released" ? 0 : seats.length), 0);
 }
 
+export function atLimit(state) {
+  return state.maxSeats !== null && seatsBooked(state) >= state.maxSeats;
+}
+
 export function mayJoinAgain(state) {
-  if (state.phase === "closed" || state.stop) return false;
-  return state.maxSeats === null || seatsBooked(state) < state.maxSeats;
+  return state.phase !== "closed" && state.stop === null && !atLimit(state);
 }
 
 /** Whether a (re)connect should send `join`: never behind the back of someone who is out. */

@@ -1,16 +1,18 @@
 // After a redeem: seats held (not booked yet), booked, or released again.
 
-import { button, el, setAttr, setHidden, setText } from "./dom.mjs";
+import { button, el, setAttr, setHidden, setText, svg } from "./dom.mjs";
 import { countdown, spokenMark } from "./clock.mjs";
 import { number, seatWords, t } from "./i18n.mjs";
-import { mayJoinAgain, seatsBooked } from "./state.mjs";
+import { atLimit, mayJoinAgain, seatsBooked } from "./state.mjs";
 import { bookingList } from "./view-message.mjs";
 
-const MARK = { held: "⏳", confirmed: "✓", released: "–" };
+/** Drawn, not typed: which symbols a font has is anyone's guess. */
+const MARK = { held: "M12 6v6l4 3M12 2a10 10 0 1 0 0.01 0", confirmed: "M5 13l5 5L19.5 7", released: "M6 12h12" };
 const WORD = { held: "held", confirmed: "booked", released: "released" };
 
 export function bookingView(ctx) {
-  const mark = el("span", { class: "booking-mark", "aria-hidden": "true" });
+  const drawing = svg("path", { d: "" });
+  const mark = el("span", { class: "booking-mark", "aria-hidden": "true" }, svg("svg", { viewBox: "0 0 24 24" }, drawing));
   const title = el("h1", { class: "message-title", role: "status" });
   const text = el("p", { class: "message-text" });
   const timeLabel = el("span", { class: "time-label" }, t("held_left"));
@@ -39,7 +41,7 @@ export function bookingView(ctx) {
       const { booking, plan } = state;
       const word = WORD[booking.status] ?? "booked";
       setAttr(root, "data-status", booking.status);
-      setText(mark, MARK[booking.status] ?? "");
+      setAttr(drawing, "d", MARK[booking.status] ?? "");
       setText(title, t(`${word}_title`));
       setText(text, t(`${word}_text`));
       setText(id, booking.id);
@@ -66,7 +68,7 @@ export function bookingView(ctx) {
   };
 
   function updateAgain(state) {
-    const word = state.stop === "limit" ? t("limit_note") : state.phase === "closed" ? t("closed_text") : "";
+    const word = state.phase === "closed" ? t("closed_text") : atLimit(state) ? t("limit_note") : "";
     setHidden(closed, word === "");
     setText(closed, word);
     // While seats are held the visitor has to pay, not to queue.

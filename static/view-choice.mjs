@@ -16,9 +16,8 @@ export function pickPanel(ctx) {
     root,
     update(state) {
       const { picked, grant, plan, redeem, lostPicks, link } = state;
-      setText(count, picked.length === 0
-        ? t("picked_none", { max: grant.maxSeats })
-        : t("picked_count", { count: picked.length, max: grant.maxSeats }));
+      setHidden(count, picked.length === 0);
+      setText(count, t("picked_count", { count: picked.length, max: grant.maxSeats }));
       setHidden(lost, lostPicks.length === 0);
       if (lostPicks.length > 0) setText(lost, t("picked_lost", { seats: seatsWords(plan, lostPicks) }));
       const key = JSON.stringify([picked, redeem !== null]);
@@ -27,7 +26,7 @@ export function pickPanel(ctx) {
         list.replaceChildren(...picked.map((guid) => pickedItem(ctx, plan, guid, redeem !== null)));
       }
       bookButton(book, state, picked.length > 0 && link.status === "live",
-        picked.length === 0 ? t("redeem_none") : t("redeem", { count: picked.length }));
+        picked.length === 0 ? t("redeem_none", { max: grant.maxSeats }) : t("redeem", { count: picked.length }));
     },
   };
 }

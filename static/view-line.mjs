@@ -115,7 +115,8 @@ function openingCard() {
   const clock = el("strong", { class: "opening-clock", role: "timer", test: "opens-in" });
   const when = el("p", { class: "opening-when" });
   const label = el("p", { class: "opening-label" }, t("countdown_title"));
-  const root = el("section", { class: "card opening" }, label, clock, when, el("p", { class: "opening-text" }, t("countdown_text")));
+  const text = el("p", { class: "opening-text" });
+  const root = el("section", { class: "card opening" }, label, clock, when, text);
   return {
     root,
     update({ opensAt, clock: serverNow }, at) {
@@ -123,6 +124,8 @@ function openingCard() {
       setHidden(label, left === null);
       setText(clock, left === null ? t("phase_scheduled") : left > 0 ? untilWords(left) : t("countdown_soon"));
       clock.classList.toggle("is-words", left === null || left <= 0);
+      clock.classList.toggle("is-long", left > 86_400_000);
+      setText(text, t(left === null ? "countdown_text_none" : "countdown_text"));
       setText(when, left === null ? t("countdown_none") : t("countdown_at", { at: dateTime(opensAt) }));
     },
   };

@@ -50,7 +50,7 @@ const SCREENS = {
       extra: stale ? [{ root: el("p", { class: "message-text" }, t("identity_stale")) }] : [],
       actions: stale
         ? [action("identity_anew", "button primary", "start-anew", commands.startAnew), toSales()]
-        : [action("reload", "button primary", "reload", commands.reload), toSales()],
+        : [action("reload", "button", "reload", commands.reload), toSales()],
     };
   },
   limit: () => ({ actions: [toSales()] }),

@@ -21,7 +21,6 @@ export function turnView(ctx) {
       stage.root,
       el("aside", { class: "panel" }, modes, refusal.root, best.root, pick.root,
         el("div", { class: "line-tools" }, leaveButton(ctx, "leave_turn")))));
-  // Confirming what is picked must be in reach without scrolling: one bar, whatever the mode.
   ctx.say(t("turn_alert"), true);
 
   return {
@@ -90,7 +89,7 @@ function mapCard(ctx) {
       if (ready && map === null) {
         map = new SeatMap(state.plan, (guid) => ctx.do.toggle(guid));
         parts = [legend(map, state.plan), zoneChips(map, state.plan)];
-        place.replaceChildren(parts[0].root, map.root, parts[1].root);
+        place.replaceChildren(map.root, parts[1].root, parts[0].root);
       }
       const live = state.link.status === "live" && state.map?.version !== null && !state.map?.gap;
       const word = ready ? (live ? "" : t("map_stale")) : t(state.planFailed ? "map_failed" : "map_loading");

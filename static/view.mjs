@@ -95,7 +95,7 @@ export class Frame {
     const { status, since, why } = state.link;
     setText(this.link.lastChild, t(`link_${status}`));
     setAttr(this.link, "data-link", status);
-    setHidden(this.link, ["elsewhere", "unknown", "closed", "broken"].includes(screen));
+    setHidden(this.link, status === "idle");
     const cut = status === "cut" || (status === "connecting" && state.link.cuts > 0);
     setHidden(this.stale, !(cut && (at - since > STALE_AFTER_MS || state.link.cuts > 1)));
     const offline = navigator.onLine === false;

@@ -19,7 +19,6 @@ export class Zoom {
       button("+", { class: "map-tool", "aria-label": t("zoom_in"), title: t("zoom_in"), test: "zoom-in" }, () => this.by(STEP)),
       button("−", { class: "map-tool", "aria-label": t("zoom_out"), title: t("zoom_out"), test: "zoom-out" }, () => this.by(1 / STEP)),
       button("⤢", { class: "map-tool", "aria-label": t("zoom_fit"), title: t("zoom_fit"), test: "zoom-fit" }, () => this.fit()));
-    this.root = el("div", { class: "map-stage" }, this.scroller, this.tools);
     this.observer = new ResizeObserver(() => { if (this.fitted) this.fit(); else this.set(this.scale); });
     this.observer.observe(this.scroller);
     this.#listenPinch();

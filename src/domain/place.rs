@@ -52,6 +52,8 @@ pub struct Standing {
     pub deadline_ms: i64,
     /// When the turn counts as missed; 0 once it was used.
     pub claim_ms: i64,
+    /// Whether the place was drawn by this call.
+    pub fresh: bool,
 }
 
 impl Standing {

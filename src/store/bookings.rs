@@ -42,6 +42,8 @@ pub enum Verdict {
     GrantSpent,
     /// Nothing of it was kept, and nobody knows why: try again.
     NotBooked,
+    /// PostgreSQL did not answer: it may be booked, or not.
+    Unknown,
 }
 
 /// A booking and whose it is.
@@ -87,7 +89,7 @@ impl Bookings {
     }
 
     /// Commits a batch in one transaction; a verdict for each.
-    pub async fn commit(&self, batch: &[NewBooking], hold_ttl_s: u32) -> Result<Vec<Verdict>, StoreError> {
+    pub async fn commit(&self, batch: &[NewBooking], hold_ttl_s: u32) -> Vec<Verdict> {
         commit::commit(self, batch, hold_ttl_s).await
     }
 

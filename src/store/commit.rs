@@ -30,12 +30,8 @@ use uuid::Uuid;
 /// A batch that takes longer has failed: well below the 10 s for which its grants are locked.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Commits the batch; a verdict for each. An unknown outcome is settled before this returns, or is an error.
-pub(super) async fn commit(
-    bookings: &Bookings,
-    batch: &[NewBooking],
-    hold_ttl_s: u32,
-) -> Result<Vec<Verdict>, StoreError> {
+/// Commits the batch; a verdict for each. An unknown outcome is settled before this returns, if it can be.
+pub(super) async fn commit(bookings: &Bookings, batch: &[NewBooking], hold_ttl_s: u32) -> Vec<Verdict> {
     let started = Instant::now();
     let result = match timeout(COMMIT_TIMEOUT, try_copy(bookings, batch, hold_ttl_s)).await {
         Ok(Ok(verdicts)) => Ok(verdicts),
@@ -47,10 +43,15 @@ pub(super) async fn commit(
         Err(_) => Err(StoreError::Timeout("PostgreSQL")),
     };
     metrics::copy(batch.iter().map(|b| 1 + b.seats.len()).sum(), started.elapsed());
-    match result {
-        Ok(verdicts) => Ok(verdicts),
-        Err(error) => settle(bookings, batch, error).await,
-    }
+    let error = match result {
+        Ok(verdicts) => return verdicts,
+        Err(error) => error,
+    };
+    tracing::warn!(sale = %bookings.sale, "a batch of {} bookings failed: {error}", batch.len());
+    settle(bookings, batch).await.unwrap_or_else(|error| {
+        tracing::warn!(sale = %bookings.sale, "the outcome of {} bookings is unknown: {error}", batch.len());
+        batch.iter().map(|_| Verdict::Unknown).collect()
+    })
 }
 
 /// When holds made now end; nothing where bookings are confirmed at once.
@@ -198,7 +199,7 @@ async fn insert_bookings(
 
 /// After an error nobody knows whether the commit happened. Inserting the same grants again, to be rolled back,
 /// waits for a transaction that is still under way, and so makes the outcome certain.
-async fn settle(bookings: &Bookings, batch: &[NewBooking], error: StoreError) -> Result<Vec<Verdict>, StoreError> {
+async fn settle(bookings: &Bookings, batch: &[NewBooking]) -> Result<Vec<Verdict>, StoreError> {
     let attempt = async {
         let mut client = bookings.pool.get().await?;
         let tx = client.transaction().await?;
@@ -208,7 +209,7 @@ async fn settle(bookings: &Bookings, batch: &[NewBooking], error: StoreError) ->
     };
     let fresh = timeout(COMMIT_TIMEOUT, attempt).await.unwrap_or(Err(StoreError::Timeout("PostgreSQL")))?;
     if fresh.len() == batch.len() {
-        return Err(error); // nothing of it was committed
+        return Ok(batch.iter().map(|_| Verdict::NotBooked).collect());
     }
     let grants: Vec<_> = batch.iter().map(|new| new.grant).collect();
     let found = bookings.by_grants(&grants).await?;

@@ -58,8 +58,33 @@ pub struct JoinReply {
     pub total: u64,
     /// The sale's phase.
     pub phase: Phase,
+    /// New places drawn.
+    pub drawn: u64,
     /// One for each join, in order; nothing without a place.
     pub standings: Vec<Option<Standing>>,
+}
+
+impl JoinReply {
+    /// The answer to one of the joins.
+    pub fn answer(&self, index: usize) -> JoinAnswer {
+        let standing = self.standings.get(index).copied().flatten();
+        JoinAnswer { position: self.position, now_ms: self.now_ms, total: self.total, phase: self.phase, standing }
+    }
+}
+
+/// What Redis answered to one join.
+#[derive(Clone, Copy, Debug)]
+pub struct JoinAnswer {
+    /// The stream's last entry: nothing older may be shown to this visitor.
+    pub position: Position,
+    /// Redis' clock, ms.
+    pub now_ms: i64,
+    /// Places in the line.
+    pub total: u64,
+    /// The sale's phase.
+    pub phase: Phase,
+    /// The visitor's place, if there is one.
+    pub standing: Option<Standing>,
 }
 
 /// What one tick did.
@@ -224,18 +249,18 @@ impl Line {
             call.arg(join.poll_ms).arg(mode).arg(owned);
             call.arg(join.token_seq.map_or(String::new(), |seq| seq.to_string()));
         }
-        type Standings = Vec<(String, u64, u8, u32, u64, i64, i64)>;
+        type Standings = Vec<(String, u64, u8, u32, u64, i64, i64, u8)>;
         let mut reply: Vec<redis::Value> = self.run("join", &call).await?;
-        let standings: Standings = redis::from_redis_value(redis::Value::Array(reply.split_off(5.min(reply.len()))))
+        let standings: Standings = redis::from_redis_value(redis::Value::Array(reply.split_off(6.min(reply.len()))))
             .map_err(|e| StoreError::Corrupt(e.to_string()))?;
-        let (n, now_ms, total, epoch, phase): (u64, i64, u64, u64, String) =
+        let (n, now_ms, total, epoch, phase, drawn): (u64, i64, u64, u64, String, u64) =
             redis::from_redis_value(redis::Value::Array(reply)).map_err(|e| StoreError::Corrupt(e.to_string()))?;
-        let standings = standings.into_iter().map(|(letter, seq, turn, owned, rank, deadline_ms, claim_ms)| {
+        let standings = standings.into_iter().map(|(letter, seq, turn, owned, rank, deadline_ms, claim_ms, fresh)| {
             let stage = Stage::parse(&letter)?;
-            Some(Standing { stage, seq, turn, owned, rank, deadline_ms, claim_ms })
+            Some(Standing { stage, seq, turn, owned, rank, deadline_ms, claim_ms, fresh: fresh == 1 })
         });
         let position = Position { epoch, n };
-        Ok(JoinReply { position, now_ms, total, phase: parse_phase(&phase)?, standings: standings.collect() })
+        Ok(JoinReply { position, now_ms, total, phase: parse_phase(&phase)?, drawn, standings: standings.collect() })
     }
 
     /// One tick. `proof_age_ms`: how long ago PostgreSQL last proved that it can book. Nothing if another instance
@@ -371,6 +396,16 @@ impl Line {
         let bitmap: Vec<u8> =
             redis::cmd("GET").arg(self.key("taken")).query_async(&mut self.pool.get().await?).await?;
         Ok(SeatSet::from_redis_bitmap(seats, &bitmap))
+    }
+
+    /// All shifts of deadlines so far in ms, and when booking was last proven possible, in Redis' ms.
+    pub async fn shift(&self) -> Result<(i64, i64), StoreError> {
+        let (shift, bookable_at): (Option<i64>, Option<i64>) = redis::cmd("HMGET")
+            .arg(self.key("sale"))
+            .arg(&["shift", "bookable_at"])
+            .query_async(&mut self.shared.clone())
+            .await?;
+        Ok((shift.unwrap_or(0), bookable_at.unwrap_or(0)))
     }
 
     /// The bookings that the line believes to be held.

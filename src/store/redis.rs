@@ -49,6 +49,11 @@ impl Redis {
         Ok(Self { client, joins, shared, pool, instance: instance.into() })
     }
 
+    /// This server's name in leases and presence.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
     /// What INFO tells.
     pub async fn facts(&self) -> Result<RedisFacts, StoreError> {
         let info: String = redis::cmd("INFO").query_async(&mut self.shared.clone()).await?;

@@ -11,6 +11,7 @@ use crate::domain::{
 use deadpool_postgres::{GenericClient, Pool};
 use jiff::Timestamp;
 use std::{pin::pin, sync::Arc};
+use uuid::Uuid;
 use tokio_postgres::{Row, binary_copy::BinaryCopyInWriter, error::SqlState, types::Type};
 
 /// What a new sale is made of.
@@ -208,6 +209,21 @@ impl Sales {
             )
             .await?;
         Ok(opened == 1)
+    }
+
+    /// The seating plan as it was uploaded.
+    pub async fn plan_json(&self, id: &SaleId) -> Result<Option<Vec<u8>>, StoreError> {
+        let client = self.pool.get().await?;
+        let row = client.query_opt("SELECT plan FROM sales WHERE id = $1", &[&id.as_str()]).await?;
+        Ok(row.map(|row| row.get(0)))
+    }
+
+    /// The sale that a booking belongs to.
+    pub async fn of_booking(&self, booking: Uuid) -> Result<Option<SaleId>, StoreError> {
+        let client = self.pool.get().await?;
+        let query = "SELECT sale_id FROM bookings WHERE id = $1 AND status <> 'void'";
+        let row = client.query_opt(query, &[&booking]).await?;
+        row.map(|row| sale_id(row.get(0))).transpose()
     }
 
     /// Begins a new life of the line: its epoch, and the shift of deadlines so far in ms.

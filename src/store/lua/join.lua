@@ -2,7 +2,7 @@
 -- ARGV: instance, then for each: visitor, connection ('' for a poll or a plain call), good until (ms from now, for
 -- polls), mode ('join', 'again' after a booking, 'look' never draws), owned (seats booked so far), token's seq
 -- ('' without a token).
--- Answers: {n, now, total, epoch, phase, [state, seq, turn, owned, rank, deadline, claim]...}.
+-- Answers: {n, now, total, epoch, phase, places drawn, [state, seq, turn, owned, rank, deadline, claim, drawn now]...}.
 local instance = ARGV[1]
 local closed = redis.call('HGET', sale, 'command') == 'closed'
 if not redis.call('HGET', sale, 'epoch') then
@@ -50,12 +50,15 @@ local answers = {}
 for i = 2, #ARGV, 6 do
   local visitor, connection, poll_ms, mode, owned, token_seq = unpack(ARGV, i, i + 5)
   local place = place_of(visitor)
-  local before = place and place.state
+  local before, fresh = place and place.state, 0
   if not closed and mode ~= 'look' then
     if not place and token_seq ~= '' then
       place = restore(visitor, tonumber(token_seq))
     elseif not place or place.state == 'x' or (place.state == 'b' and mode == 'again') then
-      place = draw(visitor, tonumber(owned))
+      -- What was booked before still counts when a later place came to nothing.
+      local before_owned = place and place.state == 'x' and place.owned or 0
+      place = draw(visitor, math.max(tonumber(owned), before_owned))
+      fresh = 1
     elseif place.state == 'a' then
       place = come_back(visitor, place)
     end
@@ -68,21 +71,23 @@ for i = 2, #ARGV, 6 do
   if place and (mode ~= 'look' or place.state ~= 'x') then
     appear(visitor, connection, poll_ms)
   end
-  answers[#answers + 1] = { visitor, place }
+  answers[#answers + 1] = { visitor, place, fresh }
 end
 
 local n = publish()
-local reply = { n, now, redis.call('ZCARD', line), redis.call('HGET', sale, 'epoch'), redis.call('HGET', sale, 'phase') }
+local reply = { n, now, redis.call('ZCARD', line), redis.call('HGET', sale, 'epoch'), redis.call('HGET', sale, 'phase'),
+  changes.joined and changes.joined[2] - changes.joined[1] + 1 or 0 }
 for _, answer in ipairs(answers) do
   local visitor, place = answer[1], answer[2]
   if not place then
-    reply[#reply + 1] = { '', 0, 0, 0, 0, 0, 0 }
+    reply[#reply + 1] = { '', 0, 0, 0, 0, 0, 0, 0 }
   else
     local rank = place.state == 'w' and redis.call('ZRANK', line, visitor) or 0
     local deadline = redis.call('ZSCORE', grants, visitor) or 0
     local claim = redis.call('ZSCORE', claims, visitor) or 0
     reply[#reply + 1] =
-      { place.state, place.seq, place.turn, place.owned, rank, math.floor(deadline), math.floor(claim) }
+      { place.state, place.seq, place.turn, place.owned, rank, math.floor(deadline), math.floor(claim),
+        answer[3] }
   end
 end
 return reply
