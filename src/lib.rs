@@ -1,6 +1,8 @@
 //! waitroom: a fair live line in front of a ticket sale.
 
+pub mod app;
 pub mod domain;
+pub mod edge;
 pub mod limits;
 pub mod metrics;
 pub mod protocol;

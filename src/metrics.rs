@@ -40,11 +40,20 @@ fn describe() {
     describe_counter!("waitroom_lapses_total", "Grants and places that ended unspent, by reason");
     describe_counter!("waitroom_redeems_total", "Redeems answered, by outcome");
     describe_counter!("waitroom_rank_pushes_total", "Ranks sent over sockets");
-    describe_counter!("waitroom_rank_audit_failures_total", "Ranks of the board that Redis contradicted; must stay 0");
+    describe_counter!(
+        "waitroom_rank_audit_failures_total",
+        "Ranks of the board that Redis contradicted; must stay 0"
+    );
     let seconds = |name: &'static str, help: &'static str| describe_histogram!(name, Unit::Seconds, help);
     seconds("waitroom_join_duration_seconds", "From a join's arrival to its durable place");
-    seconds("waitroom_rank_age_seconds", "How old a pushed rank is: time since its line's last change was decided");
-    seconds("waitroom_grant_delivery_seconds", "From the tick that gave a grant to its sending on the socket");
+    seconds(
+        "waitroom_rank_age_seconds",
+        "How old a pushed rank is: time since its line's last change was decided",
+    );
+    seconds(
+        "waitroom_grant_delivery_seconds",
+        "From the tick that gave a grant to its sending on the socket",
+    );
     seconds("waitroom_redeem_duration_seconds", "From a redeem's arrival to its answer");
     seconds("waitroom_copy_duration_seconds", "One transaction that commits a batch of bookings");
     seconds("waitroom_redis_duration_seconds", "One call to Redis, by operation");

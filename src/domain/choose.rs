@@ -72,7 +72,12 @@ mod tests {
         Plan::parse(json.as_bytes()).unwrap()
     }
 
-    fn best(taken: &[SeatIndex], count: usize, category: Option<u16>, together: bool) -> Result<Vec<u32>, Refusal> {
+    fn best(
+        taken: &[SeatIndex],
+        count: usize,
+        category: Option<u16>,
+        together: bool,
+    ) -> Result<Vec<u32>, Refusal> {
         let taken = SeatSet::from_seats(6, taken.iter().copied());
         choose(&plan(), &taken, false, &Wish::Best { count, category, together })
     }

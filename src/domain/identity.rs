@@ -29,6 +29,9 @@ pub enum IdentityError {
     /// `nbf` is still to come.
     #[error("the identity is not valid yet")]
     NotYet,
+    /// This server was given no key of a shop.
+    #[error("this server takes no identities: the setting identity_key is missing")]
+    NoKey,
     /// It was made for another sale.
     #[error("the identity is for another sale")]
     Audience,
@@ -95,7 +98,8 @@ pub fn verify(key: &[u8], identity: &str, sale: &SaleId, now_s: i64) -> Result<V
 /// A signed identity: what a shop's back end does.
 pub fn sign(key: &[u8], sub: &str, aud: &str, exp_s: i64) -> String {
     let header = encode(&Header { alg: "HS256".into(), typ: Some("JWT".into()) });
-    let claims = Claims { sub: sub.into(), aud: self::Audience::One(aud.into()), exp: exp_s as f64, nbf: None };
+    let claims =
+        Claims { sub: sub.into(), aud: self::Audience::One(aud.into()), exp: exp_s as f64, nbf: None };
     let signed = format!("{header}.{}", encode(&claims));
     let signature = BASE64.encode(mac(key, signed.as_bytes()).finalize().into_bytes());
     format!("{signed}.{signature}")
@@ -128,7 +132,9 @@ mod tests {
     #[test]
     fn every_fault_has_its_name() {
         let good = sign(KEY, "kim", "demo", 1000);
-        assert!(matches!(verify(KEY, &good, &sale(), 1000), Err(IdentityError::Expired(kim)) if kim.as_str() == "kim"));
+        assert!(
+            matches!(verify(KEY, &good, &sale(), 1000), Err(IdentityError::Expired(kim)) if kim.as_str() == "kim")
+        );
         assert_eq!(verify(b"other", &good, &sale(), 1), Err(IdentityError::Forged));
         let other = sign(KEY, "kim", "other", 1000);
         assert_eq!(verify(KEY, &other, &sale(), 1), Err(IdentityError::Audience));

@@ -219,7 +219,8 @@ mod tests {
 
     #[test]
     fn a_bad_plan_is_refused_with_the_path_of_the_fault() {
-        let seat = |guid: &str, category: &str| format!(r#"{{"seat_guid":"{guid}","category":"{category}"}}"#);
+        let seat =
+            |guid: &str, category: &str| format!(r#"{{"seat_guid":"{guid}","category":"{category}"}}"#);
         let plan = |seats: &str| {
             format!(r#"{{"categories":[{{"name":"A"}}],"zones":[{{"rows":[{{"seats":[{seats}]}}]}}]}}"#)
         };
@@ -228,7 +229,10 @@ mod tests {
         let unknown = refused(&plan(&seat("1", "B")));
         assert!(unknown.contains("zones[0].rows[0].seats[0].category"), "{unknown}");
         assert!(refused(&plan("")).contains("zones: has no seats"));
-        assert!(refused(&plan(r#"{"seat_guid":7,"category":"A"}"#)).contains("zones[0].rows[0].seats[0].seat_guid"));
+        assert!(
+            refused(&plan(r#"{"seat_guid":7,"category":"A"}"#))
+                .contains("zones[0].rows[0].seats[0].seat_guid")
+        );
         assert!(refused(r#"{"zones":[]}"#).contains("categories"));
         assert!(refused("[").contains("plan:"));
         assert!(Plan::parse(&vec![b' '; PLAN_BYTES_MAX + 1]).unwrap_err().fault.contains("32 MiB"));

@@ -55,7 +55,10 @@ impl SaleSettings {
             }
         };
         if !(self.rate > 0.0 && self.rate <= RATE_MAX) {
-            return fault("rate", format!("must be above 0 and at most {RATE_MAX}; pause the sale to stop admissions"));
+            return fault(
+                "rate",
+                format!("must be above 0 and at most {RATE_MAX}; pause the sale to stop admissions"),
+            );
         }
         range("max_active", self.max_active, 1, MAX_ACTIVE_MAX)?;
         range("grant_ttl_s", self.grant_ttl_s, 1, DURATION_S_MAX)?;

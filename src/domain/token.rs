@@ -105,7 +105,8 @@ mod tests {
     use super::*;
 
     fn ring(kids: &[&str]) -> Keyring {
-        let keys = kids.iter().map(|k| Key { kid: k.to_string(), secret: format!("{k}-secret").into_bytes() });
+        let keys =
+            kids.iter().map(|k| Key { kid: k.to_string(), secret: format!("{k}-secret").into_bytes() });
         Keyring::new(keys.collect()).unwrap()
     }
 

@@ -115,9 +115,20 @@ mod tests {
     fn everything_else_is_refused() {
         let long = format!(r#"{{"type":"redeem","request":"{}","token":"t","seats":["A"]}}"#, "x".repeat(65));
         for bad in [
-            "", "[]", "null", "{", r#"{"type":"hello"}"#, r#"{"type":7}"#, "{}", r#""join""#,
-            r#"{"type":"join","extra":1}"#, r#"{"type":"leave","extra":1}"#, r#"{"type":"ping","x":0}"#,
-            r#"{"type":"seats","x":0}"#, r#"{"type":"join","again":"yes"}"#, r#"{"type":"join","place":7}"#,
+            "",
+            "[]",
+            "null",
+            "{",
+            r#"{"type":"hello"}"#,
+            r#"{"type":7}"#,
+            "{}",
+            r#""join""#,
+            r#"{"type":"join","extra":1}"#,
+            r#"{"type":"leave","extra":1}"#,
+            r#"{"type":"ping","x":0}"#,
+            r#"{"type":"seats","x":0}"#,
+            r#"{"type":"join","again":"yes"}"#,
+            r#"{"type":"join","place":7}"#,
             r#"{"type":"redeem","request":"r1","token":"t"}"#,
             r#"{"type":"redeem","token":"t","seats":["A"]}"#,
             r#"{"type":"redeem","request":"r1","seats":["A"]}"#,

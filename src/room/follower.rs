@@ -62,7 +62,9 @@ fn apply(room: &Room, entries: Vec<Entry>) {
             changes.restored.iter().for_each(|seq| live.board.insert(*seq));
             let left = changes.left.iter().map(|(_, seq)| *seq);
             let away = changes.away.iter().map(|(_, seq)| *seq);
-            left.chain(away).chain(changes.admitted.iter().map(|a| a.1)).for_each(|seq| live.board.remove(seq));
+            left.chain(away)
+                .chain(changes.admitted.iter().map(|a| a.1))
+                .for_each(|seq| live.board.remove(seq));
             live.position = *position;
         }
         live.board.settle();

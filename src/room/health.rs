@@ -65,7 +65,12 @@ impl Health {
         );
     }
 
-    async fn ask<F: Future<Output = Result<(), StoreError>>>(&self, name: &str, at: &AtomicU64, ask: impl Fn() -> F) {
+    async fn ask<F: Future<Output = Result<(), StoreError>>>(
+        &self,
+        name: &str,
+        at: &AtomicU64,
+        ask: impl Fn() -> F,
+    ) {
         let mut every = interval(EVERY);
         let mut was_away = false;
         loop {

@@ -198,7 +198,12 @@ impl Socket {
     }
 
     /// Offers the newest rank to a socket that shows one. A rank that rose means that the line was restored.
-    pub fn offer_rank(&self, board_at: Position, rank_of: impl FnOnce(Seq) -> Option<u64>, update: impl FnOnce(u64) -> RankUpdate) {
+    pub fn offer_rank(
+        &self,
+        board_at: Position,
+        rank_of: impl FnOnce(Seq) -> Option<u64>,
+        update: impl FnOnce(u64) -> RankUpdate,
+    ) {
         let mut inner = self.inner();
         let Some(watch) = inner.watch.filter(|w| board_at >= w.since) else { return };
         let Some(rank) = rank_of(watch.seq).filter(|rank| *rank != watch.shown) else { return };

@@ -25,7 +25,9 @@ pub(super) async fn run(room: Arc<Room>, mut requests: mpsc::Receiver<Request>) 
     while requests.recv_many(&mut batch, JOINS_MAX).await > 0 {
         // A draining server draws no places: another instance does.
         if room.stage() >= Stage::Leaving {
-            batch.drain(..).for_each(|request| answer(request, Err(StoreError::Timeout("a draining server"))));
+            batch
+                .drain(..)
+                .for_each(|request| answer(request, Err(StoreError::Timeout("a draining server"))));
             continue;
         }
         let joins: Vec<Join> = batch.iter().map(|request| request.join.clone()).collect();

@@ -121,7 +121,8 @@ impl Room {
         let arrived = Instant::now();
         let (reply, answer) = oneshot::channel();
         let queued = self.redeems.try_send(redeems::Request { redeem, arrived, reply });
-        let answer = if queued.is_ok() { answer.await.unwrap_or(Err(Refusal::Busy)) } else { Err(Refusal::Busy) };
+        let answer =
+            if queued.is_ok() { answer.await.unwrap_or(Err(Refusal::Busy)) } else { Err(Refusal::Busy) };
         let outcome = answer.as_ref().map_or_else(Refusal::reason, |_| "booked");
         metrics::redeem(self.id.as_str(), outcome, arrived.elapsed());
         answer
@@ -232,6 +233,11 @@ impl Room {
     /// The phase.
     pub fn phase(&self) -> Phase {
         self.live().phase
+    }
+
+    /// The phase as Redis has decided it, which the stream will tell.
+    pub async fn decided_phase(&self) -> Result<Phase, StoreError> {
+        Ok(self.line.position().await?.map_or(self.phase(), |(_, phase)| phase))
     }
 
     /// Live numbers from Redis.

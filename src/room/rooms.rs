@@ -135,7 +135,9 @@ impl Rooms {
 
     /// Counts a socket for as long as the guard lives; nothing if there are `max` already.
     pub fn connect(self: &Arc<Self>, max: usize) -> Option<Connection> {
-        let counted = self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < max).then_some(n + 1));
+        let counted = self
+            .connections
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < max).then_some(n + 1));
         counted.ok()?;
         metrics::connections(self.connections());
         Some(Connection(self.clone()))

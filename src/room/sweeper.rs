@@ -58,7 +58,9 @@ fn offer(room: &Room, socket: &Socket, sweep: u64, pace: Option<Pace>) {
 
 async fn gauges(room: &Room, waiting: u64, seats_left: u64) {
     match room.counts().await {
-        Ok(counts) => metrics::sale_gauges(room.id.as_str(), counts.waiting, counts.granted, counts.seats_left),
+        Ok(counts) => {
+            metrics::sale_gauges(room.id.as_str(), counts.waiting, counts.granted, counts.seats_left)
+        }
         Err(_) => metrics::sale_gauges(room.id.as_str(), waiting, 0, seats_left),
     }
 }

@@ -1,7 +1,10 @@
 //! The ticker: every instance ticks, Redis lets one tick in 90 ms decide. No leader, no burst.
 
 use super::{Room, settle};
-use crate::{domain::phase::Phase, limits::TICK, metrics, shutdown::Stage, store::errors::StoreError, store::line::Tick};
+use crate::{
+    domain::phase::Phase, limits::TICK, metrics, shutdown::Stage, store::errors::StoreError,
+    store::line::Tick,
+};
 use std::{sync::Arc, time::Instant};
 use tokio::time::{MissedTickBehavior, interval};
 

@@ -221,7 +221,8 @@ impl Bookings {
     pub async fn taken(&self) -> Result<(SeatSet, Vec<String>), StoreError> {
         let client = self.pool.get().await?;
         let seats = client.prepare_cached("SELECT seat_id FROM booked_seats WHERE sale_id = $1").await?;
-        let held = client.prepare_cached("SELECT id FROM bookings WHERE sale_id = $1 AND status = 'held'").await?;
+        let held =
+            client.prepare_cached("SELECT id FROM bookings WHERE sale_id = $1 AND status = 'held'").await?;
         let seats = client.query(&seats, &[&self.sale.as_str()]).await?;
         let held = client.query(&held, &[&self.sale.as_str()]).await?;
         let indexes = seats.iter().filter_map(|row| self.plan.index_of(row.get(0)));
@@ -257,8 +258,11 @@ impl Bookings {
     pub(super) fn owned(&self, row: &Row) -> Result<Owned, StoreError> {
         let status: &str = row.get("status");
         let corrupt = |what: &str| StoreError::Corrupt(format!("booking: {what}"));
-        let mut seats: Vec<SeatIndex> =
-            row.get::<_, Vec<&str>>("seats").into_iter().filter_map(|seat| self.plan.index_of(seat)).collect();
+        let mut seats: Vec<SeatIndex> = row
+            .get::<_, Vec<&str>>("seats")
+            .into_iter()
+            .filter_map(|seat| self.plan.index_of(seat))
+            .collect();
         seats.sort_unstable();
         Ok(Owned {
             visitor: VisitorId::parse(row.get("visitor_id")).ok_or_else(|| corrupt("its visitor"))?,

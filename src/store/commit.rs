@@ -68,7 +68,11 @@ fn status(hold_end: Option<Timestamp>) -> BookingStatus {
 }
 
 /// The usual case: nobody else wants these seats.
-async fn try_copy(bookings: &Bookings, batch: &[NewBooking], hold_ttl_s: u32) -> Result<Vec<Verdict>, StoreError> {
+async fn try_copy(
+    bookings: &Bookings,
+    batch: &[NewBooking],
+    hold_ttl_s: u32,
+) -> Result<Vec<Verdict>, StoreError> {
     let mut client = bookings.pool.get().await?;
     let tx = client.transaction().await?;
     let end = hold_end(&tx, hold_ttl_s).await?;
@@ -238,7 +242,8 @@ fn by_grant<'a>(bookings: &Bookings, batch: &'a [NewBooking]) -> Vec<(Uuid, &'a 
 }
 
 fn by_seat(batch: &[NewBooking]) -> Vec<(SeatIndex, Uuid)> {
-    let mut rows: Vec<_> = batch.iter().flat_map(|new| new.seats.iter().map(|seat| (*seat, new.id))).collect();
+    let mut rows: Vec<_> =
+        batch.iter().flat_map(|new| new.seats.iter().map(|seat| (*seat, new.id))).collect();
     rows.sort_unstable();
     rows
 }

@@ -155,7 +155,8 @@ impl EventReader {
             .ids
             .iter()
             .map(|id| {
-                let corrupt = |what: &str| StoreError::Corrupt(format!("entry {} of {}: {what}", id.id, self.key));
+                let corrupt =
+                    |what: &str| StoreError::Corrupt(format!("entry {} of {}: {what}", id.id, self.key));
                 let position = Position::parse(&id.id).ok_or_else(|| corrupt("its id"))?;
                 let json: String = id.get("d").ok_or_else(|| corrupt("no field d"))?;
                 let changes = serde_json::from_str(&json).map_err(|e| corrupt(&e.to_string()))?;

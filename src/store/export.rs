@@ -9,7 +9,9 @@ use std::pin::Pin;
 
 impl Bookings {
     /// Every booking, oldest first; memory does not grow with their number.
-    pub async fn export(&self) -> Result<Pin<Box<dyn Stream<Item = Result<Owned, StoreError>> + Send>>, StoreError> {
+    pub async fn export(
+        &self,
+    ) -> Result<Pin<Box<dyn Stream<Item = Result<Owned, StoreError>> + Send>>, StoreError> {
         let client = self.pool.get().await?;
         let query = format!(
             "SELECT {COLUMNS} FROM bookings WHERE sale_id = $1 AND status <> 'void' ORDER BY created_at, id"

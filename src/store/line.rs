@@ -68,7 +68,13 @@ impl JoinReply {
     /// The answer to one of the joins.
     pub fn answer(&self, index: usize) -> JoinAnswer {
         let standing = self.standings.get(index).copied().flatten();
-        JoinAnswer { position: self.position, now_ms: self.now_ms, total: self.total, phase: self.phase, standing }
+        JoinAnswer {
+            position: self.position,
+            now_ms: self.now_ms,
+            total: self.total,
+            phase: self.phase,
+            standing,
+        }
     }
 }
 
@@ -227,7 +233,11 @@ impl Line {
         invocation
     }
 
-    async fn run<T: FromRedisValue>(&self, name: &'static str, call: &ScriptInvocation<'_>) -> Result<T, StoreError> {
+    async fn run<T: FromRedisValue>(
+        &self,
+        name: &'static str,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<T, StoreError> {
         let started = Instant::now();
         let connection = if name == "join" { &self.joins } else { &self.shared };
         let result = call.invoke_async(&mut connection.clone()).await;
@@ -251,16 +261,26 @@ impl Line {
         }
         type Standings = Vec<(String, u64, u8, u32, u64, i64, i64, u8)>;
         let mut reply: Vec<redis::Value> = self.run("join", &call).await?;
-        let standings: Standings = redis::from_redis_value(redis::Value::Array(reply.split_off(6.min(reply.len()))))
-            .map_err(|e| StoreError::Corrupt(e.to_string()))?;
+        let standings: Standings =
+            redis::from_redis_value(redis::Value::Array(reply.split_off(6.min(reply.len()))))
+                .map_err(|e| StoreError::Corrupt(e.to_string()))?;
         let (n, now_ms, total, epoch, phase, drawn): (u64, i64, u64, u64, String, u64) =
-            redis::from_redis_value(redis::Value::Array(reply)).map_err(|e| StoreError::Corrupt(e.to_string()))?;
-        let standings = standings.into_iter().map(|(letter, seq, turn, owned, rank, deadline_ms, claim_ms, fresh)| {
-            let stage = Stage::parse(&letter)?;
-            Some(Standing { stage, seq, turn, owned, rank, deadline_ms, claim_ms, fresh: fresh == 1 })
-        });
+            redis::from_redis_value(redis::Value::Array(reply))
+                .map_err(|e| StoreError::Corrupt(e.to_string()))?;
+        let standings =
+            standings.into_iter().map(|(letter, seq, turn, owned, rank, deadline_ms, claim_ms, fresh)| {
+                let stage = Stage::parse(&letter)?;
+                Some(Standing { stage, seq, turn, owned, rank, deadline_ms, claim_ms, fresh: fresh == 1 })
+            });
         let position = Position { epoch, n };
-        Ok(JoinReply { position, now_ms, total, phase: parse_phase(&phase)?, drawn, standings: standings.collect() })
+        Ok(JoinReply {
+            position,
+            now_ms,
+            total,
+            phase: parse_phase(&phase)?,
+            drawn,
+            standings: standings.collect(),
+        })
     }
 
     /// One tick. `proof_age_ms`: how long ago PostgreSQL last proved that it can book. Nothing if another instance
@@ -276,13 +296,18 @@ impl Line {
             .filter_map(|(visitor, seq, turn)| Some((VisitorId::parse(&visitor)?, GrantKey { seq, turn })))
             .collect();
         let phase = parse_phase(&phase)?;
-        let tick = Tick { now_ms, phase, shift_ms, admitted, expired_locks, lapsed: [missed, expired, closed] };
+        let tick =
+            Tick { now_ms, phase, shift_ms, admitted, expired_locks, lapsed: [missed, expired, closed] };
         Ok((decided == 1, tick))
     }
 
     /// Fences grants against lapse for `lock_ms` while PostgreSQL decides. For each: visitor, grant, and how many
     /// milliseconds ago the redeem reached the server.
-    pub async fn lock(&self, lock_ms: u64, grants: &[(VisitorId, GrantKey, u64)]) -> Result<Vec<Lock>, StoreError> {
+    pub async fn lock(
+        &self,
+        lock_ms: u64,
+        grants: &[(VisitorId, GrantKey, u64)],
+    ) -> Result<Vec<Lock>, StoreError> {
         let mut call = self.script(&SCRIPTS.lock);
         call.arg(lock_ms);
         for (visitor, grant, age_ms) in grants {
@@ -307,7 +332,8 @@ impl Line {
         call.arg(committed.len());
         for booking in committed {
             let seats: Vec<String> = booking.seats.iter().map(SeatIndex::to_string).collect();
-            let (seq, turn) = booking.grant.map_or_else(Default::default, |g| (g.seq.to_string(), g.turn.to_string()));
+            let (seq, turn) =
+                booking.grant.map_or_else(Default::default, |g| (g.seq.to_string(), g.turn.to_string()));
             call.arg(&booking.visitor).arg(seq).arg(turn);
             call.arg(&booking.booking).arg(booking.status).arg(seats.join(","));
         }

@@ -1,15 +1,12 @@
 //! Connections to Redis. Hot paths share multiplexed connections (a pool's checkout costs an UNWATCH and a PING);
 //! the pool is for long reads, which must not stand in front of others; blocking reads get a connection each.
 
-use super::{
-    connect,
-    errors::StoreError,
-    facts::RedisFacts,
-    line::Line,
-    events::EventReader,
-};
+use super::{connect, errors::StoreError, events::EventReader, facts::RedisFacts, line::Line};
 use crate::domain::ids::SaleId;
-use redis::{AsyncConnectionConfig, Client, aio::{ConnectionManager, ConnectionManagerConfig}};
+use redis::{
+    AsyncConnectionConfig, Client,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
 use std::{sync::Arc, time::Duration};
 
 /// How long a call may take before it counts as failed.

@@ -11,8 +11,8 @@ use crate::domain::{
 use deadpool_postgres::{GenericClient, Pool};
 use jiff::Timestamp;
 use std::{pin::pin, sync::Arc};
-use uuid::Uuid;
 use tokio_postgres::{Row, binary_copy::BinaryCopyInWriter, error::SqlState, types::Type};
+use uuid::Uuid;
 
 /// What a new sale is made of.
 pub struct NewSale<'a> {
@@ -106,13 +106,18 @@ impl Sales {
         if inserted == 0 {
             return Ok(false);
         }
-        let sink = tx.copy_in("COPY seats (sale_id, position, seat_id, category, blocked) FROM STDIN BINARY").await?;
+        let sink = tx
+            .copy_in("COPY seats (sale_id, position, seat_id, category, blocked) FROM STDIN BINARY")
+            .await?;
         let types = [Type::TEXT, Type::INT4, Type::TEXT, Type::TEXT, Type::BOOL];
         let mut writer = pin!(BinaryCopyInWriter::new(sink, &types));
         for (i, seat) in sale.plan.seats.iter().enumerate() {
             let category = sale.plan.categories[usize::from(seat.category)].as_str();
             let blocked = sale.blocked.contains(i as SeatIndex);
-            writer.as_mut().write(&[&sale.id.as_str(), &signed(i as u32), &seat.id, &category, &blocked]).await?;
+            writer
+                .as_mut()
+                .write(&[&sale.id.as_str(), &signed(i as u32), &seat.id, &category, &blocked])
+                .await?;
         }
         writer.finish().await?;
         tx.commit().await?;
@@ -132,14 +137,21 @@ impl Sales {
     /// The whole sale, its plan included.
     pub async fn load(&self, id: &SaleId) -> Result<Option<Sale>, StoreError> {
         let client = self.pool.get().await?;
-        let Some(row) =
-            client.query_opt("SELECT name, plan, anonymous FROM sales WHERE id = $1", &[&id.as_str()]).await?
+        let Some(row) = client
+            .query_opt("SELECT name, plan, anonymous FROM sales WHERE id = $1", &[&id.as_str()])
+            .await?
         else {
             return Ok(None);
         };
         let plan = Plan::parse(row.get(1)).map_err(|e| StoreError::Corrupt(format!("sale {id}: {e}")))?;
         let Some(state) = read_state(&client, id, plan.seats.len(), "").await? else { return Ok(None) };
-        Ok(Some(Sale { id: id.clone(), name: row.get(0), plan: Arc::new(plan), anonymous: row.get(2), state }))
+        Ok(Some(Sale {
+            id: id.clone(),
+            name: row.get(0),
+            plan: Arc::new(plan),
+            anonymous: row.get(2),
+            state,
+        }))
     }
 
     /// What an operator can change, as it is now.
@@ -230,7 +242,10 @@ impl Sales {
     pub async fn next_epoch(&self, id: &SaleId) -> Result<(u64, i64), StoreError> {
         let client = self.pool.get().await?;
         let row = client
-            .query_one("UPDATE sales SET epoch = epoch + 1 WHERE id = $1 RETURNING epoch, shift_ms", &[&id.as_str()])
+            .query_one(
+                "UPDATE sales SET epoch = epoch + 1 WHERE id = $1 RETURNING epoch, shift_ms",
+                &[&id.as_str()],
+            )
             .await?;
         Ok((unsigned(row.get(0)), row.get(1)))
     }

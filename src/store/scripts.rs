@@ -19,7 +19,11 @@ pub(super) struct Scripts {
 
 macro_rules! script {
     ($file:literal) => {
-        Script::new(concat!(include_str!("lua/prelude.lua"), "\n", include_str!(concat!("lua/", $file, ".lua"))))
+        Script::new(concat!(
+            include_str!("lua/prelude.lua"),
+            "\n",
+            include_str!(concat!("lua/", $file, ".lua"))
+        ))
     };
 }
 
@@ -37,8 +41,21 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
 
 /// In the order in which the prelude names them.
 const KEYS: [&str; 15] = [
-    "line", "returned", "away", "places", "grants", "claims", "locks", "presence", "instances", "taken", "blocked",
-    "unavailable", "held", "events", "sale",
+    "line",
+    "returned",
+    "away",
+    "places",
+    "grants",
+    "claims",
+    "locks",
+    "presence",
+    "instances",
+    "taken",
+    "blocked",
+    "unavailable",
+    "held",
+    "events",
+    "sale",
 ];
 
 /// The keys of a sale. The hash tag keeps them all in one Cluster slot.
