@@ -1,3 +1,4 @@
 //! waitroom
+pub mod embedded;
 pub mod settings;
 pub mod store;
