@@ -148,6 +148,7 @@ fn a_path_too_long_for_a_socket_works_all_the_same() {
 #[test]
 fn a_closed_folder_works_also_as_root() {
     let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
     for _ in 0..2 {
         let servers = Embedded::start(folder.path()).unwrap();
         sql(&servers.postgres_url(), "CREATE TABLE IF NOT EXISTS kept ()").unwrap();
