@@ -45,8 +45,8 @@ enum State {
     Waiting(Seq),
     /// It is the visitor's turn.
     Granted(LiveGrant),
-    /// Booked, from this place.
-    Booked(Seq),
+    /// Booked.
+    Booked,
 }
 
 /// Why a conversation ends.
@@ -280,7 +280,7 @@ impl Session {
         self.send(ServerMessage::Joined(joined)).await?;
         match (place.stage, standing::live_grant(&answer)) {
             (Stage::Booked, _) => {
-                self.state = State::Booked(place.seq);
+                self.state = State::Booked;
                 let bookings = self.bookings().await?;
                 for booking in standing::to_tell(bookings) {
                     self.send_booking(&booking, None).await?;
@@ -331,8 +331,8 @@ impl Session {
     async fn redeemed(&mut self, (request, result): Verdict) -> Result<(), End> {
         match result {
             Ok(booking) => {
-                if let State::Granted(grant) = self.state {
-                    self.booked(grant.key.seq);
+                if let State::Granted(_) = self.state {
+                    self.booked();
                 }
                 self.send_booking(&booking, Some(request)).await
             }
@@ -388,7 +388,7 @@ impl Session {
             (News::Booked(seq), State::Granted(grant))
                 if !is_old && seq == grant.key.seq && self.redeeming.is_none() =>
             {
-                self.booked(seq);
+                self.booked();
                 let bookings = self.bookings().await?;
                 match bookings.last() {
                     Some(booking) => self.send_booking(booking, None).await,
@@ -413,8 +413,8 @@ impl Session {
         self.send(ServerMessage::Lapsed { reason }).await
     }
 
-    fn booked(&mut self, seq: Seq) {
-        self.state = State::Booked(seq);
+    fn booked(&mut self) {
+        self.state = State::Booked;
         self.socket.watch_seats(false);
     }
 
@@ -443,7 +443,7 @@ impl Session {
         let seq = match self.state {
             State::Waiting(seq) => seq,
             State::Granted(grant) => grant.key.seq,
-            State::Idle | State::Booked(_) => return Ok(()),
+            State::Idle | State::Booked => return Ok(()),
         };
         let visitor = self.visitor.clone();
         let connection = Some(self.socket.id);
