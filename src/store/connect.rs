@@ -34,10 +34,10 @@ pub enum ConnectError {
     #[error("postgres_url: {0}")]
     Tls(#[from] TlsError),
     /// The pool could not be built.
-    #[error("the PostgreSQL pool could not be built: {0}")]
+    #[error("a pool could not be built: {0}")]
     Pool(#[from] deadpool_postgres::BuildError),
     /// The server did not answer, or refused.
-    #[error("PostgreSQL cannot be reached: {0}")]
+    #[error("PostgreSQL cannot be reached: {}", detail(.0))]
     Postgres(#[from] tokio_postgres::Error),
 }
 
@@ -46,6 +46,20 @@ pub fn redis_client(url: &str) -> Result<redis::Client, ConnectError> {
     tls::install_provider();
     let info = url.into_connection_info().map_err(|error| redis_fault(&error))?;
     redis::Client::open(info).map_err(|error| redis_fault(&error))
+}
+
+/// A pool of at most `size` connections, none of them opened yet.
+pub fn redis_pool(url: &str, size: usize) -> Result<deadpool_redis::Pool, ConnectError> {
+    let manager = deadpool_redis::Manager::new(redis_client(url)?.get_connection_info().clone())
+        .map_err(|error| redis_fault(&error))?;
+    let pool = deadpool_redis::Pool::builder(manager)
+        .max_size(size)
+        .wait_timeout(Some(POOL_WAIT))
+        .create_timeout(Some(CONNECT_TIMEOUT))
+        .recycle_timeout(Some(CONNECT_TIMEOUT))
+        .runtime(deadpool_redis::Runtime::Tokio1)
+        .build()?;
+    Ok(pool)
 }
 
 fn redis_fault(error: &redis::RedisError) -> ConnectError {
@@ -150,8 +164,8 @@ fn postgres_fault(problem: &str) -> ConnectError {
     ConnectError::Url { key: "postgres_url", problem: problem.to_owned() }
 }
 
-/// tokio-postgres says only "invalid configuration" at the top; the reason is one level down.
-fn detail(error: &tokio_postgres::Error) -> String {
+/// tokio-postgres says only "invalid configuration" or "db error" at the top; the reason is one level down.
+pub(crate) fn detail(error: &tokio_postgres::Error) -> String {
     use std::error::Error;
     error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }

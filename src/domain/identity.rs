@@ -1,0 +1,155 @@
+//! The shop's identities: HS256 JSON Web Tokens (RFC 7519) with `sub`, `aud` = the sale's id, and `exp`.
+
+use super::{
+    ids::{SaleId, VisitorId},
+    token::mac,
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
+use hmac::Mac;
+use serde::{Deserialize, Serialize};
+
+/// Longest identity that is looked at, in bytes: what is left of a 4 KiB frame.
+const IDENTITY_BYTES_MAX: usize = 4096;
+
+/// Why an identity was not believed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// Not three base64url parts of JSON, or a claim is missing.
+    #[error("the identity is not a JSON Web Token with sub, aud and exp")]
+    Malformed,
+    /// Signed by another algorithm than HS256.
+    #[error("the identity must be signed with HS256")]
+    Algorithm,
+    /// The signature is not the shop's.
+    #[error("the identity's signature is wrong")]
+    Forged,
+    /// `exp` has passed; all else is in order, and this is who it was for.
+    #[error("the identity has expired; ask the shop for a new one")]
+    Expired(VisitorId),
+    /// `nbf` is still to come.
+    #[error("the identity is not valid yet")]
+    NotYet,
+    /// It was made for another sale.
+    #[error("the identity is for another sale")]
+    Audience,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    alg: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    typ: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    sub: String,
+    aud: Audience,
+    exp: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nbf: Option<f64>,
+}
+
+/// `aud` is one string or a list of them (RFC 7519, 4.1.3).
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Audience {
+    fn names(&self, sale: &str) -> bool {
+        match self {
+            Self::One(one) => one == sale,
+            Self::Many(many) => many.iter().any(|one| one == sale),
+        }
+    }
+}
+
+/// The visitor that the identity proves, at `now_s` (Unix seconds).
+pub fn verify(key: &[u8], identity: &str, sale: &SaleId, now_s: i64) -> Result<VisitorId, IdentityError> {
+    use IdentityError::*;
+    if identity.len() > IDENTITY_BYTES_MAX {
+        return Err(Malformed);
+    }
+    let (signed, signature) = identity.rsplit_once('.').ok_or(Malformed)?;
+    let (header, claims) = signed.split_once('.').ok_or(Malformed)?;
+    let header: Header = decode(header).ok_or(Malformed)?;
+    if header.alg != "HS256" {
+        return Err(Algorithm);
+    }
+    let signature = BASE64.decode(signature).map_err(|_| Malformed)?;
+    mac(key, signed.as_bytes()).verify_slice(&signature).map_err(|_| Forged)?;
+    let claims: Claims = decode(claims).ok_or(Malformed)?;
+    if claims.nbf.is_some_and(|nbf| nbf > now_s as f64) {
+        return Err(NotYet);
+    }
+    if !claims.aud.names(sale.as_str()) {
+        return Err(Audience);
+    }
+    let visitor = VisitorId::parse(&claims.sub).ok_or(Malformed)?;
+    if claims.exp <= now_s as f64 { Err(Expired(visitor)) } else { Ok(visitor) }
+}
+
+/// A signed identity: what a shop's back end does.
+pub fn sign(key: &[u8], sub: &str, aud: &str, exp_s: i64) -> String {
+    let header = encode(&Header { alg: "HS256".into(), typ: Some("JWT".into()) });
+    let claims =
+        Claims { sub: sub.into(), aud: self::Audience::One(aud.into()), exp: exp_s as f64, nbf: None };
+    let signed = format!("{header}.{}", encode(&claims));
+    let signature = BASE64.encode(mac(key, signed.as_bytes()).finalize().into_bytes());
+    format!("{signed}.{signature}")
+}
+
+fn encode(value: &impl Serialize) -> String {
+    BASE64.encode(serde_json::to_vec(value).unwrap_or_default())
+}
+
+fn decode<T: for<'a> Deserialize<'a>>(part: &str) -> Option<T> {
+    serde_json::from_slice(&BASE64.decode(part).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+    fn sale() -> SaleId {
+        SaleId::parse("demo").unwrap()
+    }
+
+    #[test]
+    fn a_good_identity_names_its_visitor() {
+        let identity = sign(KEY, "kim", "demo", 1000);
+        assert_eq!(verify(KEY, &identity, &sale(), 999).unwrap().as_str(), "kim");
+    }
+
+    #[test]
+    fn every_fault_has_its_name() {
+        let good = sign(KEY, "kim", "demo", 1000);
+        assert!(
+            matches!(verify(KEY, &good, &sale(), 1000), Err(IdentityError::Expired(kim)) if kim.as_str() == "kim")
+        );
+        assert_eq!(verify(b"other", &good, &sale(), 1), Err(IdentityError::Forged));
+        let other = sign(KEY, "kim", "other", 1000);
+        assert_eq!(verify(KEY, &other, &sale(), 1), Err(IdentityError::Audience));
+        assert_eq!(verify(KEY, "a.b", &sale(), 1), Err(IdentityError::Malformed));
+        assert_eq!(verify(KEY, &sign(KEY, "", "demo", 9), &sale(), 1), Err(IdentityError::Malformed));
+        let none = format!("{}.{}.", BASE64.encode(r#"{"alg":"none"}"#), good.split('.').nth(1).unwrap());
+        assert_eq!(verify(KEY, &none, &sale(), 1), Err(IdentityError::Algorithm));
+    }
+
+    /// The example of RFC 7515, appendix A.1: another maker's token, checked to the signature.
+    #[test]
+    fn a_token_made_elsewhere_is_understood() {
+        let key = BASE64
+            .decode("AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow")
+            .unwrap();
+        let token = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        // Its signature holds; it names neither visitor nor sale.
+        assert_eq!(verify(&key, token, &sale(), 1), Err(IdentityError::Malformed));
+        assert_eq!(verify(KEY, token, &sale(), 1), Err(IdentityError::Forged));
+    }
+}

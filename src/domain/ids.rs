@@ -1,0 +1,150 @@
+//! Names of things: sale, visitor, place in line, grant.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::{fmt, sync::Arc};
+use uuid::Uuid;
+
+/// Longest visitor id in bytes: an e-mail address or a UUID fits, a page of text does not.
+pub const VISITOR_BYTES_MAX: usize = 256;
+
+/// A sale's id, `[a-z0-9-]{1,64}`; cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SaleId(Arc<str>);
+
+impl SaleId {
+    /// The id, or nothing if the text is not of the form `[a-z0-9-]{1,64}`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = (1..=64).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        fits.then(|| Self(text.into()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SaleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for SaleId {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("a sale's id is 1 to 64 of a-z, 0-9 and -")
+    }
+}
+
+impl From<SaleId> for String {
+    fn from(id: SaleId) -> Self {
+        id.0.as_ref().into()
+    }
+}
+
+/// A person, by the identity that the shop or the sale gave; cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct VisitorId(Arc<str>);
+
+impl VisitorId {
+    /// The id, or nothing if it is empty, too long or holds control characters.
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = (1..=VISITOR_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
+        fits.then(|| Self(text.into()))
+    }
+
+    /// A new anonymous visitor.
+    pub fn anonymous() -> Self {
+        Self(Uuid::new_v4().simple().to_string().into())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Visitors are people: a stray `{:?}` must not write them into a log.
+impl fmt::Debug for VisitorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("VisitorId(…)")
+    }
+}
+
+impl TryFrom<String> for VisitorId {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("a visitor's id is 1 to 256 bytes without control characters")
+    }
+}
+
+impl From<VisitorId> for String {
+    fn from(id: VisitorId) -> Self {
+        id.0.as_ref().into()
+    }
+}
+
+/// The number drawn at the end of the line: smaller is earlier. The only order there is; time is none.
+pub type Seq = u64;
+
+/// Which turn of which place a grant is: a place that missed its turn once is granted a second time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GrantKey {
+    /// The place.
+    pub seq: Seq,
+    /// 0 for the first turn, 1 after a missed one.
+    pub turn: u8,
+}
+
+impl GrantKey {
+    /// The grant's id in PostgreSQL, where it is unique and so fences a second booking. It is derived, not
+    /// drawn, so that every instance knows it without asking.
+    pub fn grant_id(self, sale: &SaleId) -> Uuid {
+        let mut hash = Sha256::new();
+        hash.update(sale.as_str());
+        hash.update([0, self.turn]);
+        hash.update(self.seq.to_be_bytes());
+        let mut bytes = [0u8; 16];
+        bytes.copy_from_slice(&hash.finalize()[..16]);
+        Uuid::new_v8(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sale_ids_are_checked() {
+        for good in ["a", "demo-2026", &"x".repeat(64)] {
+            assert!(SaleId::parse(good).is_some(), "{good}");
+        }
+        for bad in ["", "Demo", "a_b", "a/b", "ä", &"x".repeat(65)] {
+            assert!(SaleId::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn visitor_ids_are_checked_and_hidden() {
+        assert!(VisitorId::parse("").is_none());
+        assert!(VisitorId::parse("a\0b").is_none());
+        assert!(VisitorId::parse(&"x".repeat(257)).is_none());
+        let visitor = VisitorId::parse("kim@example.org").unwrap();
+        assert!(!format!("{visitor:?}").contains("kim"));
+    }
+
+    #[test]
+    fn grant_ids_differ_by_sale_seq_and_turn() {
+        let (a, b) = (SaleId::parse("a").unwrap(), SaleId::parse("b").unwrap());
+        let id = GrantKey { seq: 7, turn: 0 }.grant_id(&a);
+        assert_eq!(id, GrantKey { seq: 7, turn: 0 }.grant_id(&a));
+        assert_ne!(id, GrantKey { seq: 7, turn: 1 }.grant_id(&a));
+        assert_ne!(id, GrantKey { seq: 8, turn: 0 }.grant_id(&a));
+        assert_ne!(id, GrantKey { seq: 7, turn: 0 }.grant_id(&b));
+    }
+}

@@ -1,0 +1,45 @@
+//! Every bound in the program that is not an operator's setting, with its reason. Bounds of the wire are in
+//! `protocol`, bounds of a sale's settings in `domain::sale`, bounds of the scripts in `store/lua`.
+
+use std::time::Duration;
+
+/// News that a socket may be behind with. A reader who is slower than this has lost touch; it may resume.
+pub const LANE_MAX: usize = 64;
+/// Joins in one call to Redis: 512 take about 3 ms there.
+pub const JOINS_MAX: usize = 512;
+/// Joins that may wait for the call before theirs; about a second's worth.
+pub const JOINS_QUEUE_MAX: usize = 50_000;
+/// Redeems in one transaction: COPY gains little beyond, and all wait for the last.
+pub const REDEEMS_MAX: usize = 1_000;
+/// Redeems that may wait; beyond, `busy`.
+pub const REDEEMS_QUEUE_MAX: usize = 10_000;
+/// How long a batch of redeems is fenced against lapse.
+pub const LOCK: Duration = Duration::from_secs(10);
+/// Time between ticks: below the 100 ms for which a tick gives out admissions, so that jitter loses none.
+pub const TICK: Duration = Duration::from_millis(93);
+/// Time between sweeps over the sockets.
+pub const SWEEP: Duration = Duration::from_millis(250);
+/// Ranks below this are swept each time (contract: at most 1 s old) …
+pub const NEAR_RANK: u64 = 1_000;
+/// … others each so many sweeps (contract: at most 5 s old).
+pub const FAR_SWEEPS: u64 = 12;
+/// A silent socket is pinged after so many seconds.
+pub const PING_S: u32 = 20;
+/// A socket whose peer says nothing for so many seconds is dropped.
+pub const DROP_S: u32 = 45;
+/// A socket must join within this.
+pub const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Messages a second that a socket may send …
+pub const MESSAGES_PER_S: f64 = 20.0;
+/// … and how many at once.
+pub const MESSAGES_BURST: f64 = 40.0;
+/// How often the seat map is compared with PostgreSQL.
+pub const COMPARE: Duration = Duration::from_secs(5);
+/// How often sales and their settings are looked up in PostgreSQL, beside the stream that tells of changes.
+pub const SALES_POLL: Duration = Duration::from_millis(800);
+/// Files kept free below the process's limit: stores, listeners, logs, and calls of the API.
+pub const FILES_RESERVED: u64 = 200;
+/// Memory for cached answers of the public API, in bytes.
+pub const CACHE_BYTES_MAX: u64 = 64 << 20;
+/// How long a cached answer of the public API lives.
+pub const CACHE_TTL: Duration = Duration::from_secs(1);

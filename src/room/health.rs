@@ -1,0 +1,96 @@
+//! Whether the stores answer: what admissions and readiness rest on.
+
+use crate::store::{errors::StoreError, redis::Redis, sales::Sales};
+use std::{
+    future::Future,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+use tokio::time::{interval, timeout};
+
+/// How often each store is asked.
+const EVERY: Duration = Duration::from_millis(500);
+/// An answer that takes longer is none.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// A store that has not answered for so long is away.
+const STALE_MS: u64 = 3000;
+
+/// When each store last answered.
+pub struct Health {
+    base: Instant,
+    redis_ms: AtomicU64,
+    postgres_ms: AtomicU64,
+}
+
+impl Default for Health {
+    /// Both have just answered: a server starts only if they do.
+    fn default() -> Self {
+        Self { base: Instant::now(), redis_ms: AtomicU64::new(0), postgres_ms: AtomicU64::new(0) }
+    }
+}
+
+impl Health {
+    /// PostgreSQL has just proved that it can book.
+    pub fn postgres_answered(&self) {
+        self.postgres_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    /// Milliseconds since PostgreSQL last proved that it can book.
+    pub fn postgres_age_ms(&self) -> u64 {
+        self.now_ms().saturating_sub(self.postgres_ms.load(Ordering::Relaxed))
+    }
+
+    /// The stores that are away.
+    pub fn away(&self) -> Vec<&'static str> {
+        let stale = |at: &AtomicU64| self.now_ms().saturating_sub(at.load(Ordering::Relaxed)) > STALE_MS;
+        let mut away = Vec::new();
+        if stale(&self.redis_ms) {
+            away.push("Redis");
+        }
+        if stale(&self.postgres_ms) {
+            away.push("PostgreSQL");
+        }
+        away
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.base.elapsed().as_millis() as u64
+    }
+
+    /// Asks both stores, for ever.
+    pub async fn watch(&self, redis: &Redis, sales: &Sales) {
+        tokio::join!(
+            self.ask("Redis", &self.redis_ms, || redis.ping()),
+            self.ask("PostgreSQL", &self.postgres_ms, || sales.prove()),
+        );
+    }
+
+    async fn ask<F: Future<Output = Result<(), StoreError>>>(
+        &self,
+        name: &str,
+        at: &AtomicU64,
+        ask: impl Fn() -> F,
+    ) {
+        let mut every = interval(EVERY);
+        let mut was_away = false;
+        loop {
+            every.tick().await;
+            // The proof is as old as the question: the answer may have waited on its way back.
+            let asked = self.now_ms();
+            match timeout(TIMEOUT, ask()).await {
+                Ok(Ok(())) => {
+                    at.store(asked, Ordering::Relaxed);
+                    if std::mem::take(&mut was_away) {
+                        tracing::info!("{name} answers again");
+                    }
+                }
+                failed if !was_away => {
+                    was_away = true;
+                    let why = failed.map_or("no answer in time".to_owned(), |r| format!("{:?}", r.err()));
+                    tracing::warn!("{name} does not answer: {why}");
+                }
+                _ => {}
+            }
+        }
+    }
+}

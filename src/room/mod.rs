@@ -1,0 +1,363 @@
+//! The live part of one sale on this instance. Redis decides, its stream tells, PostgreSQL judges the seats; a room
+//! carries questions there and answers back to its sockets.
+
+pub mod board;
+mod clock;
+mod follower;
+pub mod health;
+pub mod hub;
+mod joins;
+mod keeper;
+mod pace;
+mod presence;
+mod redeems;
+pub mod rooms;
+mod seat_map;
+mod settle;
+mod sweeper;
+mod ticker;
+
+use crate::{
+    domain::{
+        booking::Booking,
+        eta::{Pace, eta_s},
+        ids::{SaleId, VisitorId},
+        phase::Phase,
+        plan::Plan,
+        refusal::Refusal,
+        sale::SaleSettings,
+    },
+    metrics,
+    protocol::server::SeatMap as SeatMapMessage,
+    shutdown::Stage,
+    store::{
+        bookings::{Bookings, Confirmation, Owned},
+        errors::StoreError,
+        events::Position,
+        line::{Committed, Counts, Join, JoinAnswer, Line},
+        redis::Redis,
+        sales::{Sale, SaleState, Sales},
+    },
+};
+use board::Board;
+use clock::RedisClock;
+use health::Health;
+use hub::{Hub, News, Socket};
+use pace::PaceMeter;
+use seat_map::SeatMap;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, atomic::AtomicI64},
+    time::{Duration, Instant},
+};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use uuid::Uuid;
+
+pub use redeems::Redeem;
+
+/// One sale on this instance.
+pub struct Room {
+    /// The sale.
+    pub id: SaleId,
+    /// Its name.
+    pub name: String,
+    /// Its seats.
+    pub plan: Arc<Plan>,
+    /// Whether visitors need no identity of the shop.
+    pub anonymous: bool,
+    /// The sockets.
+    pub hub: Hub,
+    line: Line,
+    bookings: Bookings,
+    sales: Sales,
+    redis: Redis,
+    health: Arc<Health>,
+    stage: watch::Receiver<Stage>,
+    clock: RedisClock,
+    live: RwLock<Live>,
+    seats: Mutex<SeatMap>,
+    pace: Mutex<PaceMeter>,
+    joins: mpsc::Sender<joins::Request>,
+    redeems: mpsc::Sender<redeems::Request>,
+    departures: mpsc::UnboundedSender<(VisitorId, u64)>,
+    /// The operator changed something: look at once.
+    changed: Notify,
+    /// The shift of deadlines that holds are known to have.
+    shifted_ms: AtomicI64,
+}
+
+/// What the stream tells.
+struct Live {
+    position: Position,
+    board: Board,
+    phase: Phase,
+    state: SaleState,
+}
+
+/// A sale's standing, for those who only look.
+#[derive(Clone, Copy, Debug)]
+pub struct Glance {
+    /// The phase.
+    pub phase: Phase,
+    /// Places in the line.
+    pub waiting: u64,
+    /// Free seats.
+    pub seats_left: usize,
+}
+
+impl Room {
+    /// Brings a visitor into the line, or back to his place.
+    pub async fn join(&self, join: Join) -> Result<JoinAnswer, StoreError> {
+        let started = Instant::now();
+        let (reply, answer) = oneshot::channel();
+        let stopped = || StoreError::Timeout("the line");
+        self.joins.try_send(joins::Request { join, reply }).map_err(|_| stopped())?;
+        let answer = answer.await.map_err(|_| stopped())?;
+        metrics::join_duration(started.elapsed());
+        answer
+    }
+
+    /// Tries to spend a grant.
+    pub async fn redeem(&self, redeem: Redeem) -> Result<Booking, Refusal> {
+        let arrived = Instant::now();
+        let (reply, answer) = oneshot::channel();
+        let queued = self.redeems.try_send(redeems::Request { redeem, arrived, reply });
+        let answer =
+            if queued.is_ok() { answer.await.unwrap_or(Err(Refusal::Busy)) } else { Err(Refusal::Busy) };
+        let outcome = answer.as_ref().map_or_else(Refusal::reason, |_| "booked");
+        metrics::redeem(self.id.as_str(), outcome, arrived.elapsed());
+        answer
+    }
+
+    /// The visitor used his turn for the first time; false if he holds no grant.
+    pub async fn claim(&self, visitor: &VisitorId) -> Result<bool, StoreError> {
+        self.line.claim(visitor).await
+    }
+
+    /// The visitor gives the place up; false if there was none to give, or a redeem is under way.
+    pub async fn leave(&self, visitor: &VisitorId) -> Result<bool, StoreError> {
+        let left = self.line.leave(visitor).await?;
+        if left {
+            metrics::lapses(self.id.as_str(), "left", 1);
+        }
+        Ok(left)
+    }
+
+    /// The visitor's socket is gone.
+    pub fn detach(&self, visitor: &VisitorId, socket: u64) {
+        self.hub.detach(visitor, socket);
+        // Fails only when the process ends: then the instance's lease ends too.
+        let _ = self.departures.send((visitor.clone(), socket));
+    }
+
+    /// The visitor's bookings, oldest first.
+    pub async fn bookings_of(&self, visitor: &VisitorId) -> Result<Vec<Booking>, StoreError> {
+        self.bookings.by_visitor(visitor).await
+    }
+
+    /// All bookings, for the operator.
+    pub fn bookings(&self) -> &Bookings {
+        &self.bookings
+    }
+
+    /// The whole seat map, with every booking that this instance has answered; the socket, if any, gets what
+    /// changes from then on.
+    pub fn seat_map(&self, watcher: Option<&Socket>) -> SeatMapMessage {
+        let mut seats = self.seats();
+        // Under the map's lock, so that the watcher misses no version.
+        self.publish_seats(&mut seats);
+        if let Some(socket) = watcher {
+            socket.watch_seats(true);
+        }
+        seats.message()
+    }
+
+    fn publish_seats(&self, seats: &mut SeatMap) {
+        if let Some(message) = seats.publish() {
+            self.hub.tell_seats(&message.to_json().into());
+        }
+    }
+
+    /// A confirmed or released booking is told to the line, and so to its visitor.
+    async fn tell_booking(&self, owned: &Owned) -> Result<(), StoreError> {
+        let booking = &owned.booking;
+        let told = Committed {
+            visitor: owned.visitor.as_str().to_owned(),
+            grant: None,
+            booking: booking.id.to_string(),
+            status: booking.status.as_str(),
+            seats: booking.seats.clone(),
+        };
+        self.line.bookings(&[told], &[]).await
+    }
+
+    /// The shop was paid: nothing if there is no such booking.
+    pub async fn confirm(&self, id: Uuid) -> Result<Option<Confirmation>, StoreError> {
+        let confirmation = self.bookings.confirm(id).await?;
+        if let Some(Confirmation::Confirmed { owned, changed: true }) = &confirmation {
+            self.tell_or_compare(owned).await;
+        }
+        Ok(confirmation)
+    }
+
+    /// The operator releases a booking: nothing if there is no such booking.
+    pub async fn release(&self, id: Uuid) -> Result<Option<Owned>, StoreError> {
+        let Some((owned, changed)) = self.bookings.release(id).await? else { return Ok(None) };
+        if changed {
+            self.tell_or_compare(&owned).await;
+        }
+        Ok(Some(owned))
+    }
+
+    /// PostgreSQL has it, so it holds; if Redis cannot be told now, the comparison will.
+    async fn tell_or_compare(&self, owned: &Owned) {
+        if let Err(error) = self.tell_booking(owned).await {
+            tracing::warn!(sale = %self.id, "a booking's change is told to the line later: {error}");
+        }
+    }
+
+    /// Settings as PostgreSQL has them are put in force, here and in Redis.
+    pub async fn sync(&self) -> Result<(), StoreError> {
+        keeper::sync(self).await
+    }
+
+    /// What an operator can change, as this instance knows it.
+    pub fn state(&self) -> SaleState {
+        self.live().state.clone()
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> SaleSettings {
+        self.live().state.settings.clone()
+    }
+
+    /// The phase.
+    pub fn phase(&self) -> Phase {
+        self.live().phase
+    }
+
+    /// Live numbers from Redis.
+    pub async fn counts(&self) -> Result<Counts, StoreError> {
+        self.line.counts().await
+    }
+
+    /// What this instance knows, without asking anyone.
+    pub fn glance(&self) -> Glance {
+        let (phase, waiting) = {
+            let live = self.live();
+            (live.phase, live.board.len())
+        };
+        Glance { phase, waiting, seats_left: self.plan.seats.len() - self.seats().taken().len() }
+    }
+
+    /// `[low, high]` seconds until the place with this rank is admitted.
+    pub fn eta_s(&self, rank: u64) -> Option<[u64; 2]> {
+        eta_s(rank, self.current_pace())
+    }
+
+    fn current_pace(&self) -> Option<Pace> {
+        let rate = self.live().state.settings.rate;
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).pace(rate, Instant::now())
+    }
+
+    /// Milliseconds until Redis' clock shows `at_ms`.
+    pub fn until_ms(&self, at_ms: i64) -> u64 {
+        self.clock.until_ms(at_ms)
+    }
+
+    /// Time since Redis' clock showed `at_ms`.
+    pub fn since(&self, at_ms: i64) -> Duration {
+        Duration::from_millis(u64::try_from(self.clock.now_ms() - at_ms).unwrap_or(0))
+    }
+
+    fn live(&self) -> RwLockReadGuard<'_, Live> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change_live<T>(&self, change: impl FnOnce(&mut Live) -> T) -> T {
+        change(&mut self.live.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn seats(&self) -> MutexGuard<'_, SeatMap> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    /// A grant that this instance's session may sign a token for.
+    pub fn max_seats_of(&self, owned: u32) -> u32 {
+        self.live().state.settings.max_seats.saturating_sub(owned)
+    }
+
+    fn set_phase(&self, phase: Phase, position: Position) {
+        let before = self.change_live(|live| std::mem::replace(&mut live.phase, phase));
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        pace.run(phase == Phase::Open, Instant::now());
+        drop(pace);
+        if before != phase {
+            tracing::info!(sale = %self.id, "phase {before} → {phase}");
+            self.hub.tell_all(position, &News::Phase(phase));
+        }
+    }
+}
+
+/// What a room is made of.
+pub(crate) struct Parts {
+    pub redis: Redis,
+    pub sales: Sales,
+    pub bookings: Bookings,
+    pub health: Arc<Health>,
+    pub stage: watch::Receiver<Stage>,
+}
+
+impl Room {
+    /// Opens the room: the line is installed and known before anyone comes in.
+    pub(crate) async fn open(sale: Sale, parts: Parts) -> Result<Arc<Self>, StoreError> {
+        let line = parts.redis.line(&sale.id);
+        let (joins, join_requests) = mpsc::channel(crate::limits::JOINS_QUEUE_MAX);
+        let (redeems, redeem_requests) = mpsc::channel(crate::limits::REDEEMS_QUEUE_MAX);
+        let (departures, departed) = mpsc::unbounded_channel();
+        let mut seats = SeatMap::new(sale.plan.seats.len());
+        seats.block(sale.state.blocked.clone());
+        let live = Live {
+            position: Position::default(),
+            board: Board::default(),
+            phase: sale.state.command,
+            state: sale.state,
+        };
+        let room = Arc::new(Self {
+            id: sale.id,
+            name: sale.name,
+            plan: sale.plan,
+            anonymous: sale.anonymous,
+            hub: Hub::default(),
+            line,
+            bookings: parts.bookings,
+            sales: parts.sales,
+            redis: parts.redis,
+            health: parts.health,
+            stage: parts.stage,
+            clock: RedisClock::new(jiff::Timestamp::now().as_millisecond()),
+            live: RwLock::new(live),
+            seats: Mutex::new(seats),
+            pace: Mutex::default(),
+            joins,
+            redeems,
+            departures,
+            changed: Notify::new(),
+            shifted_ms: AtomicI64::new(0),
+        });
+        metrics::start_sale(room.id.as_str());
+        settle::install(&room).await?;
+        settle::resync(&room).await?;
+        tokio::spawn(joins::run(room.clone(), join_requests));
+        tokio::spawn(redeems::run(room.clone(), redeem_requests));
+        tokio::spawn(presence::run(room.clone(), departed));
+        tokio::spawn(follower::run(room.clone()));
+        tokio::spawn(ticker::run(room.clone()));
+        tokio::spawn(sweeper::run(room.clone()));
+        tokio::spawn(keeper::run(room.clone()));
+        Ok(room)
+    }
+}

@@ -1,0 +1,275 @@
+//! One writer a sale and instance: it takes the redeems that came while the last commit ran, fences their grants,
+//! chooses the seats, and commits them in one transaction. Answers go out after the commit, never before.
+
+use super::Room;
+use crate::{
+    domain::{
+        booking::{Booking, Wish},
+        choose::choose,
+        ids::{GrantKey, VisitorId},
+        refusal::Refusal,
+    },
+    limits::{LOCK, REDEEMS_MAX},
+    store::{
+        bookings::{NewBooking, Verdict},
+        line::{Committed, Lock},
+    },
+};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep,
+};
+use uuid::Uuid;
+
+/// Choices anew after losing the best seats to another instance.
+const ROUNDS_MAX: usize = 4;
+/// Tries to tell Redis of a commit; after that the comparison with PostgreSQL does.
+const TELL_TRIES: u32 = 20;
+
+/// A try to spend a grant.
+#[derive(Clone, Debug)]
+pub struct Redeem {
+    /// Whose.
+    pub visitor: VisitorId,
+    /// Which grant.
+    pub grant: GrantKey,
+    /// For which seats.
+    pub wish: Wish,
+}
+
+/// A redeem and who waits for its answer.
+pub(super) struct Request {
+    pub redeem: Redeem,
+    pub arrived: Instant,
+    pub reply: oneshot::Sender<Result<Booking, Refusal>>,
+}
+
+/// A redeem whose grant is fenced.
+struct Open {
+    request: Request,
+    /// Seats that the visitor had booked before.
+    owned: u32,
+}
+
+/// Serves redeems until the room is gone.
+pub(super) async fn run(room: Arc<Room>, mut requests: mpsc::Receiver<Request>) {
+    let mut batch = Vec::with_capacity(REDEEMS_MAX);
+    let mut waiting: Vec<Request> = Vec::new();
+    loop {
+        batch.append(&mut waiting);
+        if batch.is_empty() && requests.recv_many(&mut batch, REDEEMS_MAX).await == 0 {
+            return;
+        }
+        // A second try of the same grant is judged after the first.
+        let mut grants = HashSet::new();
+        let (now, later) = batch.drain(..).partition(|r: &Request| grants.insert(r.redeem.grant));
+        waiting = later;
+        serve(&room, now).await;
+    }
+}
+
+async fn serve(room: &Arc<Room>, batch: Vec<Request>) {
+    let grants: Vec<_> = batch
+        .iter()
+        .map(|r| (r.redeem.visitor.clone(), r.redeem.grant, r.arrived.elapsed().as_millis() as u64))
+        .collect();
+    let locks = match room.line.lock(LOCK.as_millis() as u64, &grants).await {
+        Ok(locks) => locks,
+        Err(error) => {
+            tracing::warn!(sale = %room.id, "{} redeems wait: {error}", batch.len());
+            return batch.into_iter().for_each(|request| answer(request, Err(Refusal::Busy)));
+        }
+    };
+    let (mut open, mut dead) = (Vec::new(), Vec::new());
+    for (request, lock) in batch.into_iter().zip(locks) {
+        match lock {
+            Lock::Locked { owned } => open.push(Open { request, owned }),
+            Lock::Busy => answer(request, Err(Refusal::Busy)),
+            Lock::Dead => dead.push((request, Refusal::TokenExpired)),
+        }
+    }
+    let mut told = Told::default();
+    for _ in 0..ROUNDS_MAX {
+        if open.is_empty() {
+            break;
+        }
+        let chosen = choose_all(room, open, &mut dead, &mut told);
+        open = commit(room, chosen, &mut dead, &mut told).await;
+    }
+    for Open { request, .. } in open {
+        told.unlock(&request);
+        answer(request, Err(Refusal::Busy));
+    }
+    answer_spent(room, dead, &mut told).await;
+    tell(room, told);
+}
+
+/// What Redis must hear of a batch.
+#[derive(Default)]
+struct Told {
+    committed: Vec<Committed>,
+    unlocked: Vec<(VisitorId, GrantKey)>,
+}
+
+impl Told {
+    fn unlock(&mut self, request: &Request) {
+        self.unlocked.push((request.redeem.visitor.clone(), request.redeem.grant));
+    }
+
+    fn commit(&mut self, redeem: &Redeem, booking: &Booking) {
+        self.committed.push(Committed {
+            visitor: redeem.visitor.as_str().to_owned(),
+            grant: Some(redeem.grant),
+            booking: booking.id.to_string(),
+            status: booking.status.as_str(),
+            seats: booking.seats.clone(),
+        });
+    }
+}
+
+/// Chooses seats in order of arrival, none twice. Who gets none goes to `refused`.
+fn choose_all(
+    room: &Room,
+    open: Vec<Open>,
+    refused: &mut Vec<(Request, Refusal)>,
+    told: &mut Told,
+) -> Vec<(Open, NewBooking)> {
+    let (mut taken, held) = {
+        let seats = room.seats();
+        (seats.taken().clone(), seats.any_held())
+    };
+    let mut chosen = Vec::with_capacity(open.len());
+    for one in open {
+        let Redeem { wish, visitor, grant } = &one.request.redeem;
+        let seats = if wish.count() > room.max_seats_of(one.owned) as usize {
+            Err(Refusal::TooManySeats)
+        } else {
+            choose(&room.plan, &taken, held, wish)
+        };
+        match seats {
+            Ok(seats) => {
+                seats.iter().for_each(|seat| {
+                    taken.insert(*seat);
+                });
+                let together = room.plan.together(&seats);
+                let new = NewBooking {
+                    id: Uuid::now_v7(),
+                    grant: *grant,
+                    visitor: visitor.clone(),
+                    seats,
+                    together,
+                };
+                chosen.push((one, new));
+            }
+            Err(refusal) => {
+                told.unlock(&one.request);
+                refused.push((one.request, refusal));
+            }
+        }
+    }
+    chosen
+}
+
+/// Commits and answers what was booked. Answers those who lost seats that they may replace by others.
+async fn commit(
+    room: &Room,
+    chosen: Vec<(Open, NewBooking)>,
+    refused: &mut Vec<(Request, Refusal)>,
+    told: &mut Told,
+) -> Vec<Open> {
+    let (open, batch): (Vec<Open>, Vec<NewBooking>) = chosen.into_iter().unzip();
+    if batch.is_empty() {
+        return Vec::new();
+    }
+    let verdicts = room.bookings.commit(&batch, room.settings().hold_ttl_s).await;
+    let mut again = Vec::new();
+    for (one, verdict) in open.into_iter().zip(verdicts) {
+        match verdict {
+            Verdict::Booked(booking) => {
+                room.health.postgres_answered();
+                let held = booking.hold_expires_at.is_some();
+                room.seats().book(&booking.id.to_string(), held, &booking.seats);
+                told.commit(&one.request.redeem, &booking);
+                answer(one.request, Ok(booking));
+            }
+            Verdict::SeatsTaken(seats) => {
+                // Another instance has them; its entry in the stream is on its way.
+                room.seats().book("", false, &seats);
+                if matches!(one.request.redeem.wish, Wish::Best { .. }) {
+                    again.push(one);
+                } else {
+                    told.unlock(&one.request);
+                    refused.push((one.request, Refusal::SeatTaken(seats)));
+                }
+            }
+            Verdict::GrantSpent => refused.push((one.request, Refusal::TokenExpired)),
+            Verdict::NotBooked => {
+                told.unlock(&one.request);
+                answer(one.request, Err(Refusal::Busy));
+            }
+            // The lock stays: until it runs out nobody can say.
+            Verdict::Unknown => answer(one.request, Err(Refusal::Busy)),
+        }
+    }
+    again
+}
+
+/// Before a refusal goes out: a grant that has booked gets its booking, whatever was asked for now.
+async fn answer_spent(room: &Room, refused: Vec<(Request, Refusal)>, told: &mut Told) {
+    if refused.is_empty() {
+        return;
+    }
+    let grants: Vec<GrantKey> = refused.iter().map(|(request, _)| request.redeem.grant).collect();
+    let found = room.bookings.by_grants(&grants).await;
+    if let Err(error) = &found {
+        tracing::warn!(sale = %room.id, "{} redeems wait: {error}", refused.len());
+    }
+    for (request, refusal) in refused {
+        let booked = match &found {
+            Ok(found) => found.get(&request.redeem.grant.grant_id(&room.id)),
+            Err(_) => {
+                answer(request, Err(Refusal::Busy));
+                continue;
+            }
+        };
+        match booked.filter(|owned| owned.visitor == request.redeem.visitor) {
+            Some(owned) => {
+                // Redis may not have heard of it: an instance that ended between commit and stream.
+                if owned.booking.status != crate::domain::booking::BookingStatus::Released {
+                    told.commit(&request.redeem, &owned.booking);
+                }
+                answer(request, Ok(owned.booking.clone()));
+            }
+            None => answer(request, Err(refusal)),
+        }
+    }
+}
+
+/// Redis marks the grants used and carries the seats to everyone, beside the next batch's work.
+fn tell(room: &Arc<Room>, told: Told) {
+    if told.committed.is_empty() && told.unlocked.is_empty() {
+        return;
+    }
+    let room = room.clone();
+    tokio::spawn(async move {
+        for attempt in 0..TELL_TRIES {
+            match room.line.bookings(&told.committed, &told.unlocked).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(sale = %room.id, attempt, "bookings are told to the line later: {error}")
+                }
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+    });
+}
+
+fn answer(request: Request, result: Result<Booking, Refusal>) {
+    // Who has gone meanwhile finds his booking when he returns.
+    let _ = request.reply.send(result);
+}

@@ -1,0 +1,117 @@
+//! What puts this instance, Redis and PostgreSQL in agreement again: at the start, after a gap, after a loss, after
+//! a redeem whose outcome nobody heard.
+
+use super::{Room, hub::News};
+use crate::{
+    domain::ids::{GrantKey, Seq, VisitorId},
+    room::board::Board,
+    store::{
+        errors::StoreError,
+        events::Position,
+        line::{Committed, Install, LineSettings},
+    },
+};
+use std::sync::Arc;
+
+/// Seqs drawn in one epoch stay below this: the places of an older epoch, which only their tokens prove any more,
+/// come before those of a newer one.
+const SEQS_PER_EPOCH: Seq = 1_000_000_000;
+
+/// Makes sure that the sale lives in Redis with the settings that PostgreSQL has.
+pub(super) async fn install(room: &Room) -> Result<(), StoreError> {
+    if room.line.position().await?.is_none() {
+        let (taken, held) = room.bookings.taken().await?;
+        let booked = room.bookings.visitors().await?;
+        let (epoch, shift_ms) = room.sales.next_epoch(&room.id).await?;
+        let first_seq = epoch.saturating_sub(1) * SEQS_PER_EPOCH;
+        let seats = room.plan.seats.len();
+        let install =
+            Install { epoch, first_seq, seats, shift_ms, taken: &taken, held: &held, booked: &booked };
+        if room.line.install(&install).await? && epoch > 1 {
+            tracing::error!(sale = %room.id, "Redis has lost the line: epoch {epoch} begins; places return by token");
+        }
+    }
+    apply_settings(room).await
+}
+
+/// Puts the settings that this instance knows in force in Redis, unless newer ones are.
+pub(super) async fn apply_settings(room: &Room) -> Result<(), StoreError> {
+    let state = room.state();
+    let s = &state.settings;
+    let settings = LineSettings {
+        version: state.version,
+        command: state.command,
+        rate: s.rate,
+        max_active: s.max_active,
+        grant_ttl_ms: u64::from(s.grant_ttl_s) * 1000,
+        claim_ms: u64::from(s.claim_s) * 1000,
+        away_ms: u64::from(s.away_s) * 1000,
+        blocked: &state.blocked,
+    };
+    room.line.apply(&settings).await?;
+    Ok(())
+}
+
+/// Whether the stream has nothing that this instance has not seen.
+pub(super) async fn is_current(room: &Room, at: Position) -> Result<bool, StoreError> {
+    match room.line.position().await? {
+        Some((position, _)) => Ok(position.epoch == at.epoch && position.n >= at.n),
+        None => {
+            install(room).await?;
+            Ok(false)
+        }
+    }
+}
+
+/// Reads the line and the seats anew. The stream is followed from where it stood before reading began: applying a
+/// change twice does no harm, so the picture comes right as the stream is caught up with.
+pub(super) async fn resync(room: &Room) -> Result<(), StoreError> {
+    let Some((position, phase)) = room.line.position().await? else {
+        return Err(StoreError::Corrupt("the sale is not installed".into()));
+    };
+    let mut board = Board::default();
+    let mut last = None;
+    loop {
+        let seqs = room.line.seqs(last).await?;
+        seqs.iter().for_each(|seq| board.insert(*seq));
+        if seqs.is_empty() {
+            break;
+        }
+        last = seqs.last().copied();
+    }
+    board.settle();
+    let taken = room.line.taken(room.plan.seats.len()).await?;
+    let held = room.line.held().await?;
+    room.seats().replace(taken, held);
+    room.change_live(|live| {
+        live.position = position;
+        live.board = board;
+    });
+    room.set_phase(phase, position);
+    room.hub.tell_all(Position::default(), &News::Recheck);
+    Ok(())
+}
+
+/// Redeems whose outcome nobody heard: a void row makes sure that what has not booked never will. The next tick
+/// then lapses the grant.
+pub(super) async fn expired_locks(room: Arc<Room>, locks: Vec<(VisitorId, GrantKey)>) {
+    for (visitor, grant) in locks {
+        let result = match room.bookings.void(&visitor, grant).await {
+            Ok(Some(owned)) => {
+                let told = Committed {
+                    visitor: visitor.as_str().to_owned(),
+                    grant: Some(grant),
+                    booking: owned.booking.id.to_string(),
+                    status: owned.booking.status.as_str(),
+                    seats: owned.booking.seats,
+                };
+                room.line.bookings(&[told], &[]).await
+            }
+            Ok(None) => room.line.bookings(&[], &[(visitor, grant)]).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            tracing::warn!(sale = %room.id, "an unheard redeem is settled later: {error}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+-- The visitor used his turn for the first time. ARGV: visitor. Answers 1 if he holds a live grant.
+local place = place_of(ARGV[1])
+if not place or place.state ~= 'g' then
+  return 0
+end
+redis.call('ZREM', claims, ARGV[1])
+return 1

@@ -1,0 +1,19 @@
+-- Puts the operator's settings in force, if they are newer than those that are.
+-- ARGV: version, command (phase), rate, max_active, grant_ttl_ms, claim_ms, away_ms, blocked (bitmap).
+-- Answers 1 if they were applied, 0 if not newer, -1 if the sale is not installed.
+if not redis.call('HGET', sale, 'epoch') then
+  return -1
+end
+if tonumber(ARGV[1]) <= number('version') then
+  return 0
+end
+if redis.call('HGET', sale, 'command') ~= ARGV[2] then
+  redis.call('HSET', sale, 'bucket', 0)
+end
+redis.call('HSET', sale, 'version', ARGV[1], 'command', ARGV[2], 'rate', ARGV[3], 'max_active', ARGV[4],
+  'grant_ttl_ms', ARGV[5], 'claim_ms', ARGV[6], 'away_ms', ARGV[7])
+redis.call('SET', blocked, ARGV[8])
+changes.settings = tonumber(ARGV[1])
+refresh_phase(true)
+publish()
+return 1

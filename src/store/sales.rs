@@ -1,0 +1,321 @@
+//! Sales in PostgreSQL: the operator's word. Redis follows it by version.
+
+use super::errors::StoreError;
+use crate::domain::{
+    ids::SaleId,
+    phase::Phase,
+    plan::{Plan, SeatIndex},
+    sale::SaleSettings,
+    seats::SeatSet,
+};
+use deadpool_postgres::{GenericClient, Pool};
+use jiff::Timestamp;
+use std::{pin::pin, sync::Arc};
+use tokio_postgres::{Row, binary_copy::BinaryCopyInWriter, error::SqlState, types::Type};
+use uuid::Uuid;
+
+/// What a new sale is made of.
+pub struct NewSale<'a> {
+    /// Its id.
+    pub id: &'a SaleId,
+    /// Its name, for people.
+    pub name: &'a str,
+    /// The seating plan as it was uploaded.
+    pub plan_json: &'a [u8],
+    /// The same, read.
+    pub plan: &'a Plan,
+    /// Its settings.
+    pub settings: &'a SaleSettings,
+    /// Whether visitors need no identity of the shop.
+    pub anonymous: bool,
+    /// Seats not for sale.
+    pub blocked: &'a SeatSet,
+}
+
+/// The part of a sale that an operator can change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SaleState {
+    /// Rises with every change.
+    pub version: u64,
+    /// The operator's phase.
+    pub command: Phase,
+    /// The operator's message.
+    pub notice: String,
+    /// Settings.
+    pub settings: SaleSettings,
+    /// Seats not for sale.
+    pub blocked: SeatSet,
+}
+
+/// A sale.
+#[derive(Clone, Debug)]
+pub struct Sale {
+    /// Its id.
+    pub id: SaleId,
+    /// Its name.
+    pub name: String,
+    /// Its seats.
+    pub plan: Arc<Plan>,
+    /// Whether visitors need no identity of the shop.
+    pub anonymous: bool,
+    /// What an operator can change.
+    pub state: SaleState,
+}
+
+/// Sales in PostgreSQL; cheap to clone.
+#[derive(Clone)]
+pub struct Sales {
+    pool: Pool,
+}
+
+const STATE: &str = "version, phase, notice, opens_at, rate, max_active, grant_ttl_s, claim_s, away_s, max_seats, \
+                     hold_ttl_s";
+
+impl Sales {
+    /// Over a pool.
+    pub fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+
+    /// Creates a sale in phase `scheduled`; false if its id is taken.
+    pub async fn create(&self, sale: &NewSale<'_>) -> Result<bool, StoreError> {
+        let mut client = self.pool.get().await?;
+        let tx = client.transaction().await?;
+        let s = sale.settings;
+        let inserted = tx
+            .execute(
+                "INSERT INTO sales (id, name, plan, anonymous, opens_at, rate, max_active, grant_ttl_s, claim_s, \
+                 away_s, max_seats, hold_ttl_s) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12) \
+                 ON CONFLICT (id) DO NOTHING",
+                &[
+                    &sale.id.as_str(),
+                    &sale.name,
+                    &sale.plan_json,
+                    &sale.anonymous,
+                    &s.opens_at,
+                    &s.rate,
+                    &signed(s.max_active),
+                    &signed(s.grant_ttl_s),
+                    &signed(s.claim_s),
+                    &signed(s.away_s),
+                    &signed(s.max_seats),
+                    &signed(s.hold_ttl_s),
+                ],
+            )
+            .await?;
+        if inserted == 0 {
+            return Ok(false);
+        }
+        let sink = tx
+            .copy_in("COPY seats (sale_id, position, seat_id, category, blocked) FROM STDIN BINARY")
+            .await?;
+        let types = [Type::TEXT, Type::INT4, Type::TEXT, Type::TEXT, Type::BOOL];
+        let mut writer = pin!(BinaryCopyInWriter::new(sink, &types));
+        for (i, seat) in sale.plan.seats.iter().enumerate() {
+            let category = sale.plan.categories[usize::from(seat.category)].as_str();
+            let blocked = sale.blocked.contains(i as SeatIndex);
+            writer
+                .as_mut()
+                .write(&[&sale.id.as_str(), &signed(i as u32), &seat.id, &category, &blocked])
+                .await?;
+        }
+        writer.finish().await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Ids and versions of all sales, oldest first, and whether they are closed.
+    pub async fn versions(&self) -> Result<Vec<(SaleId, u64, bool)>, StoreError> {
+        let client = self.pool.get().await?;
+        let statement = client
+            .prepare_cached("SELECT id, version, phase = 'closed' FROM sales ORDER BY created_at, id")
+            .await?;
+        let rows = client.query(&statement, &[]).await?;
+        rows.iter().map(|row| Ok((sale_id(row.get(0))?, unsigned(row.get(1)), row.get(2)))).collect()
+    }
+
+    /// The whole sale, its plan included.
+    pub async fn load(&self, id: &SaleId) -> Result<Option<Sale>, StoreError> {
+        let client = self.pool.get().await?;
+        let Some(row) = client
+            .query_opt("SELECT name, plan, anonymous FROM sales WHERE id = $1", &[&id.as_str()])
+            .await?
+        else {
+            return Ok(None);
+        };
+        let plan = Plan::parse(row.get(1)).map_err(|e| StoreError::Corrupt(format!("sale {id}: {e}")))?;
+        let Some(state) = read_state(&client, id, plan.seats.len(), "").await? else { return Ok(None) };
+        Ok(Some(Sale {
+            id: id.clone(),
+            name: row.get(0),
+            plan: Arc::new(plan),
+            anonymous: row.get(2),
+            state,
+        }))
+    }
+
+    /// What an operator can change, as it is now.
+    pub async fn state(&self, id: &SaleId, seats: usize) -> Result<Option<SaleState>, StoreError> {
+        read_state(&self.pool.get().await?, id, seats, "").await
+    }
+
+    /// Changes what `change` changes, all or nothing, under a lock; its refusal is handed through. Nothing if there
+    /// is no such sale.
+    pub async fn update<E>(
+        &self,
+        id: &SaleId,
+        seats: usize,
+        change: impl FnOnce(&mut SaleState) -> Result<(), E>,
+    ) -> Result<Option<Result<SaleState, E>>, StoreError> {
+        let mut client = self.pool.get().await?;
+        let tx = client.transaction().await?;
+        let Some(before) = read_state(&tx, id, seats, "FOR UPDATE").await? else { return Ok(None) };
+        let mut after = before.clone();
+        if let Err(refusal) = change(&mut after) {
+            return Ok(Some(Err(refusal)));
+        }
+        if after == before {
+            return Ok(Some(Ok(before)));
+        }
+        after.version += 1;
+        let s = &after.settings;
+        tx.execute(
+            "UPDATE sales SET version = $2, phase = $3, notice = $4, opens_at = $5, rate = $6, max_active = $7, \
+             grant_ttl_s = $8, claim_s = $9, away_s = $10, max_seats = $11, hold_ttl_s = $12 WHERE id = $1",
+            &[
+                &id.as_str(),
+                &(after.version as i64),
+                &after.command.as_str(),
+                &after.notice,
+                &s.opens_at,
+                &s.rate,
+                &signed(s.max_active),
+                &signed(s.grant_ttl_s),
+                &signed(s.claim_s),
+                &signed(s.away_s),
+                &signed(s.max_seats),
+                &signed(s.hold_ttl_s),
+            ],
+        )
+        .await?;
+        if after.blocked != before.blocked {
+            let blocked: Vec<i32> = after.blocked.iter().map(signed).collect();
+            tx.execute(
+                "UPDATE seats SET blocked = NOT blocked WHERE sale_id = $1 AND blocked <> (position = ANY($2))",
+                &[&id.as_str(), &blocked],
+            )
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(Some(Ok(after)))
+    }
+
+    /// Opens the sale if it is scheduled and `opens_at` has come by PostgreSQL's clock; true if this call did it.
+    pub async fn open_if_due(&self, id: &SaleId) -> Result<bool, StoreError> {
+        let client = self.pool.get().await?;
+        let opened = client
+            .execute(
+                "UPDATE sales SET phase = 'open', version = version + 1 \
+                 WHERE id = $1 AND phase = 'scheduled' AND opens_at <= now()",
+                &[&id.as_str()],
+            )
+            .await?;
+        Ok(opened == 1)
+    }
+
+    /// The seating plan as it was uploaded.
+    pub async fn plan_json(&self, id: &SaleId) -> Result<Option<Vec<u8>>, StoreError> {
+        let client = self.pool.get().await?;
+        let row = client.query_opt("SELECT plan FROM sales WHERE id = $1", &[&id.as_str()]).await?;
+        Ok(row.map(|row| row.get(0)))
+    }
+
+    /// The sale that a booking belongs to.
+    pub async fn of_booking(&self, booking: Uuid) -> Result<Option<SaleId>, StoreError> {
+        let client = self.pool.get().await?;
+        let query = "SELECT sale_id FROM bookings WHERE id = $1 AND status <> 'void'";
+        let row = client.query_opt(query, &[&booking]).await?;
+        row.map(|row| sale_id(row.get(0))).transpose()
+    }
+
+    /// Begins a new life of the line: its epoch, and the shift of deadlines so far in ms.
+    pub async fn next_epoch(&self, id: &SaleId) -> Result<(u64, i64), StoreError> {
+        let client = self.pool.get().await?;
+        let row = client
+            .query_one(
+                "UPDATE sales SET epoch = epoch + 1 WHERE id = $1 RETURNING epoch, shift_ms",
+                &[&id.as_str()],
+            )
+            .await?;
+        Ok((unsigned(row.get(0)), row.get(1)))
+    }
+
+    /// Whether PostgreSQL answers, and can write: a standby or a full disk can book nothing.
+    pub async fn prove(&self) -> Result<(), StoreError> {
+        let client = self.pool.get().await?;
+        let read_only: bool = client.query_one("SELECT pg_is_in_recovery()", &[]).await?.get(0);
+        if read_only { Err(StoreError::Corrupt("PostgreSQL is a standby".into())) } else { Ok(()) }
+    }
+}
+
+async fn read_state(
+    client: &impl GenericClient,
+    id: &SaleId,
+    seats: usize,
+    lock: &str,
+) -> Result<Option<SaleState>, StoreError> {
+    let query = format!("SELECT {STATE} FROM sales WHERE id = $1 {lock}");
+    let Some(row) = client.query_opt(&query, &[&id.as_str()]).await? else { return Ok(None) };
+    let blocked = client
+        .query("SELECT position FROM seats WHERE sale_id = $1 AND blocked", &[&id.as_str()])
+        .await?
+        .iter()
+        .map(|row| natural(row.get(0)))
+        .collect::<Vec<SeatIndex>>();
+    state_of(&row, SeatSet::from_seats(seats, blocked)).map(Some)
+}
+
+fn state_of(row: &Row, blocked: SeatSet) -> Result<SaleState, StoreError> {
+    let phase: &str = row.get("phase");
+    let opens_at: Option<Timestamp> = row.get("opens_at");
+    let int = |column: &str| natural(row.get::<_, i32>(column));
+    Ok(SaleState {
+        version: unsigned(row.get("version")),
+        command: Phase::parse(phase).ok_or_else(|| StoreError::Corrupt(format!("phase {phase:?}")))?,
+        notice: row.get("notice"),
+        settings: SaleSettings {
+            opens_at,
+            rate: row.get("rate"),
+            max_active: int("max_active"),
+            grant_ttl_s: int("grant_ttl_s"),
+            claim_s: int("claim_s"),
+            away_s: int("away_s"),
+            max_seats: int("max_seats"),
+            hold_ttl_s: int("hold_ttl_s"),
+        },
+        blocked,
+    })
+}
+
+fn sale_id(text: &str) -> Result<SaleId, StoreError> {
+    SaleId::parse(text).ok_or_else(|| StoreError::Corrupt(format!("sale id {text:?}")))
+}
+
+/// PostgreSQL has no unsigned integers; all of ours are far below the bound.
+fn signed(value: u32) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}
+
+fn natural(value: i32) -> u32 {
+    u32::try_from(value).unwrap_or(0)
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+/// Whether the error is a unique key that was there already, and which.
+pub(super) fn unique_violation(error: &tokio_postgres::Error) -> Option<&str> {
+    let error = error.as_db_error()?;
+    (*error.code() == SqlState::UNIQUE_VIOLATION).then(|| error.constraint().unwrap_or_default())
+}

@@ -1,0 +1,189 @@
+// One WebSocket that stays with the visitor: comes back after cuts (with jitter), at once when the
+// tab wakes or the network returns, and notices sockets that died without a close.
+// Knows nothing of screens; everything it learns goes out through the callbacks.
+
+import { delayMs, verdict } from "./backoff.mjs";
+
+const OPEN_WITHIN_MS = 10_000;
+/** Below the 60 s of silence at which common proxies cut. */
+const PING_EVERY_MS = 25_000;
+const PONG_WITHIN_MS = 8_000;
+/** Someone is looking at the page: no need to be patient. */
+const PONG_WITHIN_AWAKE_MS = 3_000;
+/** Focus, visibility and pageshow fire together; and a closing server is not to be hammered. */
+const AT_ONCE_EVERY_MS = 2_000;
+
+export class Connection {
+  /**
+   * @param hello    () → the `join` to send first, or null when no place is wanted just now
+   * @param onMessage (message) → void
+   * @param onLink   ({ status: "connecting" | "live" | "cut" | "idle", why?, retryMs? }) → void
+   * @param onStop   (word) → void: an end that no reconnect mends
+   */
+  constructor({ url, hello, onMessage, onLink, onStop, env = browserEnv() }) {
+    Object.assign(this, { url, hello, onMessage, onLink, onStop, env });
+    this.socket = null;
+    this.live = false;
+    this.attempt = 0;
+    this.timers = {};
+    this.errorCode = null;
+    this.drainAfterMs = null;
+    this.pace = "normal";
+    this.lastAtOnce = -Infinity;
+  }
+
+  start() {
+    this.#drop();
+    this.attempt = 0;
+    this.#open();
+  }
+
+  stop() {
+    this.#drop();
+    this.onLink({ status: "idle" });
+  }
+
+  /** False when nothing can be sent now; the caller decides what a reconnect should repeat. */
+  send(message) {
+    if (!this.socket || this.socket.readyState !== 1) return false;
+    this.socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  /** The tab woke or the network returned. `suspended`: the machine slept, so trust no socket. */
+  wake({ suspended = false } = {}) {
+    const now = this.env.now();
+    if (this.live && !suspended) {
+      this.#probe(PONG_WITHIN_AWAKE_MS);
+      return;
+    }
+    const waiting = this.timers.retry !== undefined;
+    const stuck = this.socket !== null && !this.live && now - this.openedAt > AT_ONCE_EVERY_MS;
+    if (!(waiting || stuck || (this.live && suspended))) return;
+    // Told to slow down: waking is no reason to come sooner.
+    if (waiting && this.pace !== "normal") return;
+    if (now - this.lastAtOnce < AT_ONCE_EVERY_MS) return;
+    this.lastAtOnce = now;
+    this.#drop();
+    this.#open();
+  }
+
+  #open() {
+    const hello = this.hello();
+    if (!hello) {
+      this.onLink({ status: "idle" });
+      return;
+    }
+    this.onLink({ status: "connecting" });
+    this.errorCode = null;
+    this.drainAfterMs = null;
+    this.openedAt = this.env.now();
+    const socket = new this.env.WebSocket(this.url, "waitroom.v1");
+    this.socket = socket;
+    this.#timer("open", OPEN_WITHIN_MS, () => this.#lost(1006));
+    // An old socket's late events must not touch its successor.
+    const mine = (handle) => (event) => { if (this.socket === socket) handle(event); };
+    socket.onopen = mine(() => {
+      this.#cancel("open");
+      this.send(hello);
+      this.#heard();
+    });
+    socket.onmessage = mine((event) => this.#received(event.data));
+    socket.onclose = mine((event) => this.#lost(event.code));
+  }
+
+  #received(text) {
+    this.#heard();
+    let message;
+    try {
+      message = JSON.parse(text);
+    } catch {
+      return; // Not for this version of the page.
+    }
+    if (message.type === "pong") return;
+    if (message.type === "error") this.errorCode = message.code;
+    if (message.type === "reconnect") this.drainAfterMs = message.after_ms ?? null;
+    if (message.type === "joined" && !this.live) {
+      this.live = true;
+      this.attempt = 0;
+      this.onLink({ status: "live" });
+    }
+    this.onMessage(message);
+  }
+
+  #heard() {
+    this.#cancel("pong");
+    this.#timer("ping", PING_EVERY_MS, () => this.#probe(PONG_WITHIN_MS));
+  }
+
+  #probe(withinMs) {
+    if (!this.send({ type: "ping" })) return;
+    this.#timer("pong", withinMs, () => this.#lost(1006));
+  }
+
+  #lost(closeCode) {
+    const { errorCode, drainAfterMs } = this;
+    this.#drop();
+    const { stop, pace, why } = verdict(closeCode, errorCode);
+    if (stop) {
+      this.onLink({ status: "idle" });
+      this.onStop(stop);
+      return;
+    }
+    this.pace = pace;
+    const retryMs = delayMs({ pace, attempt: this.attempt++, afterMs: drainAfterMs, random: this.env.random });
+    this.#timer("retry", retryMs, () => this.#open());
+    this.onLink({ status: "cut", why, retryMs });
+  }
+
+  #drop() {
+    for (const name of Object.keys(this.timers)) this.#cancel(name);
+    this.live = false;
+    const socket = this.socket;
+    this.socket = null;
+    if (socket && socket.readyState < 2) socket.close();
+  }
+
+  #timer(name, ms, run) {
+    this.#cancel(name);
+    this.timers[name] = this.env.setTimeout(() => {
+      delete this.timers[name];
+      run();
+    }, ms);
+  }
+
+  #cancel(name) {
+    if (this.timers[name] === undefined) return;
+    this.env.clearTimeout(this.timers[name]);
+    delete this.timers[name];
+  }
+}
+
+function browserEnv() {
+  return {
+    WebSocket: globalThis.WebSocket,
+    setTimeout: (run, ms) => setTimeout(run, ms),
+    clearTimeout: (id) => clearTimeout(id),
+    now: () => performance.now(),
+    random: Math.random,
+  };
+}
+
+/** Calls back at every sign that the visitor or the network is back. */
+export function watchWaking(onWake, target = window) {
+  let wall = Date.now();
+  let mono = performance.now();
+  const check = () => {
+    // The monotonic clock may stand still while the machine sleeps, the wall clock does not: if
+    // they drifted apart, every countdown on this page is wrong until the server repeats it.
+    const slept = Date.now() - wall - (performance.now() - mono) > 2_000;
+    wall = Date.now();
+    mono = performance.now();
+    onWake({ suspended: slept });
+  };
+  const visible = () => { if (document.visibilityState === "visible") check(); };
+  document.addEventListener("visibilitychange", visible);
+  target.addEventListener("pageshow", (event) => { if (event.persisted) check(); });
+  target.addEventListener("focus", check);
+  target.addEventListener("online", check);
+}

@@ -1,0 +1,66 @@
+// The few DOM helpers that the views share. No markup strings anywhere: all text goes through
+// textContent, so nothing that an operator or a plan contains can become markup, and the strict
+// CSP (no inline style) holds.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** `el("button", { class: "primary", test: "leave", on: { click } }, "text", child…)` */
+export function el(tag, props = {}, ...children) {
+  return fill(document.createElement(tag), props, children);
+}
+
+export function svg(tag, props = {}, ...children) {
+  return fill(document.createElementNS(SVG, tag), props, children);
+}
+
+function fill(node, props, children) {
+  for (const [name, value] of Object.entries(props)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === "on") {
+      for (const [event, listener] of Object.entries(value)) node.addEventListener(event, listener);
+    } else if (name === "test") {
+      node.setAttribute("data-test", value);
+    } else {
+      node.setAttribute(name, value === true ? "" : String(value));
+    }
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+/** Writes only what changed: screen readers repeat a live region at every write. */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+export function setHidden(node, hidden) {
+  if (node.hidden !== hidden) node.hidden = hidden;
+}
+
+export function setAttr(node, name, value) {
+  if (value === null) node.removeAttribute(name);
+  else if (node.getAttribute(name) !== value) node.setAttribute(name, value);
+}
+
+export function button(label, props, click) {
+  return el("button", { type: "button", ...props, on: { click } }, label);
+}
+
+/** A modal question; resolves to true only when the visitor says yes. */
+export function ask({ title, text, yes, no, test }) {
+  return new Promise((resolve) => {
+    const heading = el("h2", { id: "ask-title" }, title);
+    const dialog = el("dialog", { class: "ask", test, "aria-labelledby": "ask-title" },
+      heading,
+      el("p", {}, text),
+      el("div", { class: "actions" },
+        button(no, { class: "button", test: "ask-no", autofocus: true }, () => dialog.close("no")),
+        button(yes, { class: "button danger", test: "ask-yes" }, () => dialog.close("yes"))));
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "yes");
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}

@@ -1,0 +1,271 @@
+// The waiting-room page: wires the pure state to the socket, the store, the tabs and the screen.
+// Everything that happens ends in `change`, and `follow` does what the new state calls for.
+
+import { announceTurn, setTitle } from "./attention.mjs";
+import { Connection, watchWaking } from "./connection.mjs";
+import { chooseLanguage, t } from "./i18n.mjs";
+import { readPlan } from "./plan.mjs";
+import { act, initial, receive, screenOf, wantsPlace } from "./state.mjs";
+import { openStore } from "./store.mjs";
+import { Tabs } from "./tabs.mjs";
+import { Frame } from "./view.mjs";
+
+const TICK_MS = 250;
+/** The plan is fetched while still in line, by those whose turn is near: not by all at once. */
+const PLAN_RANK = 500;
+const PLAN_SPREAD_MS = 10_000;
+const RETRY_MS = 4_000;
+
+const sale = decodeURIComponent(location.pathname.split("/")[2] ?? "");
+const api = `/v1/sales/${encodeURIComponent(sale)}`;
+const store = openStore(sale);
+/** The shop's link may carry an identity behind the #, which no server log sees. */
+let identity = new URLSearchParams(location.hash.slice(1)).get("identity");
+let placeRefused = false;
+let joinSent = {};
+/** Whether the visitor touched the page since the turn came (a turn must not claim itself). */
+let acted = false;
+let planAsked = false;
+let wasGranted = false;
+let lastFailureCheck = -Infinity;
+
+chooseLanguage();
+let state = initial({
+  start: store.start(),
+  // Old countdowns belong to another page's clock.
+  bookings: store.bookings().map((booking) => ({ ...booking, holdExpiresAt: null })),
+  maxSeats: store.maxSeats(),
+  left: store.left(),
+});
+
+const connection = new Connection({
+  url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${api}/ws`,
+  hello,
+  onMessage: (message) => change(receive(state, message, performance.now()), message),
+  onLink: (link) => {
+    change(act(state, { type: "link", ...link }, performance.now()));
+    if (link.status === "cut") checkSale();
+  },
+  onStop: stopped,
+});
+const tabs = new Tabs(sale, {
+  onFree: () => { if (state.elsewhere) useHere(); },
+  onLook: () => setTitle(state.sale?.name ?? "", t("waiting_title")),
+});
+const frame = new Frame(document.getElementById("room"), {
+  leave: () => connection.send({ type: "leave" }),
+  rejoin: () => join({ type: "rejoin" }),
+  again: () => join({ type: "again" }),
+  claim: () => { acted = true; follow(); },
+  toggle: (guid) => dispatch({ type: "toggle", guid }),
+  redeemPicked: () => redeem({ seats: state.picked }),
+  redeemBest: (best) => redeem({ best }),
+  useHere,
+  stayElsewhere: () => {
+    tabs.point();
+    dispatch({ type: "elsewhere", elsewhere: "stay" });
+  },
+  startAnew: () => {
+    store.setPlace(null);
+    useHere();
+  },
+  hasPlace: () => store.place() !== null,
+  reload: () => location.reload(),
+}, { lasting: store.lasting });
+
+function dispatch(action) {
+  change(act(state, action, performance.now()));
+}
+
+function change(next, message = null) {
+  const before = state;
+  state = next;
+  if (message) remember(message);
+  follow(before);
+  frame.update(state, performance.now());
+}
+
+/** What the browser keeps; written before the page acts on it. */
+function remember({ type, place }) {
+  if (type === "joined") {
+    if (place) store.setPlace(place);
+    store.setLeft(false);
+    placeRefused = false;
+    // From here on the place token is proof enough, and the identity may expire.
+    identity = null;
+    if (location.hash) history.replaceState(null, "", location.pathname);
+  }
+  if (type === "lapsed") store.setLeft(state.lapsed.reason === "left");
+  if (["joined", "rank", "lapsed", "booking"].includes(type)) store.setStart(state.freshPlace ? null : state.start);
+  if (type === "booking") store.setBookings(state.bookings);
+  if (type === "granted") store.setMaxSeats(state.maxSeats);
+}
+
+function follow(before = state) {
+  const { grant, redeem: sent, place } = state;
+  const live = state.link.status === "live";
+  if (grant && !wasGranted) {
+    acted = false;
+    announceTurn(state.sale?.name ?? "");
+  }
+  wasGranted = grant !== null;
+  if (grant && live && !grant.asked && (grant.claimed || acted || document.visibilityState === "visible")) {
+    if (connection.send({ type: "seats" })) state = act(state, { type: "seats_asked" });
+  }
+  // Cut off while booking: the same request again is safe, a token books once.
+  if (grant && live && sent?.lost && grant !== before.grant) {
+    if (connection.send(redeemMessage(sent))) state = act(state, { type: "redeem_repeated" });
+  }
+  if (grant || state.booking) fetchPlan(0);
+  else if (place && place.rank < PLAN_RANK) fetchPlan(Math.random() * PLAN_SPREAD_MS);
+  title();
+}
+
+let shownTitle = null;
+function title() {
+  const name = state.sale?.name ?? "";
+  const screen = screenOf(state);
+  const rank = screen === "waiting" ? state.place.rank : null;
+  const plain = rank === null ? name : `${rank === 0 ? t("next") : t("ahead", { count: rank.toLocaleString() })} · ${name}`;
+  const key = `${screen}|${plain}`;
+  if (key === shownTitle) return;
+  shownTitle = key;
+  const alert = { granted: "turn_alert", lapsed: state.lapsed?.reason === "missed" ? "missed_title" : null }[screen];
+  setTitle(plain, alert ? t(alert) : null);
+}
+
+function hello() {
+  if (!wantsPlace(state)) return null;
+  const place = placeRefused ? null : store.place();
+  joinSent = {
+    type: "join",
+    ...(identity ? { identity } : {}),
+    ...(place ? { place } : {}),
+    ...(state.again ? { again: true } : {}),
+  };
+  return joinSent;
+}
+
+/** Again, or back after a lapse: on the living socket, else with a new one. */
+function join(action) {
+  store.setLeft(false);
+  dispatch(action);
+  if (!connection.live || !connection.send(hello())) connection.start();
+}
+
+function stopped(word) {
+  if (word === "identity" && joinSent.place && joinSent.identity) {
+    // The stored place is another visitor's (a shared device): the fresh identity counts.
+    placeRefused = true;
+    connection.start();
+  } else if (word === "limit" && state.booking && state.again) {
+    dispatch({ type: "limit" });
+    connection.start();
+  } else {
+    tabs.release();
+    dispatch({ type: "stop", stop: word });
+  }
+}
+
+function redeem(what) {
+  dispatch({ type: "redeem", request: newId(), ...what });
+  connection.send(redeemMessage(state.redeem));
+}
+
+function redeemMessage({ request, seats, best }) {
+  return { type: "redeem", request, token: state.grant.token, ...(seats ? { seats } : { best }) };
+}
+
+/** crypto.randomUUID needs a secure context, which a demo in a LAN has not. */
+function newId() {
+  return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function useHere() {
+  tabs.hold();
+  dispatch({ type: "use_here" });
+  connection.start();
+}
+
+async function getJson(path) {
+  const answer = await fetch(path, { headers: { accept: "application/json" } });
+  if (!answer.ok) throw Object.assign(new Error(`${path}: ${answer.status}`), { status: answer.status });
+  return answer.json();
+}
+
+/** A refused upgrade tells a page nothing but "failed"; the sale's own address says why. */
+async function checkSale() {
+  const now = performance.now();
+  if (state.clock === null || now - lastFailureCheck > 30_000) {
+    lastFailureCheck = now;
+    await loadSale();
+  }
+}
+
+async function loadSale() {
+  try {
+    dispatch({ type: "sale", sale: await getJson(api) });
+    if (state.sale.phase === "closed" && state.link.status === "cut") stopForGood("closed");
+  } catch (error) {
+    if (error.status === 404) stopForGood("unknown");
+  }
+}
+
+function stopForGood(word) {
+  connection.stop();
+  stopped(word);
+}
+
+async function fetchPlan(delayMs) {
+  // A turn does not wait for the spread of those in line.
+  if (state.plan || planAsked === "now" || (planAsked && delayMs > 0)) return;
+  planAsked = delayMs === 0 ? "now" : "later";
+  const mine = planAsked;
+  if (delayMs > 0) await pause(delayMs);
+  while (!state.plan && planAsked === mine) {
+    try {
+      const plan = readPlan(await getJson(`${api}/plan`));
+      if (!state.plan) dispatch({ type: "plan", plan });
+    } catch {
+      dispatch({ type: "plan_failed" });
+      await pause(RETRY_MS * (0.5 + Math.random()));
+    }
+  }
+}
+
+function pause(ms) {
+  return new Promise((resolve) => { setTimeout(resolve, ms); });
+}
+
+function watchVisitor() {
+  for (const event of ["pointerdown", "keydown"]) {
+    document.addEventListener(event, () => {
+      acted = true;
+      follow();
+    }, { capture: true, passive: true });
+  }
+  document.addEventListener("visibilitychange", () => {
+    shownTitle = null;
+    follow();
+    frame.update(state, performance.now());
+  });
+  watchWaking((wake) => { if (wantsPlace(state)) connection.wake(wake); });
+  addEventListener("pagehide", () => tabs.release());
+  addEventListener("pageshow", (event) => { if (event.persisted && wantsPlace(state)) tabs.hold(); });
+  setInterval(() => { if (document.visibilityState === "visible") frame.update(state, performance.now()); }, TICK_MS);
+}
+
+async function start() {
+  frame.update(state, performance.now());
+  watchVisitor();
+  const [taken] = await Promise.all([tabs.takenElsewhere(), Promise.race([loadSale(), pause(1_500)])]);
+  if (state.stop) return;
+  if (taken) {
+    dispatch({ type: "elsewhere", elsewhere: "open" });
+    return;
+  }
+  tabs.hold();
+  connection.start();
+}
+
+start();

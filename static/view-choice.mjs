@@ -1,0 +1,141 @@
+// The two ways to book in a turn: the seats picked on the map, or the best available; and the
+// refusals in words, with what to do next.
+
+import { button, el, setHidden, setText } from "./dom.mjs";
+import { number, seatWords, seatsWords, t } from "./i18n.mjs";
+import { freeSeats } from "./plan.mjs";
+
+export function pickPanel(ctx) {
+  const count = el("p", { class: "pick-count", role: "status", test: "picked-count" });
+  const lost = el("p", { class: "quiet lost", role: "alert", test: "picked-lost", hidden: true });
+  const list = el("ul", { class: "picked-list", test: "picked" });
+  const book = button("", { class: "button primary wide", test: "redeem" }, () => ctx.do.redeemPicked());
+  const root = el("div", { class: "pick only-pick" }, lost, count, list, book);
+  let shown = null;
+  return {
+    root,
+    update(state) {
+      const { picked, grant, plan, redeem, lostPicks, link } = state;
+      setHidden(count, picked.length === 0);
+      setText(count, t("picked_count", { count: picked.length, max: grant.maxSeats }));
+      setHidden(lost, lostPicks.length === 0);
+      if (lostPicks.length > 0) setText(lost, t("picked_lost", { seats: seatsWords(plan, lostPicks) }));
+      const key = JSON.stringify([picked, redeem !== null]);
+      if (key !== shown) {
+        shown = key;
+        list.replaceChildren(...picked.map((guid) => pickedItem(ctx, plan, guid, redeem !== null)));
+      }
+      bookButton(book, state, picked.length > 0 && link.status === "live",
+        picked.length === 0 ? t("redeem_none", { max: grant.maxSeats }) : t("redeem", { count: picked.length }));
+    },
+  };
+}
+
+function pickedItem(ctx, plan, guid, sent) {
+  const seat = seatWords(plan, guid);
+  const remove = button("×", { class: "remove", "aria-label": t("picked_remove", { seat }), disabled: sent }, () => ctx.do.toggle(guid));
+  const category = plan?.categories[plan.byGuid.get(guid)?.category]?.name;
+  return el("li", { "data-seat": guid }, el("span", { class: "picked-words" }, el("span", {}, seat), category && el("span", { class: "tag" }, category)), remove);
+}
+
+function bookButton(node, { redeem }, ready, label) {
+  node.disabled = redeem !== null || !ready;
+  setText(node, redeem ? t("redeem_sending") : label);
+  if (redeem) node.setAttribute("aria-busy", "true");
+  else node.removeAttribute("aria-busy");
+}
+
+export function bestForm(ctx) {
+  let count = 2;
+  let max = 1;
+  const output = el("output", { class: "count", "aria-live": "polite", test: "best-count" });
+  const step = (by) => {
+    count = Math.max(1, Math.min(max, count + by));
+    show();
+  };
+  const less = button("−", { class: "step", "aria-label": t("best_less"), test: "best-less" }, () => step(-1));
+  const more = button("+", { class: "step", "aria-label": t("best_more"), test: "best-more" }, () => step(1));
+  const category = el("select", { id: "best-category", test: "best-category" }, el("option", { value: "" }, t("best_any")));
+  const together = el("input", { type: "checkbox", id: "best-together", "aria-describedby": "best-together-text", test: "best-together" });
+  together.checked = true;
+  const book = button("", { class: "button primary wide", test: "redeem-best" }, () => ctx.do.redeemBest({
+    count,
+    // The wire is strict: only what was chosen is sent.
+    ...(category.value === "" ? {} : { category: category.value }),
+    ...(together.checked && count > 1 ? { together: true } : {}),
+  }));
+  const togetherRow = el("div", { class: "field check" }, together, el("label", { for: "best-together" }, t("best_together"),
+    el("span", { class: "quiet", id: "best-together-text" }, t("best_together_text"))));
+  const categoryRow = el("div", { class: "field" }, el("label", { for: "best-category" }, t("best_category")), category);
+  const root = el("div", { class: "best only-best" },
+    el("div", { class: "field" }, el("span", { id: "best-count-label" }, t("best_count")),
+      el("div", { class: "stepper", role: "group", "aria-labelledby": "best-count-label" }, less, output, more)),
+    categoryRow, togetherRow, book);
+  let last = null;
+  let seen = null;
+
+  function show() {
+    setText(output, String(count));
+    less.disabled = count <= 1;
+    more.disabled = count >= max;
+    setHidden(togetherRow, count < 2);
+    if (last) bookButton(book, last, last.link.status === "live", t("best_redeem", { count }));
+  }
+
+  return {
+    root,
+    update(state) {
+      last = state;
+      max = state.grant.maxSeats;
+      count = Math.min(count, max);
+      const taken = state.map?.taken ?? null;
+      if (state.plan && (seen === null || seen.taken !== taken || seen.plan !== state.plan)) {
+        seen = { plan: state.plan, taken };
+        fillCategories(category, state.plan, taken);
+        setHidden(categoryRow, category.options.length < 3);
+      }
+      show();
+    },
+  };
+}
+
+function fillCategories(select, plan, taken) {
+  plan.categories.forEach(({ name }, index) => {
+    const seats = plan.seats.filter((seat) => seat.category === index);
+    if (seats.length === 0) return;
+    let option = [...select.options].find(({ value }) => value === name);
+    if (!option) {
+      option = el("option", { value: name });
+      select.append(option);
+    }
+    const free = taken ? freeSeats(seats, taken) : null;
+    setText(option, free === null ? name : t("best_option", { name, count: number(free) }));
+    option.disabled = free === 0;
+  });
+}
+
+const REFUSALS = new Set(["seat_taken", "unknown_seat", "too_many_seats", "no_seats_together", "busy",
+  "sold_out", "token_invalid", "token_expired", "not_granted", "not_booked"]);
+
+export function refusalBox() {
+  const words = el("p", {});
+  const seats = el("p", { class: "refused-seats" });
+  const root = el("div", { class: "banner refusal", role: "alert", test: "refusal", hidden: true }, words, seats);
+  return {
+    root,
+    update({ refusal, redeem, plan, grant }) {
+      const cut = redeem?.lost === true;
+      setHidden(root, refusal === null && !cut);
+      if (cut) {
+        setText(words, t("redeem_lost"));
+        setText(seats, "");
+        return;
+      }
+      if (refusal === null) return;
+      root.setAttribute("data-reason", refusal.reason);
+      const reason = REFUSALS.has(refusal.reason) ? refusal.reason : "other";
+      setText(words, t(`refused_${reason}`, { max: grant.maxSeats }));
+      setText(seats, seatsWords(plan, refusal.seats));
+    },
+  };
+}

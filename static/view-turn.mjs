@@ -1,0 +1,105 @@
+// The turn: how long it lasts, the seat map, and the way to book.
+
+import { button, el, setAttr, setHidden, setText } from "./dom.mjs";
+import { bestForm, pickPanel, refusalBox } from "./view-choice.mjs";
+import { countdown, spokenMark } from "./clock.mjs";
+import { t } from "./i18n.mjs";
+import { legend, zoneChips } from "./legend.mjs";
+import { leaveButton } from "./view-line.mjs";
+import { SeatMap } from "./seatmap.mjs";
+
+export function turnView(ctx) {
+  const bar = turnBar(ctx);
+  const modes = modeSwitch((mode) => setAttr(root, "data-mode", mode));
+  const refusal = refusalBox();
+  const pick = pickPanel(ctx);
+  const best = bestForm(ctx);
+  const stage = mapCard(ctx);
+  const root = el("section", { class: "screen turn", "data-mode": "pick" },
+    el("h1", { class: "turn-title" }, t("turn_title")), bar.root,
+    el("div", { class: "turn-grid" },
+      stage.root,
+      el("aside", { class: "panel" }, modes, refusal.root, best.root, pick.root,
+        el("div", { class: "line-tools" }, leaveButton(ctx, "leave_turn")))));
+  ctx.say(t("turn_alert"), true);
+
+  return {
+    root,
+    update(state, at) {
+      bar.update(state, at);
+      stage.update(state);
+      refusal.update(state);
+      pick.update(state);
+      best.update(state);
+    },
+    destroy: () => stage.destroy(),
+  };
+}
+
+function turnBar(ctx) {
+  const time = el("strong", { class: "time", role: "timer", test: "turn-left" });
+  const over = el("p", { class: "turn-over", role: "status", hidden: true }, t("turn_over"));
+  const claimText = el("span", { test: "claim-left" });
+  const claim = el("p", { class: "claim", test: "claim", hidden: true }, claimText,
+    button(t("turn_claim_button"), { class: "button primary small", test: "claim-button" }, () => ctx.do.claim()));
+  const root = el("div", { class: "turn-bar", test: "turn-bar" },
+    el("p", { class: "turn-time" }, el("span", { class: "time-label" }, t("turn_left")), time),
+    el("p", { class: "turn-promise" }, t("turn_no_promise")), claim, over);
+  let spokenMs = Infinity;
+  return {
+    root,
+    update({ grant }, at) {
+      const left = grant.expiresAt - at;
+      setText(time, countdown(left));
+      setAttr(root, "data-urgent", left < 30_000 ? "now" : left < 60_000 ? "soon" : null);
+      setHidden(over, left > 0);
+      const claimLeft = grant.claimed || grant.claimAt === null ? null : grant.claimAt - at;
+      setHidden(claim, claimLeft === null);
+      if (claimLeft !== null) setText(claimText, t("turn_claim", { time: countdown(claimLeft) }));
+      const spoken = spokenMark(spokenMs, left);
+      if (spoken) ctx.say(t("spoken_left", { seconds: spoken }), spoken <= 60);
+      spokenMs = left;
+    },
+  };
+}
+
+function modeSwitch(onMode) {
+  const choose = (mode) => {
+    for (const node of buttons) setAttr(node, "aria-pressed", String(node.dataset.mode === mode));
+    onMode(mode);
+  };
+  const buttons = ["pick", "best"].map((mode) =>
+    button(t(`mode_${mode}`), { class: "mode", "data-mode": mode, "aria-pressed": String(mode === "pick"), test: `mode-${mode}` }, () => choose(mode)));
+  return el("div", { class: "modes", role: "group", "aria-label": t("mode_label") }, ...buttons);
+}
+
+function mapCard(ctx) {
+  const status = el("p", { class: "map-status", role: "status" });
+  const place = el("div", { class: "map-place" });
+  const keys = el("p", { class: "map-hint", id: "map-keys" });
+  const root = el("section", { class: "map-card", "aria-label": t("map_label") }, status, place, keys);
+  const touch = matchMedia("(pointer: coarse)").matches;
+  setText(keys, t(touch ? "map_hint_touch" : "map_keys"));
+  let map = null;
+  let parts = [];
+  return {
+    root,
+    update(state) {
+      const ready = state.plan !== null && state.map !== null;
+      if (ready && map === null) {
+        map = new SeatMap(state.plan, (guid) => ctx.do.toggle(guid));
+        parts = [legend(map, state.plan), zoneChips(map, state.plan)];
+        place.replaceChildren(map.root, parts[1].root, parts[0].root);
+      }
+      const live = state.link.status === "live" && state.map?.version !== null && !state.map?.gap;
+      const word = ready ? (live ? "" : t("map_stale")) : t(state.planFailed ? "map_failed" : "map_loading");
+      setText(status, word);
+      setHidden(status, word === "");
+      setHidden(keys, !ready);
+      if (!ready) return;
+      map.update(state);
+      for (const part of parts) part.update(state);
+    },
+    destroy: () => map?.destroy(),
+  };
+}

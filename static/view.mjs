@@ -1,0 +1,122 @@
+// The frame around every screen: sale name, connection, language, banners, live region; and which
+// screen is shown. A screen's DOM is built once and then updated in place, so that focus, scroll
+// and a half-made choice survive every message.
+
+import { button, el, setAttr, setHidden, setText } from "./dom.mjs";
+import { currentLanguage, number, setLanguage, t } from "./i18n.mjs";
+import { screenOf } from "./state.mjs";
+import { bookingView } from "./view-booking.mjs";
+import { lineView } from "./view-line.mjs";
+import { messageView } from "./view-message.mjs";
+import { turnView } from "./view-turn.mjs";
+
+const VIEWS = { waiting: lineView, granted: turnView, held: bookingView, booked: bookingView, released: bookingView };
+/** A short cut mends itself before anyone needs to read about it. */
+const STALE_AFTER_MS = 2_500;
+/** A rank is read out at most this often; a listener cannot skip. */
+const SPEAK_RANK_EVERY_MS = 20_000;
+
+export class Frame {
+  constructor(root, commands, { lasting }) {
+    this.root = root;
+    this.commands = commands;
+    this.lasting = lasting;
+    this.view = null;
+    this.key = null;
+    this.spokenRank = null;
+    this.spokenAt = -Infinity;
+    this.#build();
+  }
+
+  #build() {
+    document.documentElement.lang = currentLanguage();
+    this.name = el("p", { class: "sale-name", test: "sale-name" });
+    this.link = el("span", { class: "link", test: "link" }, el("span", { class: "dot", "aria-hidden": "true" }), el("span", { class: "link-word" }));
+    const other = currentLanguage() === "ko" ? "en" : "ko";
+    const language = button(other === "ko" ? "한국어" : "English", { class: "language", lang: other, test: "language" }, () => {
+      setLanguage(other);
+      this.rebuild();
+    });
+    this.stale = el("p", { class: "banner stale", role: "status", test: "stale", hidden: true });
+    this.noticeText = el("span", {});
+    this.notice = el("p", { class: "banner notice", role: "status", test: "notice", hidden: true },
+      el("strong", {}, t("notice_label")), this.noticeText);
+    this.storage = el("p", { class: "banner stale", hidden: this.lasting }, t("storage_off"));
+    this.polite = el("p", { class: "spoken", "aria-live": "polite", test: "spoken" });
+    this.urgent = el("p", { class: "spoken", "aria-live": "assertive" });
+    this.main = el("main", { id: "main" });
+    this.root.replaceChildren(
+      el("header", { class: "top" }, this.name, el("div", { class: "top-tools" }, this.link, language)),
+      this.stale, this.notice, this.storage, this.main, this.polite, this.urgent,
+      el("footer", { class: "foot" }, el("span", {}, t("footer")), el("a", { href: "/" }, t("to_sales"))));
+  }
+
+  /** After a change of language every word is new. */
+  rebuild() {
+    this.view?.destroy?.();
+    this.view = null;
+    this.key = null;
+    this.#build();
+    this.update(this.state, performance.now());
+  }
+
+  update(state, at) {
+    this.state = state;
+    const screen = screenOf(state);
+    this.#frame(state, screen, at);
+    const key = VIEWS[screen] ? VIEWS[screen].name : `${screen} ${state.lapsed?.reason ?? ""}`;
+    if (key !== this.key) this.#show(key, screen, state);
+    this.view.update(state, at);
+    this.#speakRank(state, screen, at);
+  }
+
+  #show(key, screen, state) {
+    const first = this.key === null;
+    this.view?.destroy?.();
+    this.key = key;
+    const make = VIEWS[screen] ?? messageView;
+    this.view = make({ do: this.commands, say: (text, urgent) => this.say(text, urgent), screen, state });
+    this.main.replaceChildren(this.view.root);
+    if (first) return;
+    // The old screen's focus is gone with it: keyboards and screen readers go on at the new heading.
+    const heading = this.view.root.querySelector("h1");
+    heading?.setAttribute("tabindex", "-1");
+    heading?.focus({ preventScroll: true });
+    window.scrollTo(0, 0);
+  }
+
+  #frame(state, screen, at) {
+    const { body } = document;
+    setAttr(body, "data-state", screen);
+    setAttr(body, "data-phase", state.phase ?? "");
+    setAttr(body, "data-link", state.link.status);
+    setAttr(body, "data-lapsed", state.lapsed?.reason ?? null);
+    setText(this.name, state.sale?.name ?? "");
+    const { status, since, why } = state.link;
+    setText(this.link.lastChild, t(`link_${status}`));
+    setAttr(this.link, "data-link", status);
+    setHidden(this.link, status === "idle");
+    const cut = status === "cut" || (status === "connecting" && state.link.cuts > 0);
+    setHidden(this.stale, !(cut && (at - since > STALE_AFTER_MS || state.link.cuts > 1)));
+    const offline = navigator.onLine === false;
+    const word = offline ? "offline" : ["busy", "unavailable", "drain"].includes(why) ? why : "stale";
+    // While a try is running keep the words of the cut before it.
+    if (status === "cut" || offline || this.stale.textContent === "") setText(this.stale, t(`link_${word}`));
+    setHidden(this.notice, state.notice === "");
+    setText(this.noticeText, state.notice);
+  }
+
+  say(text, urgent = false) {
+    setText(urgent ? this.urgent : this.polite, text);
+  }
+
+  #speakRank(state, screen, at) {
+    if (screen !== "waiting" || !state.place) return;
+    const { rank } = state.place;
+    const near = rank <= 5;
+    if (rank === this.spokenRank || (!near && at - this.spokenAt < SPEAK_RANK_EVERY_MS)) return;
+    this.spokenRank = rank;
+    this.spokenAt = at;
+    this.say(rank === 0 ? t("next") : t("ahead", { count: number(rank) }));
+  }
+}
