@@ -1,51 +1,186 @@
-//! Stub until the server is merged.
+//! The only place that wires parts: what starts in which order, and what stops in which.
 
-use std::future::Future;
-use std::net::SocketAddr;
+use crate::{
+    domain::token::{Key, Keyring},
+    edge::{self, Edge, EdgeParts},
+    limits::FILES_RESERVED,
+    metrics,
+    room::{health::Health, hub::News, rooms::Rooms},
+    settings::ServeSettings,
+    shutdown::{Report, Stage},
+    store::{connect, events::Position, migrations, redis::Redis},
+};
+use axum::serve::ListenerExt;
+use rustix::process::{Resource, getrlimit};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::watch,
+    time::{sleep, sleep_until},
+};
+use uuid::Uuid;
 
-use crate::settings::ServeSettings;
-use crate::shutdown;
+/// Connections that wait to be accepted: everyone comes at once.
+const BACKLOG: u32 = 4096;
+/// The balancer hears of the drain within this share of the drain time; sockets are sent away in the rest.
+const NOTICE_SHARE: f64 = 0.25;
+const SPREAD_SHARE: f64 = 0.5;
 
-/// The server.
-#[derive(Debug)]
-pub struct App {
-    public: SocketAddr,
-    admin: SocketAddr,
-}
-
-/// Why the server does not start.
+/// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Bad or dangerous settings.
+    /// A setting is bad or dangerous.
     #[error("{0}")]
     Settings(String),
-    /// A server that it needs cannot be reached.
+    /// A store that is needed cannot be reached.
     #[error("{0}")]
     Unreachable(String),
     /// Anything else.
     #[error("{0}")]
-    Other(#[from] Box<dyn std::error::Error + Send + Sync>),
+    Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A server that has started.
+pub struct App {
+    edge: Arc<Edge>,
+    rooms: Arc<Rooms>,
+    stage: watch::Sender<Stage>,
+    public: TcpListener,
+    admin: TcpListener,
+    drain: Duration,
 }
 
 impl App {
-    /// Starts it.
-    pub async fn start(settings: &ServeSettings) -> Result<App, StartError> {
-        Ok(App { public: settings.http.listen, admin: settings.admin.admin_listen })
+    /// Starts everything up to the listeners, which accept from here on.
+    pub async fn start(settings: &ServeSettings) -> Result<Self, StartError> {
+        metrics::handle();
+        let redis = connect_redis(settings).await?;
+        let url = settings.postgres.postgres_url.expose();
+        let unreachable = |what: String| StartError::Unreachable(what);
+        migrations::run(url).await.map_err(|error| {
+            unreachable(format!(
+                "PostgreSQL at {} ({error}); is it running, and may this user create tables?",
+                settings.postgres.postgres_url
+            ))
+        })?;
+        let pool = connect::postgres_pool(url, usize::from(settings.postgres.postgres_pool))
+            .map_err(|error| StartError::Settings(error.to_string()))?;
+        let (stage, staged) = watch::channel(Stage::Running);
+        let rooms = Rooms::new(redis, pool, Arc::new(Health::default()), staged);
+        rooms.open_all().await.map_err(|error| unreachable(error.to_string()))?;
+        let public = listen(settings.http.listen, "listen")?;
+        let admin = listen(settings.admin.admin_listen, "admin_listen")?;
+        let keys = settings.keys.signing_keys.iter();
+        let keys = keys.map(|key| Key { kid: key.kid.clone(), secret: key.secret.clone() }).collect();
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let edge = Edge::new(EdgeParts {
+            rooms: rooms.clone(),
+            keys: Keyring::new(keys)
+                .ok_or_else(|| StartError::Settings("signing_keys: none was given".into()))?,
+            identity_key: settings.keys.identity_key.as_ref().map(|key| key.bytes().to_vec()),
+            allowed_origins: settings.http.allowed_origins.clone(),
+            trusted_proxies: settings.http.trusted_proxies.clone(),
+            admin_token: settings.admin.admin_token.expose().to_owned(),
+            connections_max: usize::try_from(files.saturating_sub(FILES_RESERVED)).unwrap_or(usize::MAX),
+        });
+        tokio::spawn(rooms.clone().run());
+        Ok(Self { edge, rooms, stage, public, admin, drain: Duration::from_secs(settings.http.drain_s) })
     }
 
     /// Where visitors connect.
     pub fn public_addr(&self) -> SocketAddr {
-        self.public
+        address(&self.public)
     }
 
-    /// Where the operator connects.
+    /// Where operators connect.
     pub fn admin_addr(&self) -> SocketAddr {
-        self.admin
+        address(&self.admin)
     }
 
-    /// Runs until `stop`, then drains.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> shutdown::Report {
+    /// Serves until `stop`, then drains.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Report {
+        let Self { edge, rooms, stage, public, admin, drain } = self;
+        let public_router =
+            edge::public_router(edge.clone()).into_make_service_with_connect_info::<SocketAddr>();
+        let nodelay = public.tap_io(|stream| {
+            // A rank is a small frame that nothing follows: it must not wait for more.
+            let _ = stream.set_nodelay(true);
+        });
+        let public = tokio::spawn(async move { axum::serve(nodelay, public_router).await });
+        let admin = tokio::spawn(async move { axum::serve(admin, edge::admin_router(edge)).await });
         stop.await;
-        shutdown::Report::default()
+        let report = drain_rooms(&rooms, &stage, drain).await;
+        public.abort();
+        admin.abort();
+        report
     }
+}
+
+/// Not ready; wait for the balancer; no more joins and ticks; send the sockets away, each at its own moment; finish
+/// the redeems.
+async fn drain_rooms(rooms: &Rooms, stage: &watch::Sender<Stage>, drain: Duration) -> Report {
+    let started = Instant::now();
+    let sockets = rooms.connections();
+    tracing::info!("draining {sockets} sockets within {} s", drain.as_secs());
+    stage.send_replace(Stage::NotReady);
+    if sockets > 0 {
+        sleep(drain.mul_f64(NOTICE_SHARE)).await;
+    }
+    stage.send_replace(Stage::Leaving);
+    let spread = drain.mul_f64(SPREAD_SHARE);
+    let farewells: Vec<_> = rooms.all().iter().flat_map(|room| room.hub.all()).collect();
+    let count = farewells.len().max(1) as u32;
+    let delay = |i: usize| spread * (i as u32 + 1) / count;
+    for (i, socket) in farewells.iter().enumerate() {
+        socket.tell(Position::default(), News::Reconnect(delay(i).as_millis() as u64));
+    }
+    let leaving = tokio::time::Instant::now();
+    for (i, socket) in farewells.iter().enumerate() {
+        sleep_until(leaving + delay(i)).await;
+        socket.tell(Position::default(), News::Restart);
+    }
+    while rooms.connections() > 0 && started.elapsed() < drain {
+        sleep(Duration::from_millis(20)).await;
+    }
+    stage.send_replace(Stage::Stopped);
+    // What the line must still hear of the last commits takes a moment.
+    sleep(Duration::from_millis(100)).await;
+    Report { sockets, cut: rooms.connections(), took: started.elapsed() }
+}
+
+async fn connect_redis(settings: &ServeSettings) -> Result<Redis, StartError> {
+    let url = &settings.redis.redis_url;
+    let instance = Uuid::new_v4().simple().to_string()[..12].to_owned();
+    let unreachable =
+        |error: String| StartError::Unreachable(format!("Redis at {url} ({error}); is it running?"));
+    let redis =
+        Redis::connect(url.expose(), &instance).await.map_err(|error| unreachable(error.to_string()))?;
+    let facts = redis.facts().await.map_err(|error| unreachable(error.to_string()))?;
+    match facts.danger(settings.redis.redis_replicas, settings.redis.allow_data_loss) {
+        Some(danger) => Err(StartError::Settings(danger)),
+        None => Ok(redis),
+    }
+}
+
+/// A listener with a long queue, on an address that a killed predecessor may have left in use.
+fn listen(addr: SocketAddr, setting: &str) -> Result<TcpListener, StartError> {
+    let open = || {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(addr)?;
+        socket.listen(BACKLOG)
+    };
+    open().map_err(|error: std::io::Error| {
+        StartError::Settings(format!("{setting}: cannot listen on {addr}: {error}"))
+    })
+}
+
+fn address(listener: &TcpListener) -> SocketAddr {
+    // A bound listener has an address.
+    listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
 }

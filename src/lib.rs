@@ -3,6 +3,7 @@
 pub mod app;
 pub mod commands;
 pub mod domain;
+pub mod edge;
 pub mod embedded;
 pub mod limits;
 pub mod metrics;

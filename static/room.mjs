@@ -164,6 +164,7 @@ function stopped(word) {
   } else {
     tabs.release();
     dispatch({ type: "stop", stop: word });
+    if (word === "closed") lookUpBooking();
   }
 }
 
@@ -187,8 +188,8 @@ function useHere() {
   connection.start();
 }
 
-async function getJson(path) {
-  const answer = await fetch(path, { headers: { accept: "application/json" } });
+async function getJson(path, headers = {}) {
+  const answer = await fetch(path, { headers: { accept: "application/json", ...headers } });
   if (!answer.ok) throw Object.assign(new Error(`${path}: ${answer.status}`), { status: answer.status });
   return answer.json();
 }
@@ -208,6 +209,21 @@ async function loadSale() {
     if (state.sale.phase === "closed" && state.link.status === "cut") stopForGood("closed");
   } catch (error) {
     if (error.status === 404) stopForGood("unknown");
+  }
+}
+
+/** A closed sale takes no sockets, but still tells a visitor what he has booked. */
+async function lookUpBooking() {
+  const place = store.place();
+  if (!place || state.booking) return;
+  try {
+    const me = await getJson(`${api}/places/me`, { authorization: `Bearer ${place}` });
+    if (!me.booking) return;
+    const now = performance.now();
+    const known = receive(receive(state, { ...me, type: "joined", state: "booked" }, now), { ...me.booking, type: "booking" }, now);
+    change(act(known, { type: "stop", stop: "closed" }), { type: "booking" });
+  } catch {
+    // Then the list of bookings last seen here has to do.
   }
 }
 
@@ -259,6 +275,7 @@ async function start() {
   frame.update(state, performance.now());
   watchVisitor();
   const [taken] = await Promise.all([tabs.takenElsewhere(), Promise.race([loadSale(), pause(1_500)])]);
+  if (state.stop === "closed") lookUpBooking();
   if (state.stop) return;
   if (taken) {
     dispatch({ type: "elsewhere", elsewhere: "open" });

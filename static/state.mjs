@@ -122,7 +122,9 @@ function granted(state, message, at) {
       asked: false,
       maxSeats: message.max_seats,
     },
-    maxSeats: message.max_seats,
+    // A grant allows what is left of the visitor's share; the share itself is what decides later
+    // whether to offer another turn. Guessed too high, the server's 4403 corrects it.
+    maxSeats: message.max_seats + seatsBooked(state),
     picked: same ? state.picked : [],
     lostPicks: same ? state.lostPicks : [],
     redeem: same ? state.redeem : null,

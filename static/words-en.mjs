@@ -128,7 +128,7 @@ export const en = {
 
   refused_seat_taken: "Someone else was faster. Nothing has been booked. These seats are taken now; choose others.",
   refused_unknown_seat: "These seats do not exist in this hall. They were deselected; choose others.",
-  refused_too_many_seats: ({ max }) => `You may take at most ${max} seats, earlier bookings included. Choose fewer.`,
+  refused_too_many_seats: ({ max }) => (max === 1 ? "You may take only one seat in this turn." : `You may take at most ${max} seats in this turn. Choose fewer.`),
   refused_no_seats_together: "There are not that many free seats side by side. Take fewer, another category, or switch off “Side by side only”.",
   refused_busy: "The server is very busy. Nothing has been booked. Try again in a moment.",
   refused_sold_out: "There is no free seat left that fits. Nothing has been booked.",

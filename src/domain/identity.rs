@@ -29,6 +29,9 @@ pub enum IdentityError {
     /// `nbf` is still to come.
     #[error("the identity is not valid yet")]
     NotYet,
+    /// This server was given no key of a shop.
+    #[error("this server takes no identities: the setting identity_key is missing")]
+    NoKey,
     /// It was made for another sale.
     #[error("the identity is for another sale")]
     Audience,

@@ -181,7 +181,7 @@ impl Refused {
     pub fn new(request: String, refusal: &Refusal, plan: &Plan) -> Self {
         let seats = match refusal {
             Refusal::SeatTaken(seats) => Some(plan.ids_of(seats)),
-            Refusal::UnknownSeat(seats) => Some(seats.clone()),
+            Refusal::UnknownSeat(seats) if !seats.is_empty() => Some(seats.clone()),
             _ => None,
         };
         Self { request, reason: refusal.reason().into(), seats, retry: refusal.retry() }

@@ -235,6 +235,11 @@ impl Room {
         self.live().phase
     }
 
+    /// The phase as Redis has decided it, which the stream will tell.
+    pub async fn decided_phase(&self) -> Result<Phase, StoreError> {
+        Ok(self.line.position().await?.map_or(self.phase(), |(_, phase)| phase))
+    }
+
     /// Live numbers from Redis.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
         self.line.counts().await

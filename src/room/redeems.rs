@@ -38,8 +38,8 @@ pub struct Redeem {
     pub visitor: VisitorId,
     /// Which grant.
     pub grant: GrantKey,
-    /// For which seats.
-    pub wish: Wish,
+    /// For which seats, or why there are no such seats.
+    pub wish: Result<Wish, Refusal>,
 }
 
 /// A redeem and who waits for its answer.
@@ -146,10 +146,10 @@ fn choose_all(
     let mut chosen = Vec::with_capacity(open.len());
     for one in open {
         let Redeem { wish, visitor, grant } = &one.request.redeem;
-        let seats = if wish.count() > room.max_seats_of(one.owned) as usize {
-            Err(Refusal::TooManySeats)
-        } else {
-            choose(&room.plan, &taken, held, wish)
+        let seats = match wish {
+            Err(refusal) => Err(refusal.clone()),
+            Ok(wish) if wish.count() > room.max_seats_of(one.owned) as usize => Err(Refusal::TooManySeats),
+            Ok(wish) => choose(&room.plan, &taken, held, wish),
         };
         match seats {
             Ok(seats) => {
@@ -200,7 +200,7 @@ async fn commit(
             Verdict::SeatsTaken(seats) => {
                 // Another instance has them; its entry in the stream is on its way.
                 room.seats().book("", false, &seats);
-                if matches!(one.request.redeem.wish, Wish::Best { .. }) {
+                if matches!(one.request.redeem.wish, Ok(Wish::Best { .. })) {
                     again.push(one);
                 } else {
                     told.unlock(&one.request);

@@ -1,6 +1,6 @@
 // The page's pure parts, without a browser: node --test tests/browser/
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import { describe, test } from "node:test";
 
 import { delayMs, verdict } from "../../static/backoff.mjs";
@@ -277,6 +277,12 @@ describe("state: redeem", () => {
     assert.equal(state.start, 50);
   });
 
+  test("a later grant allows the rest of the visitor's share", () => {
+    const state = play(...SENT, { ...BOOKING, request: "r1" }, { do: "again" }, { ...JOINED, rank: 0 }, { ...GRANTED, token: "t2", max_seats: 1 });
+    assert.equal(state.maxSeats, 2);
+    assert.equal(mayJoinAgain(playOn(state, { do: "redeem", request: "r2", seats: ["A-1-2"] }, { ...BOOKING, booking: "b2", seats: ["A-1-2"], request: "r2" })), false);
+  });
+
   test("joining again is offered below max_seats only", () => {
     const one = play(...SENT, { ...BOOKING, request: "r1" });
     assert.equal(mayJoinAgain(one), true);
@@ -528,5 +534,26 @@ describe("store and words", () => {
     assert.equal(chooseLanguage("en", ["ko-KR"]), "en");
     assert.equal(chooseLanguage(null, ["ja", "ko-KR"]), "ko");
     assert.equal(chooseLanguage(null, ["ja"]), "en");
+  });
+});
+
+describe("pages", () => {
+  const folder = new URL("../../static/", import.meta.url);
+  const files = readdirSync(folder);
+  const text = (name) => readFileSync(new URL(name, folder), "utf8");
+
+  test("every module of the room is loaded in one round", () => {
+    const wanted = files.filter((name) => name.endsWith(".mjs") && name !== "sales.mjs" && name !== "room.mjs");
+    const preloaded = [...text("room.html").matchAll(/modulepreload" href="\/static\/([^"]+)"/g)].map((match) => match[1]);
+    assert.deepEqual(preloaded.sort(), wanted.sort());
+  });
+
+  test("nothing inline, nothing from elsewhere, so that the strict CSP holds", () => {
+    for (const name of files) {
+      const source = text(name);
+      assert.doesNotMatch(source.replaceAll("http://www.w3.org/2000/svg", ""), /https?:\/\//, name);
+      assert.doesNotMatch(source, /innerHTML|insertAdjacentHTML|setAttribute\("style"|\beval\(/, name);
+      if (name.endsWith(".html")) assert.doesNotMatch(source, /style=|onclick=|<style|<script(?![^>]* src=)/, name);
+    }
   });
 });

@@ -1,0 +1,106 @@
+//! Errors over HTTP: `{"code","message","retry"}`, with what to do in words.
+
+use crate::{protocol::server::ErrorMessage, store::errors::StoreError};
+use axum::{
+    Json,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+/// A request that was not served.
+#[derive(Debug)]
+pub struct HttpError {
+    /// The status.
+    pub status: StatusCode,
+    /// For programs.
+    pub code: &'static str,
+    /// For people: what to do.
+    pub message: String,
+    /// Whether another try can succeed.
+    pub retry: bool,
+    /// Headers that belong to the status.
+    headers: Vec<(HeaderName, &'static str)>,
+}
+
+impl HttpError {
+    /// Of that status and code; not worth another try.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), retry: false, headers: Vec::new() }
+    }
+
+    /// With a header.
+    pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// There is no such sale.
+    pub fn unknown_sale() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "unknown_sale", "there is no such sale; GET /v1/sales lists them")
+    }
+
+    /// The sale is over.
+    pub fn sale_closed() -> Self {
+        Self::new(StatusCode::GONE, "sale_closed", "the sale is closed")
+    }
+
+    /// A page of another host.
+    pub fn foreign_origin() -> Self {
+        let message = "pages of this origin may not speak for visitors here; see the setting allowed_origins";
+        Self::new(StatusCode::FORBIDDEN, "foreign_origin", message)
+    }
+
+    /// No good proof of who the visitor is.
+    pub fn identity(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "identity_invalid", message)
+            .header(header::WWW_AUTHENTICATE, "Bearer realm=\"waitroom\"")
+    }
+
+    /// A store that is needed does not answer, or the server drains.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
+        Self { retry: true, ..error }.header(header::RETRY_AFTER, "2")
+    }
+
+    /// The body or a parameter is not as it must be.
+    pub fn bad_message(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_message", message)
+    }
+
+    /// A value is out of its range; the message begins with its field's name.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message)
+    }
+}
+
+impl From<StoreError> for HttpError {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!("a request was not served: {error}");
+        Self::unavailable("a store that is needed does not answer just now; try again")
+    }
+}
+
+impl From<ErrorMessage> for HttpError {
+    fn from(error: ErrorMessage) -> Self {
+        use crate::protocol::close::ErrorCode::*;
+        match error.code {
+            IdentityInvalid => Self::identity(error.message),
+            SaleClosed => Self::sale_closed(),
+            LimitReached => Self::new(StatusCode::FORBIDDEN, "limit_reached", error.message),
+            Unavailable => Self::unavailable(error.message),
+            BadMessage | JoinTimeout | Replaced | TooMany => Self::bad_message(error.message),
+        }
+    }
+}
+
+impl IntoResponse for HttpError {
+    fn into_response(self) -> Response {
+        let body = json!({ "code": self.code, "message": self.message, "retry": self.retry });
+        let mut response = (self.status, Json(body)).into_response();
+        for (name, value) in self.headers {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}

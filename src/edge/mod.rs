@@ -1,0 +1,107 @@
+//! What the outside speaks to: the public listener for visitors, the admin listener for operators and Prometheus.
+//! Knows no Redis and no PostgreSQL.
+
+mod admin;
+mod admin_sales;
+mod assets;
+mod cache;
+mod error;
+mod origin;
+mod places;
+mod public;
+mod session;
+mod standing;
+mod upgrade;
+mod who;
+mod wire;
+
+use crate::{
+    domain::{ids::SaleId, token::Keyring},
+    room::{Room, rooms::Rooms},
+    settings::Cidr,
+};
+use axum::Router;
+use cache::Cache;
+use error::HttpError;
+use std::{sync::Arc, sync::atomic::AtomicU64};
+
+/// What every handler may use.
+pub struct Edge {
+    /// The rooms.
+    pub rooms: Arc<Rooms>,
+    /// The keys of our tokens.
+    pub keys: Keyring,
+    /// The shop's key, if visitors may bring identities.
+    pub identity_key: Option<Vec<u8>>,
+    /// Origins whose pages may open a socket; none given: only the own host.
+    pub allowed_origins: Vec<String>,
+    /// Proxies whose word on the visitor's scheme is taken.
+    pub trusted_proxies: Vec<Cidr>,
+    /// The operator's token.
+    pub admin_token: String,
+    /// Sockets that this process can have open.
+    pub connections_max: usize,
+    /// Cached answers.
+    pub cache: Cache,
+    next_socket: AtomicU64,
+}
+
+/// What an edge is made of.
+pub struct EdgeParts {
+    /// The rooms.
+    pub rooms: Arc<Rooms>,
+    /// The keys of our tokens.
+    pub keys: Keyring,
+    /// The shop's key, if visitors may bring identities.
+    pub identity_key: Option<Vec<u8>>,
+    /// Origins whose pages may open a socket.
+    pub allowed_origins: Vec<String>,
+    /// Proxies whose word on the visitor's scheme is taken.
+    pub trusted_proxies: Vec<Cidr>,
+    /// The operator's token.
+    pub admin_token: String,
+    /// Sockets that this process can have open.
+    pub connections_max: usize,
+}
+
+impl Edge {
+    /// Over its parts.
+    pub fn new(parts: EdgeParts) -> Arc<Self> {
+        Arc::new(Self {
+            rooms: parts.rooms,
+            keys: parts.keys,
+            identity_key: parts.identity_key,
+            allowed_origins: parts.allowed_origins,
+            trusted_proxies: parts.trusted_proxies,
+            admin_token: parts.admin_token,
+            connections_max: parts.connections_max,
+            cache: Cache::default(),
+            next_socket: AtomicU64::new(1),
+        })
+    }
+
+    /// The room of a sale in a path.
+    async fn room(&self, sale: &str) -> Result<Arc<Room>, HttpError> {
+        let id = SaleId::parse(sale).ok_or_else(HttpError::unknown_sale)?;
+        if self.cache.is_unknown(&id).await {
+            return Err(HttpError::unknown_sale());
+        }
+        match self.rooms.get(&id).await? {
+            Some(room) => Ok(room),
+            None => {
+                self.cache.unknown(id).await;
+                Err(HttpError::unknown_sale())
+            }
+        }
+    }
+}
+
+/// The public listener.
+pub fn public_router(edge: Arc<Edge>) -> Router {
+    public::router(edge)
+}
+
+/// The admin listener.
+pub fn admin_router(edge: Arc<Edge>) -> Router {
+    admin::router(edge)
+}

@@ -1,0 +1,102 @@
+//! The public listener: pages, what anyone may know of a sale, and the ways into the line.
+
+use super::{Edge, assets, cache::Cached, error::HttpError, places, upgrade};
+use crate::room::Room;
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, Path, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::{sync::Arc, time::Instant};
+use tower_http::catch_panic::CatchPanicLayer;
+
+/// Largest body that a visitor may send, in bytes.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// The routes.
+pub(super) fn router(edge: Arc<Edge>) -> Router {
+    Router::new()
+        .route("/", get(assets::index))
+        .route("/sales/{sale}", get(assets::room))
+        .route("/static/{file}", get(assets::file))
+        .route("/v1/sales", get(sales))
+        .route("/v1/sales/{sale}", get(sale))
+        .route("/v1/sales/{sale}/plan", get(plan))
+        .route("/v1/sales/{sale}/places", post(places::join))
+        .route("/v1/sales/{sale}/places/me", get(places::me).delete(places::leave))
+        .route("/v1/sales/{sale}/places/me/seats", get(places::seats))
+        .route("/v1/sales/{sale}/places/me/redeem", post(places::redeem))
+        .route("/v1/sales/{sale}/ws", get(upgrade::upgrade))
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(CatchPanicLayer::new())
+        .with_state(edge)
+}
+
+async fn not_found() -> HttpError {
+    HttpError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here; sales are at /v1/sales")
+}
+
+async fn not_allowed() -> HttpError {
+    HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this address knows other methods")
+}
+
+async fn sales(State(edge): State<Arc<Edge>>) -> Result<Response, HttpError> {
+    let make = async {
+        let mut sales: Vec<Value> = edge.rooms.all().iter().map(|room| summary(room, 0)).collect();
+        sales.sort_by(|a, b| a["id"].as_str().cmp(&b["id"].as_str()));
+        Ok(Bytes::from(json!({ "sales": sales }).to_string()))
+    };
+    let cached = edge.cache.answer("sales".into(), make).await?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], cached.body).into_response())
+}
+
+async fn sale(State(edge): State<Arc<Edge>>, Path(sale): Path<String>) -> Result<Response, HttpError> {
+    let room = edge.room(&sale).await?;
+    let make = async { Ok(Bytes::from(summary(&room, 0).to_string())) };
+    let cached = edge.cache.answer(format!("sale/{sale}"), make).await?;
+    let mut body: Value = serde_json::from_slice(&cached.body).unwrap_or_default();
+    body["age_s"] = json!(cached.made.elapsed().as_secs());
+    Ok(Json(body).into_response())
+}
+
+fn summary(room: &Room, age_s: u64) -> Value {
+    let glance = room.glance();
+    json!({
+        "id": room.id, "name": room.name, "phase": glance.phase, "opens_at": room.settings().opens_at,
+        "seats": room.plan.seats.len(), "seats_left": glance.seats_left, "waiting": glance.waiting, "age_s": age_s,
+    })
+}
+
+async fn plan(
+    State(edge): State<Arc<Edge>>,
+    Path(sale): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    let room = edge.room(&sale).await?;
+    let cached = edge.cache.plan(room.id.clone(), read_plan(&edge, &room)).await?;
+    let etag = (header::ETAG, cached.etag.clone());
+    if headers.get(header::IF_NONE_MATCH).is_some_and(|tag| tag == cached.etag.as_str()) {
+        return Ok((StatusCode::NOT_MODIFIED, [etag]).into_response());
+    }
+    let kind = (header::CONTENT_TYPE, "application/json".to_owned());
+    let control = (header::CACHE_CONTROL, "public, max-age=300".to_owned());
+    Ok(([etag, kind, control], cached.body).into_response())
+}
+
+/// The plan as it was uploaded, and the ids of all its seats in plan order, which is what bitmaps count by.
+async fn read_plan(edge: &Edge, room: &Room) -> Result<Cached, HttpError> {
+    let json = edge.rooms.sales.plan_json(&room.id).await?.ok_or_else(HttpError::unknown_sale)?;
+    let mut plan: Value = serde_json::from_slice(&json).unwrap_or_default();
+    plan["seats"] = room.plan.seats.iter().map(|seat| seat.id.as_str()).collect();
+    let body = Bytes::from(plan.to_string());
+    let etag = format!("\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(&Sha256::digest(&body)[..12]));
+    Ok(Cached { body, made: Instant::now(), etag })
+}

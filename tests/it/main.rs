@@ -1,0 +1,6 @@
+//! The server as a whole, against a real Redis and a real PostgreSQL.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helper may fail its test")]
+
+mod world;
+
+mod conversation;

@@ -1,0 +1,230 @@
+//! What tests stand on: one Redis and one PostgreSQL for all, servers and visitors for each.
+
+use clap::Parser;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use std::{
+    net::SocketAddr,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle, time::timeout};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Message, client::IntoClientRequest},
+};
+use waitroom::{
+    app::App,
+    embedded::{Postgres, Redis},
+    settings::{ServeArgs, ServeSettings},
+    shutdown::Report,
+};
+
+/// The servers under all tests of this binary.
+pub struct World {
+    _folder: tempfile::TempDir,
+    pub redis: Redis,
+    pub postgres: Postgres,
+}
+
+static WORLD: OnceLock<World> = OnceLock::new();
+
+impl World {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let redis = Redis::start_at(&folder.path().join("redis")).unwrap();
+        let postgres = Postgres::start_at(&folder.path().join("postgres")).unwrap();
+        Self { _folder: folder, redis, postgres }
+    }
+
+    pub fn shared() -> &'static Self {
+        WORLD.get_or_init(Self::new)
+    }
+
+    pub fn settings(&self) -> ServeSettings {
+        settings(&[
+            ("redis_url", &self.redis.url()),
+            ("postgres_url", &self.postgres.url()),
+            ("listen", "127.0.0.1:0"),
+            ("admin_listen", "127.0.0.1:0"),
+            ("admin_token", ADMIN_TOKEN),
+            ("signing_keys", "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="),
+            ("identity_key", IDENTITY_KEY),
+            ("drain_s", "2"),
+            ("postgres_pool", "4"),
+        ])
+    }
+}
+
+pub const ADMIN_TOKEN: &str = "the-admin-token-of-the-tests";
+pub const IDENTITY_KEY: &str = "0123456789abcdef0123456789abcdef";
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+/// As from the command line.
+fn settings(settings: &[(&str, &str)]) -> ServeSettings {
+    let flags = settings.iter().map(|(key, value)| format!("--{}={value}", key.replace('_', "-")));
+    Cli::parse_from(std::iter::once("serve".to_owned()).chain(flags)).serve.resolve().unwrap()
+}
+
+/// One server of the product.
+pub struct Server {
+    pub public: SocketAddr,
+    pub admin: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<Report>,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::start_in(World::shared()).await
+    }
+
+    pub async fn start_in(world: &World) -> Self {
+        let app = App::start(&world.settings()).await.unwrap();
+        let (public, admin) = (app.public_addr(), app.admin_addr());
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(app.run(async {
+            let _ = stopped.await;
+        }));
+        Self { public, admin, stop: Some(stop), running }
+    }
+
+    pub async fn stop(mut self) -> Report {
+        let _ = self.stop.take().unwrap().send(());
+        self.running.await.unwrap()
+    }
+
+    pub async fn admin(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let url = format!("http://{}/v1/admin{path}", self.admin);
+        let method = method.to_owned();
+        let call = move || {
+            let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+            let auth = format!("Bearer {ADMIN_TOKEN}");
+            let mut response = match (method.as_str(), body) {
+                ("GET", _) => agent.get(&url).header("Authorization", auth).call(),
+                ("DELETE", _) => agent.delete(&url).header("Authorization", auth).call(),
+                ("POST", Some(body)) => agent.post(&url).header("Authorization", auth).send_json(body),
+                ("POST", None) => agent.post(&url).header("Authorization", auth).send_empty(),
+                (_, body) => agent.patch(&url).header("Authorization", auth).send_json(body.unwrap()),
+            }
+            .unwrap();
+            let text = response.body_mut().read_to_string().unwrap();
+            (response.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text)))
+        };
+        tokio::task::spawn_blocking(call).await.unwrap()
+    }
+
+    /// Creates a sale, open, with `overrides` over quick defaults; its id.
+    pub async fn sale(&self, overrides: Value) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let id = format!("s{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut body = json!({
+            "id": id, "name": "Test", "plan": plan(2, 10), "rate": 100, "max_active": 100, "grant_ttl_s": 30,
+            "claim_s": 30, "max_seats": 4, "anonymous": true,
+        });
+        body.as_object_mut().unwrap().extend(overrides.as_object().unwrap().clone());
+        let (status, answer) = self.admin("POST", "/sales", Some(body)).await;
+        assert_eq!(status, 201, "{answer}");
+        id
+    }
+
+    pub async fn open(&self, sale: &str) {
+        self.patch(sale, json!({ "phase": "open" })).await;
+    }
+
+    pub async fn patch(&self, sale: &str, change: Value) -> Value {
+        let (status, answer) = self.admin("PATCH", &format!("/sales/{sale}"), Some(change)).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+
+    pub async fn show(&self, sale: &str) -> Value {
+        self.admin("GET", &format!("/sales/{sale}"), None).await.1
+    }
+
+    pub async fn connect(&self, sale: &str) -> Visitor {
+        let url = format!("ws://{}/v1/sales/{sale}/ws", self.public);
+        let mut request = url.into_client_request().unwrap();
+        request.headers_mut().insert("Sec-WebSocket-Protocol", "waitroom.v1".parse().unwrap());
+        let (socket, _) = connect_async(request).await.unwrap();
+        Visitor { socket }
+    }
+
+    /// A new visitor in the line, and what `joined` said.
+    pub async fn join(&self, sale: &str) -> (Visitor, Value) {
+        let mut visitor = self.connect(sale).await;
+        visitor.say(json!({ "type": "join" })).await;
+        let joined = visitor.hear("joined").await;
+        (visitor, joined)
+    }
+}
+
+/// A hall of rows `A`, `B`, …; seats `A-1`, `A-2`, … all of category `Hall`.
+pub fn plan(rows: usize, seats: usize) -> Value {
+    let row = |r: usize| {
+        let name = char::from(b'A' + r as u8);
+        let seat = |s: usize| json!({ "seat_guid": format!("{name}-{s}"), "category": "Hall" });
+        json!({ "row_number": r, "seats": (1..=seats).map(seat).collect::<Vec<_>>() })
+    };
+    let rows: Vec<_> = (0..rows).map(row).collect();
+    json!({ "name": "Hall", "categories": [{ "name": "Hall" }], "zones": [{ "name": "Z", "rows": rows }] })
+}
+
+/// A visitor's socket.
+pub struct Visitor {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl Visitor {
+    pub async fn say(&mut self, message: Value) {
+        self.socket.send(Message::Text(message.to_string().into())).await.unwrap();
+    }
+
+    /// The next message, whatever it is; a close is `{"close": code}`.
+    pub async fn next(&mut self) -> Value {
+        loop {
+            let frame =
+                timeout(Duration::from_secs(10), self.socket.next()).await.expect("the server is silent");
+            match frame {
+                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
+                Some(Ok(Message::Close(frame))) => {
+                    return json!({ "close": frame.map(|frame| u16::from(frame.code)) });
+                }
+                Some(Ok(_)) => {}
+                other => return json!({ "gone": format!("{other:?}") }),
+            }
+        }
+    }
+
+    /// The next message of that type; ranks and phases before it are skipped.
+    pub async fn hear(&mut self, kind: &str) -> Value {
+        loop {
+            let message = self.next().await;
+            if message["type"] == kind {
+                return message;
+            }
+            let passing = ["rank", "phase", "seats_changed", "notice"]
+                .iter()
+                .any(|passing| message["type"] == *passing);
+            assert!(passing, "waited for {kind}, got {message}");
+        }
+    }
+
+    pub async fn closed(&mut self) -> u16 {
+        loop {
+            let message = self.next().await;
+            if let Some(code) = message.get("close") {
+                return code.as_u64().unwrap_or(1005) as u16;
+            }
+            assert!(message.get("gone").is_none(), "cut without a close: {message}");
+        }
+    }
+}
