@@ -1,6 +1,7 @@
 //! waitroom: a fair live line in front of a ticket sale.
 
 pub mod app;
+pub mod commands;
 pub mod domain;
 pub mod edge;
 pub mod embedded;
