@@ -6,10 +6,16 @@ use crate::{
         Admin, Behaviour, LoadError, Options, Report, SourceSpec, Target, Threshold, WishKind,
         behaviour::{parse_counts, parse_duration, parse_durations},
     },
+    settings::{IdentityKey, Secret},
 };
 use anyhow::Context;
 use clap::Args;
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    io::{self, ErrorKind, Write},
+    path::PathBuf,
+    time::Duration,
+};
 
 /// Sends a crowd of simulated visitors to a sale and checks what they see.
 ///
@@ -18,7 +24,7 @@ use std::{fs, path::PathBuf, time::Duration};
 ///
 /// Exit status: 0 all well; 64 wrong usage; 69 the server is not there or is no waiting room; 74 the report
 /// cannot be written; 99 a promise or a threshold was broken.
-#[derive(Args, Clone)]
+#[derive(Debug, Clone, Args)]
 pub struct LoadArgs {
     /// The waiting room's public address.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
@@ -50,9 +56,9 @@ pub struct LoadArgs {
     /// The dice: the same seed, the same crowd.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The shop's HS256 key: visitors come with identities. Without it they are anonymous.
-    #[arg(long, env = "WAITROOM_IDENTITY_KEY", hide_env_values = true)]
-    identity_key: Option<String>,
+    /// The shop's HS256 key, text or base64:…; with it visitors come with identities, else anonymous.
+    #[arg(long, value_name = "KEY")]
+    identity_key: Option<Secret>,
     /// The same, in a file.
     #[arg(long, conflicts_with = "identity_key", value_name = "FILE")]
     identity_key_file: Option<PathBuf>,
@@ -64,8 +70,8 @@ pub struct LoadArgs {
     #[arg(long, value_name = "URL")]
     admin: Option<String>,
     /// The admin token.
-    #[arg(long, env = "WAITROOM_ADMIN_TOKEN", hide_env_values = true)]
-    admin_token: Option<String>,
+    #[arg(long, value_name = "TOKEN")]
+    admin_token: Option<Secret>,
     /// The same, in a file.
     #[arg(long, conflicts_with = "admin_token", value_name = "FILE")]
     admin_token_file: Option<PathBuf>,
@@ -108,23 +114,37 @@ fn try_run(args: LoadArgs) -> anyhow::Result<Report> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let report = runtime.context("cannot start the runtime")?.block_on(crate::load::run(options))?;
     match json {
-        Some(path) if path.as_os_str() == "-" => println!("{}", serde_json::to_string_pretty(&report)?),
+        Some(path) if path.as_os_str() == "-" => print(&serde_json::to_string_pretty(&report)?)?,
         Some(path) => {
-            print!("{report}");
+            print(&report.to_string())?;
             let file = || path.display().to_string();
             fs::write(&path, serde_json::to_vec_pretty(&report)?)
                 .map_err(|source| LoadError::File { path: file(), source })?;
         }
-        None => print!("{report}"),
+        None => print(&report.to_string())?,
     }
     Ok(report)
+}
+
+/// Prints to stdout; a reader who has seen enough (`| head`) is no fault.
+fn print(text: &str) -> Result<(), LoadError> {
+    match writeln!(io::stdout(), "{}", text.trim_end()) {
+        Err(source) if source.kind() != ErrorKind::BrokenPipe => {
+            Err(LoadError::File { path: "standard output".into(), source })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn options(args: LoadArgs) -> Result<Options, LoadError> {
     if args.visitors == 0 {
         return Err(LoadError::Usage("--visitors must be at least 1".into()));
     }
-    let admin_token = secret(args.admin_token, args.admin_token_file)?;
+    let admin_token = secret(args.admin_token, args.admin_token_file)?.map(|token| token.expose().to_owned());
+    let identity_key = secret(args.identity_key, args.identity_key_file)?.map(|key| {
+        let key = IdentityKey::parse(key.expose());
+        key.map_err(|fault| LoadError::Usage(format!("--identity-key: {fault}")))
+    });
     let admin = match (args.admin, admin_token) {
         (Some(url), Some(token)) => Some(Admin { url, token }),
         (Some(_), None) => return Err(LoadError::Usage("--admin needs --admin-token".into())),
@@ -143,7 +163,7 @@ fn options(args: LoadArgs) -> Result<Options, LoadError> {
         },
         timeout: args.timeout,
         seed: args.seed,
-        identity_key: secret(args.identity_key, args.identity_key_file)?.map(String::into_bytes),
+        identity_key: identity_key.transpose()?.map(|key| key.bytes().to_vec()),
         sources: args.source_ips,
         admin,
         thresholds: args.max,
@@ -153,10 +173,10 @@ fn options(args: LoadArgs) -> Result<Options, LoadError> {
 }
 
 /// A secret given as such, or in a file.
-fn secret(value: Option<String>, file: Option<PathBuf>) -> Result<Option<String>, LoadError> {
+fn secret(value: Option<Secret>, file: Option<PathBuf>) -> Result<Option<Secret>, LoadError> {
     let Some(path) = file else { return Ok(value) };
     match fs::read_to_string(&path) {
-        Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
+        Ok(text) => Ok(Some(Secret::from(text.trim_end_matches(['\r', '\n']).to_owned()))),
         Err(source) => Err(LoadError::File { path: path.display().to_string(), source }),
     }
 }
@@ -180,7 +200,7 @@ mod tests {
     #[test]
     fn a_full_command_line_is_understood() {
         let line = "load --url http://127.0.0.1:8080 --sale demo --visitors 9 --ramp 5s --seats 2 --wish mixed \
-                    --think 0s..2s --timeout 2m --seed 7 --identity-key k --source-ips 127.0.0.0/8 --vanish 0.1 \
+                    --think 0s..2s --timeout 2m --seed 7 --identity-key 0123456789abcdef0123456789abcdef --source-ips 127.0.0.0/8 --vanish 0.1 \
                     --admin http://127.0.0.1:9090 --admin-token t --max join_p99=250ms --max redeem_p99=250ms";
         let options = parse(&line.split_whitespace().collect::<Vec<_>>().join(" ")).unwrap();
         assert_eq!((options.visitors, options.behaviour.seats, options.thresholds.len()), (9, (2, 2), 2));
@@ -196,6 +216,7 @@ mod tests {
             "load --sale A",
             "load --vanish 2",
             "load --identity-key a --identity-key-file b",
+            "load --identity-key short",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

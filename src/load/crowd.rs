@@ -40,6 +40,11 @@ const PEOPLE: Behaviour = Behaviour {
 /// or leave, some lose their connection and return, and who is done is replaced after a while. It ends when
 /// the sale is sold out or closed, or when the future is dropped; a server that is away is waited for.
 pub async fn crowd(url: &str, sale: &SaleId, n: usize) {
+    gather(url, sale, n, GATHERING).await;
+}
+
+/// [`crowd`], gathering over that time.
+pub(super) async fn gather(url: &str, sale: &SaleId, n: usize, gathering: Duration) {
     let Ok(target) = Target::parse(url, sale.clone()) else { return };
     let mut random = Random::new(uuid::Uuid::new_v4().as_u64_pair().0);
     let mut failures = 0;
@@ -54,7 +59,7 @@ pub async fn crowd(url: &str, sale: &SaleId, n: usize) {
     let mut people = JoinSet::new();
     for _ in 0..n {
         let random = Random::new(random.next());
-        people.spawn(one_after_another(world.clone(), random));
+        people.spawn(one_after_another(world.clone(), random, gathering));
     }
     while people.join_next().await.is_some() {}
 }
@@ -70,8 +75,8 @@ async fn world(target: &Target) -> Result<World, LoadError> {
 }
 
 /// One spot in the crowd, and who fills it.
-async fn one_after_another(world: Arc<World>, mut random: Random) {
-    sleep(random.time((Duration::ZERO, GATHERING))).await;
+async fn one_after_another(world: Arc<World>, mut random: Random, gathering: Duration) {
+    sleep(random.time((Duration::ZERO, gathering))).await;
     loop {
         let intended = Instant::now();
         let visitor = Visitor::new(Random::new(random.next()), None, intended);

@@ -248,6 +248,24 @@ async fn drain(socket: &mut Socket) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        domain::{ids::SaleId, plan::Plan},
+        load::{Behaviour, Target, meters::Meters, random::Random},
+    };
+
+    /// A hundred thousand visitors must fit into a machine that also runs the server.
+    #[test]
+    fn a_visitor_is_small() {
+        let plan = Plan::parse(include_bytes!("../../data/seating-plan-riethsporthalle.json")).unwrap();
+        let target = Target::parse("http://127.0.0.1:1", SaleId::parse("demo").unwrap()).unwrap();
+        let dialer = Dialer::new(&target, ([127, 0, 0, 1], 1).into(), None).unwrap();
+        let (behaviour, meters, start) = (Behaviour::default(), Meters::default(), Instant::now());
+        let world = World { scene: Scene { plan, behaviour, meters, start }, dialer };
+        let facts = Mutex::default();
+        let life = live(&world, &facts, Visitor::new(Random::new(1), None, start), start);
+        let bytes = size_of_val(&life) + size_of_val(&facts);
+        assert!(bytes < 2048, "{bytes} bytes a visitor, before his buffers of 512 and his token");
+    }
 
     #[test]
     fn unknown_types_are_ignored_and_garbled_messages_are_not() {

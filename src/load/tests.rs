@@ -1,7 +1,8 @@
 //! Whole runs against the fake: an honest one is found honest, and each planted fault is found.
 
 use super::{
-    LoadError, crowd,
+    LoadError,
+    crowd::gather,
     fake::{Fault, options, run_against, start},
 };
 use crate::domain::ids::SaleId;
@@ -91,7 +92,6 @@ async fn who_is_left_waiting_is_counted_and_fails_a_run_that_must_drain() {
     options.timeout = Duration::from_secs(2);
     let report = super::run(options.clone()).await.unwrap();
     assert_eq!(report.unfinished.waiting, 1, "{report}");
-    // Nobody was granted a second after he was passed over, or this too would be found.
     options.require_drain = true;
     options.visitors = 1;
     let url = start(Fault::Mute).await;
@@ -130,5 +130,15 @@ async fn a_closed_sale_ends_the_run_and_the_crowd() {
     assert_eq!((&json["outcomes"]["closed"], report.exit_status()), (&60.into(), 0), "{report}");
     let url = start(Fault::Closed).await;
     let sale = SaleId::parse("demo").unwrap();
-    assert!(timeout(Duration::from_secs(40), crowd(&url, &sale, 3)).await.is_ok());
+    assert!(timeout(Duration::from_secs(10), gather(&url, &sale, 3, Duration::ZERO)).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_outlasts_a_server_that_is_away() {
+    let sale = SaleId::parse("demo").unwrap();
+    let away = gather("http://127.0.0.1:1", &sale, 3, Duration::ZERO);
+    assert!(timeout(Duration::from_secs(1), away).await.is_err(), "it waits, and does not give up");
+    let url = start(Fault::None).await;
+    let lively = gather(&url, &sale, 3, Duration::ZERO);
+    assert!(timeout(Duration::from_secs(1), lively).await.is_err(), "it goes on for ever");
 }
