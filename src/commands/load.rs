@@ -1,5 +1,6 @@
 //! `waitroom load`: the load generator.
 
+use super::{Exit, ExitError, limits, output};
 use crate::{
     domain::ids::SaleId,
     load::{
@@ -10,12 +11,7 @@ use crate::{
 };
 use anyhow::Context;
 use clap::Args;
-use std::{
-    fs,
-    io::{self, ErrorKind, Write},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, time::Duration};
 
 /// Sends a crowd of simulated visitors to a sale and checks what they see.
 ///
@@ -94,18 +90,20 @@ fn parse_chance(text: &str) -> Result<f64, String> {
     chance.ok_or_else(|| format!("{text:?} is no number from 0 to 1"))
 }
 
-/// Makes the run, prints its report to stdout, and gives the process's exit status.
-pub fn run(args: LoadArgs) -> anyhow::Result<u8> {
-    match try_run(args) {
-        Ok(report) => Ok(report.exit_status()),
-        Err(error) => match error.downcast::<LoadError>() {
-            Ok(expected) => {
-                eprintln!("waitroom load: {expected}");
-                Ok(expected.exit_status())
-            }
-            Err(bug) => Err(bug),
-        },
-    }
+/// Makes the run and prints its report to stdout.
+pub fn run(args: LoadArgs) -> anyhow::Result<Exit> {
+    limits::raise_open_files();
+    let report = try_run(args).map_err(|error| match error.downcast::<LoadError>() {
+        Ok(LoadError::Usage(why)) => ExitError::new(Exit::Usage, why).into(),
+        Ok(LoadError::Unreachable(why)) => ExitError::new(Exit::Unreachable, why).into(),
+        Ok(file) => ExitError::new(Exit::File, file.to_string()).into(),
+        Err(bug) => bug,
+    })?;
+    Ok(match report.exit_status() {
+        0 => Exit::Done,
+        69 => Exit::Unreachable,
+        _ => Exit::Broken,
+    })
 }
 
 fn try_run(args: LoadArgs) -> anyhow::Result<Report> {
@@ -114,26 +112,16 @@ fn try_run(args: LoadArgs) -> anyhow::Result<Report> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let report = runtime.context("cannot start the runtime")?.block_on(crate::load::run(options))?;
     match json {
-        Some(path) if path.as_os_str() == "-" => print(&serde_json::to_string_pretty(&report)?)?,
+        Some(path) if path.as_os_str() == "-" => output::print(&serde_json::to_string_pretty(&report)?)?,
         Some(path) => {
-            print(&report.to_string())?;
+            output::print(report.to_string().trim_end())?;
             let file = || path.display().to_string();
             fs::write(&path, serde_json::to_vec_pretty(&report)?)
                 .map_err(|source| LoadError::File { path: file(), source })?;
         }
-        None => print(&report.to_string())?,
+        None => output::print(report.to_string().trim_end())?,
     }
     Ok(report)
-}
-
-/// Prints to stdout; a reader who has seen enough (`| head`) is no fault.
-fn print(text: &str) -> Result<(), LoadError> {
-    match writeln!(io::stdout(), "{}", text.trim_end()) {
-        Err(source) if source.kind() != ErrorKind::BrokenPipe => {
-            Err(LoadError::File { path: "standard output".into(), source })
-        }
-        _ => Ok(()),
-    }
 }
 
 fn options(args: LoadArgs) -> Result<Options, LoadError> {

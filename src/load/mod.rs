@@ -75,14 +75,3 @@ pub enum LoadError {
         source: std::io::Error,
     },
 }
-
-impl LoadError {
-    /// The process's exit status, as the contract has it.
-    pub fn exit_status(&self) -> u8 {
-        match self {
-            Self::Usage(_) => 64,
-            Self::Unreachable(_) => 69,
-            Self::File { .. } => 74,
-        }
-    }
-}

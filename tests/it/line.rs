@@ -40,7 +40,8 @@ struct Rules {
     away_ms: u64,
 }
 
-const RULES: Rules = Rules { rate: 10_000.0, max_active: 1000, grant_ttl_ms: 60_000, claim_ms: 60_000, away_ms: 60_000 };
+const RULES: Rules =
+    Rules { rate: 10_000.0, max_active: 1000, grant_ttl_ms: 60_000, claim_ms: 60_000, away_ms: 60_000 };
 
 impl Bench {
     async fn new(rules: Rules) -> Self {
@@ -49,7 +50,15 @@ impl Bench {
         let redis = Redis::connect(&World::shared().redis.url(), "one").await.unwrap();
         let line = redis.line(&sale);
         let none = SeatSet::new(SEATS);
-        let install = Install { epoch: 1, first_seq: 0, seats: SEATS, shift_ms: 0, taken: &none, held: &[], booked: &[] };
+        let install = Install {
+            epoch: 1,
+            first_seq: 0,
+            seats: SEATS,
+            shift_ms: 0,
+            taken: &none,
+            held: &[],
+            booked: &[],
+        };
         assert!(line.install(&install).await.unwrap());
         let mut bench = Self { sale, redis, line, version: 0 };
         bench.command(rules, Phase::Open).await;
@@ -75,7 +84,13 @@ impl Bench {
         self.join_as(name, Some(1), JoinMode::Join, None).await.unwrap()
     }
 
-    async fn join_as(&self, name: &str, connection: Option<u64>, mode: JoinMode, token_seq: Option<Seq>) -> Option<Standing> {
+    async fn join_as(
+        &self,
+        name: &str,
+        connection: Option<u64>,
+        mode: JoinMode,
+        token_seq: Option<Seq>,
+    ) -> Option<Standing> {
         let join = Join { visitor: visitor(name), connection, poll_ms: 0, mode, token_seq };
         self.line.join(&[join]).await.unwrap().standings[0]
     }
@@ -266,7 +281,11 @@ async fn a_locked_grant_never_lapses_and_an_unheard_one_is_asked_for() {
     assert_eq!(bench.join("kim").await.stage, Stage::Granted, "not before PostgreSQL was asked");
     bench.line.bookings(&[], &[(visitor("kim"), kim.grant())]).await.unwrap();
     assert_eq!(bench.tick().await.lapsed, [0, 1, 0]);
-    assert_eq!(bench.line.lock(1500, &grants[..1]).await.unwrap(), [Lock::Dead], "a lapsed grant books nothing");
+    assert_eq!(
+        bench.line.lock(1500, &grants[..1]).await.unwrap(),
+        [Lock::Dead],
+        "a lapsed grant books nothing"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -275,7 +294,8 @@ async fn a_redeem_that_came_in_time_counts_although_it_waited() {
     let kim = bench.join("kim").await;
     bench.tick().await;
     sleep(Duration::from_millis(450)).await;
-    let lock = async |age_ms| bench.line.lock(1000, &[(visitor("kim"), kim.grant(), age_ms)]).await.unwrap()[0];
+    let lock =
+        async |age_ms| bench.line.lock(1000, &[(visitor("kim"), kim.grant(), age_ms)]).await.unwrap()[0];
     assert_eq!(lock(0).await, Lock::Dead, "too late");
     assert_eq!(lock(250).await, Lock::Locked { owned: 0 }, "was in time");
 }
