@@ -10,5 +10,6 @@ pub mod place;
 pub mod plan;
 pub mod refusal;
 pub mod sale;
+pub mod sample_plan;
 pub mod seats;
 pub mod token;

@@ -214,12 +214,29 @@ pub struct KeyArgs {
     /// A file with the signing keys
     #[arg(long, value_name = "FILE")]
     pub signing_keys_file: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub shop: IdentityArgs,
+}
+
+/// The shop's key, as clap reads it.
+#[derive(Debug, Clone, Args)]
+pub struct IdentityArgs {
     /// The HS256 key of the shop that signs visitors' identities: text, or base64:… for bytes
     #[arg(long, value_name = "KEY")]
     pub identity_key: Option<Secret>,
     /// A file with the identity key
     #[arg(long, value_name = "FILE")]
     pub identity_key_file: Option<PathBuf>,
+}
+
+impl IdentityArgs {
+    /// The identity key, where one was given.
+    pub fn identity(&self) -> Result<Option<IdentityKey>, SettingsError> {
+        let key = secret("identity_key", self.identity_key.as_ref(), self.identity_key_file.as_deref())?;
+        key.map(|key| IdentityKey::parse(key.expose()).map_err(|why| refused("identity_key", why)))
+            .transpose()
+    }
 }
 
 /// The keys of the tokens.
@@ -239,13 +256,6 @@ impl KeyArgs {
             .transpose()
     }
 
-    /// The identity key, where one was given.
-    pub fn identity(&self) -> Result<Option<IdentityKey>, SettingsError> {
-        let key = secret("identity_key", self.identity_key.as_ref(), self.identity_key_file.as_deref())?;
-        key.map(|key| IdentityKey::parse(key.expose()).map_err(|why| refused("identity_key", why)))
-            .transpose()
-    }
-
     /// The complete settings; signing keys are required.
     pub fn resolve(&self) -> Result<KeySettings, SettingsError> {
         let signing_keys = self.signing()?.ok_or_else(|| {
@@ -255,7 +265,7 @@ impl KeyArgs {
                  WAITROOM_SIGNING_KEYS, or a file as signing_keys_file",
             )
         })?;
-        Ok(KeySettings { signing_keys, identity_key: self.identity()? })
+        Ok(KeySettings { signing_keys, identity_key: self.shop.identity()? })
     }
 }
 
@@ -341,7 +351,8 @@ impl ServeArgs {
     }
 }
 
-fn missing(key: &str) -> SettingsError {
+/// A refusal because `key` was not given.
+pub(crate) fn missing(key: &str) -> SettingsError {
     let flag = key.replace('_', "-");
     let variable = layers::variable(key);
     refused(key, format!("is missing; give --{flag}, {variable}, {key} in the --config file, or {key}_file"))

@@ -37,7 +37,7 @@ pub enum ConnectError {
     #[error("a pool could not be built: {0}")]
     Pool(#[from] deadpool_postgres::BuildError),
     /// The server did not answer, or refused.
-    #[error("PostgreSQL cannot be reached: {0}")]
+    #[error("PostgreSQL cannot be reached: {}", detail(.0))]
     Postgres(#[from] tokio_postgres::Error),
 }
 
@@ -164,8 +164,8 @@ fn postgres_fault(problem: &str) -> ConnectError {
     ConnectError::Url { key: "postgres_url", problem: problem.to_owned() }
 }
 
-/// tokio-postgres says only "invalid configuration" at the top; the reason is one level down.
-fn detail(error: &tokio_postgres::Error) -> String {
+/// tokio-postgres says only "invalid configuration" or "db error" at the top; the reason is one level down.
+pub(crate) fn detail(error: &tokio_postgres::Error) -> String {
     use std::error::Error;
     error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }

@@ -1,0 +1,119 @@
+//! `sale`: the operator's client of the admin API.
+//!
+//! What the server refuses (a 4xx) ends with status 64, as the request was wrong; a wrong admin token with 78; a
+//! server that is away or cannot serve with 69.
+
+pub(super) mod client;
+mod request;
+mod show;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{Exit, ExitError, output};
+use crate::domain::ids::SaleId;
+use crate::settings::AdminArgs;
+use client::Client;
+use request::{ChangeArgs, CreateArgs};
+
+/// What `sale` reads.
+#[derive(Debug, Args)]
+pub struct SaleArgs {
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Print the server's answer as it is
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: SaleCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SaleCommand {
+    /// Create a sale, from a seating plan or with generated seats
+    Create(Box<CreateArgs>),
+    /// List all sales
+    List,
+    /// Show a sale's settings and live numbers
+    Show(OneSale),
+    /// Open a sale: admissions begin
+    Open(OneSale),
+    /// Pause a sale: the line stays, nobody is admitted
+    Pause(OneSale),
+    /// Close a sale for good
+    Close(OneSale),
+    /// Change a sale's settings
+    Set(Box<ChangeArgs>),
+    /// Show all visitors a message; an empty one clears it
+    Notice {
+        #[command(flatten)]
+        sale: OneSale,
+        /// The message, plain text
+        text: String,
+    },
+    /// Print all bookings
+    Bookings {
+        #[command(flatten)]
+        sale: OneSale,
+        /// As comma-separated values
+        #[arg(long, conflicts_with = "json")]
+        csv: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct OneSale {
+    /// The sale's id
+    #[arg(value_name = "SALE", value_parser = sale_id)]
+    id: SaleId,
+}
+
+/// Does what was asked and prints the outcome.
+pub fn run(args: &SaleArgs) -> anyhow::Result<Exit> {
+    // Read before the server is asked: a file that is not there is no reason to need a server.
+    let body = match &args.command {
+        SaleCommand::Create(create) => create.body()?,
+        SaleCommand::Set(change) => change.body()?,
+        _ => Value::Null,
+    };
+    let client = Client::new(&args.admin.resolve()?);
+    let answer = match &args.command {
+        SaleCommand::Bookings { sale, csv } => {
+            show::bookings(&client, sale.id.as_str(), args.json, *csv)?;
+            return Ok(Exit::Done);
+        }
+        SaleCommand::List => client.get("/v1/admin/sales")?,
+        SaleCommand::Show(sale) => client.get(&path(&sale.id))?,
+        SaleCommand::Create(create) => {
+            let made = client.post("/v1/admin/sales", &body)?;
+            if create.open { client.patch(&path(&create.id), &json!({"phase": "open"}))? } else { made }
+        }
+        SaleCommand::Set(change) => client.patch(&path(&change.id), &body)?,
+        SaleCommand::Open(sale) => client.patch(&path(&sale.id), &json!({"phase": "open"}))?,
+        SaleCommand::Pause(sale) => client.patch(&path(&sale.id), &json!({"phase": "paused"}))?,
+        SaleCommand::Close(sale) => client.patch(&path(&sale.id), &json!({"phase": "closed"}))?,
+        SaleCommand::Notice { sale, text } => client.patch(&path(&sale.id), &json!({"notice": text}))?,
+    };
+    let text = match &args.command {
+        _ if args.json => answer.to_string(),
+        SaleCommand::List => show::list(&answer),
+        _ => show::one(&answer),
+    };
+    output::print(&text)?;
+    Ok(Exit::Done)
+}
+
+fn path(id: &SaleId) -> String {
+    format!("/v1/admin/sales/{}", id.as_str())
+}
+
+fn sale_id(text: &str) -> Result<SaleId, String> {
+    SaleId::parse(text).ok_or_else(|| "a sale's id is 1 to 64 of a-z 0-9 -".to_owned())
+}
+
+fn read(path: &PathBuf) -> Result<String, ExitError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| ExitError::new(Exit::File, format!("cannot read {}: {error}", path.display())))
+}

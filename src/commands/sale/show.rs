@@ -1,0 +1,119 @@
+//! The server's answers for people.
+
+use std::io::{BufRead, BufReader, Write};
+
+use serde_json::Value;
+
+use super::client::Client;
+use crate::commands::{Exit, ExitError, output};
+
+/// All sales, one a line.
+pub(super) fn list(answer: &Value) -> String {
+    let columns =
+        ["id", "phase", "waiting", "granted", "booked", "held", "seats_left", "rate", "connections", "name"];
+    // Tolerates a list that is wrapped in an object.
+    let sales = answer.as_array().or_else(|| answer.get("sales")?.as_array());
+    let rows: Vec<Vec<String>> = sales
+        .into_iter()
+        .flatten()
+        .map(|sale| columns.iter().map(|key| cell(&sale[*key])).collect())
+        .collect();
+    if rows.is_empty() {
+        return "no sales; create one with `waitroom sale create`".to_owned();
+    }
+    let titles = columns.map(str::to_uppercase);
+    output::table(&titles.each_ref().map(String::as_str), &rows)
+}
+
+/// One sale, a line for each thing to know.
+pub(super) fn one(answer: &Value) -> String {
+    let fields = answer.as_object().into_iter().flatten();
+    // The plan is a picture, not a number.
+    let shown: Vec<_> =
+        fields.filter(|(key, _)| *key != "plan").map(|(key, value)| (key, cell(value))).collect();
+    let width = shown.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+    shown.iter().map(|(key, value)| format!("{key:<width$}  {value}")).collect::<Vec<_>>().join("\n")
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        // A name is the operator's, but a visitor's id comes from outside: no control character reaches a terminal.
+        Value::String(text) => {
+            text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
+        }
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+/// All bookings, as they come: a big sale has hundreds of thousands.
+pub(super) fn bookings(client: &Client, sale: &str, json: bool, csv: bool) -> anyhow::Result<()> {
+    let accept = if csv { "text/csv" } else { "application/x-ndjson" };
+    let stream = client.stream(&format!("/v1/admin/sales/{sale}/bookings"), accept)?;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    if !json && !csv {
+        let titles =
+            format!("{:<36}  {:<9}  {:<30}  {:<32}  SEATS", "BOOKING", "STATUS", "CREATED_AT", "VISITOR");
+        output::written(writeln!(out, "{titles}"))?;
+    }
+    for line in BufReader::new(stream).lines() {
+        let line = line.map_err(|error| {
+            ExitError::new(
+                Exit::Unreachable,
+                format!("the server went away before the last booking: {error}"),
+            )
+        })?;
+        let line = if json || csv { line } else { booking(&line) };
+        if !output::written(writeln!(out, "{line}"))? {
+            return Ok(());
+        }
+    }
+    output::written(out.flush())?;
+    Ok(())
+}
+
+fn booking(line: &str) -> String {
+    let Ok(value) = serde_json::from_str::<Value>(line) else { return line.to_owned() };
+    let text = |key: &str| cell(&value[key]);
+    format!(
+        "{:<36}  {:<9}  {:<30}  {:<32}  {}",
+        text("booking"),
+        text("status"),
+        text("created_at"),
+        text("visitor"),
+        text("seats")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_list_for_people() {
+        let sale = json!({"id": "spring", "phase": "open", "waiting": 12, "rate": 2.5, "name": "Spring"});
+        let text = list(&json!([sale]));
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[0].starts_with("ID      PHASE  WAITING"), "{text}");
+        assert!(lines[1].starts_with("spring  open   12"), "{text}");
+        assert_eq!(list(&json!({"sales": [sale]})), text);
+        assert!(list(&json!([])).contains("sale create"));
+    }
+
+    #[test]
+    fn one_sale_for_people() {
+        let text =
+            one(&json!({"id": "spring", "opens_at": null, "plan": {"zones": []}, "blocked": ["a", "b"]}));
+        assert!(
+            text.contains("opens_at  -") && text.contains("blocked   a b") && !text.contains("zones"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn no_control_character_reaches_the_terminal() {
+        assert!(!booking(r#"{"visitor":"\u001b[2J"}"#).contains('\u{1b}'));
+    }
+}
