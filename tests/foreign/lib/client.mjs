@@ -119,7 +119,7 @@ export class Visitor {
         if (code >= 4000) assert.equal(CLOSE[error?.code], code, `the error before ${code}; heard: ${this.heard()}`);
         if (error) assert.equal(error.retry, [4408, 4429, 4503].includes(code), `retry of ${error.code}`);
       }
-      return { ...message, error };
+      return { ...message, at: message.at, error };
     }
   }
 

@@ -58,7 +58,7 @@ export class Child {
     this.output = '';
     this.process = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
     this.exit = new Promise((done) => {
-      this.process.on('error', (error) => { this.output += error; done({ code: null, error }); });
+      this.process.on('error', (error) => { this.output += error; this.over = true; children.delete(this); done({ code: null, error }); });
       this.process.on('exit', (code, signal) => { children.delete(this); this.over = true; done({ code, signal }); });
     });
     for (const stream of [this.process.stdout, this.process.stderr]) {

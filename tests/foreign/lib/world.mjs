@@ -7,7 +7,8 @@ import { Visitor } from './client.mjs';
 import { Child, freePort, sleep, until } from './process.mjs';
 import { startStores } from './stores.mjs';
 
-export const BINARY = process.env.WAITROOM_BIN ?? fileURLToPath(new URL('../../../target/debug/waitroom', import.meta.url));
+const target = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('../../../target', import.meta.url));
+export const BINARY = process.env.WAITROOM_BIN ?? `${target}/debug/waitroom`;
 export const ADMIN_TOKEN = 'the-operator-of-the-foreign-tests';
 export const IDENTITY_KEY = 'a shop key of at least thirty-two bytes';
 export const SIGNING_KEYS = 'k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=';
@@ -54,10 +55,9 @@ export class Server {
   /** Also: again, on the same ports. */
   async boot() {
     this.child = new Child(BINARY, ['serve'], { env: { ...cleanEnv(), ...this.env() } });
-    const ready = until('the server', async () => (await call(this.adminPort, 'GET', '/readyz')).status === 200, 20_000);
-    const ended = this.child.exit.then(() => { throw new Error('the server ended'); });
-    await Promise.race([ready, ended]).catch((error) => { throw new Error(`${error.message}\n${this.child.output}`); });
-    ended.catch(() => {});
+    const ready = async () => this.child.over || (await call(this.adminPort, 'GET', '/readyz')).status === 200;
+    await until('the server', ready, 20_000).catch((error) => { throw new Error(`${error.message}\n${this.child.output}`); });
+    if (this.child.over) throw new Error(`the server ended: ${this.child.output}`);
   }
 
   env() {
