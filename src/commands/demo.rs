@@ -60,6 +60,9 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     let settings = settings(args, &embedded)?;
     let outcome = serve::runtime()?.block_on(serve_sample(args, &settings));
     embedded.stop();
+    if outcome.is_ok() {
+        output::print(&format!("\n  stopped; everything is kept in {}", args.data.data_dir.display()))?;
+    }
     outcome
 }
 

@@ -101,8 +101,8 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         });
     }
     match error.downcast_ref::<MigrateError>()? {
-        // Tells by itself, one link further down the chain.
-        MigrateError::Connect(_) => None,
+        // Transparent, so the chain leaves it out.
+        MigrateError::Connect(error) => known(error),
         MigrateError::Postgres(_) => Some(Exit::Unreachable),
         MigrateError::Migration(_) => Some(Exit::Bug),
     }

@@ -249,7 +249,7 @@ fn home(folder: &Path, user: Option<User>) -> Result<(PathBuf, Option<User>), Em
         ));
     }
     let home = Path::new(ELSEWHERE).join(folder::random_name());
-    folder::make(&home)?;
+    folder::prepare(&home)?;
     if !folder::can_enter(&home, user) {
         return Err(EmbeddedError::Folder {
             folder: home,

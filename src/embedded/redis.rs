@@ -35,7 +35,7 @@ impl Redis {
 
     /// The same with further arguments (`--appendonly no`), which win over ours.
     pub fn start_with(dir: &Path, extra: &[&str]) -> Result<Self, EmbeddedError> {
-        let dir = folder::prepare(dir)?;
+        let dir = folder::prepare_closed(dir)?;
         let lock = folder::lock(&dir)?;
         end_leftovers(&dir, &NAMES, Signal::TERM)?;
         let sockets = folder::for_socket(&dir.join("socket"), SOCKET, &dir, None)?;
