@@ -28,6 +28,15 @@ pub(super) fn am_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Whose a path is; nothing if it is not there.
+pub(super) fn owner(path: &Path) -> Result<Option<User>, EmbeddedError> {
+    match std::fs::metadata(path) {
+        Ok(facts) => Ok(Some(User { uid: facts.uid(), gid: facts.gid() })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(EmbeddedError::File { what: "look at", path: path.to_owned(), source }),
+    }
+}
+
 /// Makes a folder with its parents, if it is not there, and returns its true path. As root others may pass through
 /// (not look into) it, since PostgreSQL runs as another user; otherwise it is ours alone.
 pub(super) fn prepare(folder: &Path) -> Result<PathBuf, EmbeddedError> {
