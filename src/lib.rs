@@ -6,6 +6,7 @@ pub mod domain;
 pub mod edge;
 pub mod embedded;
 pub mod limits;
+pub mod load;
 pub mod metrics;
 pub mod protocol;
 pub mod room;

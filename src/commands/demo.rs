@@ -2,7 +2,7 @@
 //! same databases as in production, only small.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -16,7 +16,9 @@ use super::sale::client::Client;
 use super::signals::Signals;
 use super::{Exit, ExitError, limits, logging, output, serve};
 use crate::app::App;
+use crate::domain::ids::SaleId;
 use crate::embedded::Embedded;
+use crate::load::crowd;
 use crate::settings::{
     AdminArgs, AdminSettings, DataArgs, HttpSettings, KeyArgs, LogSettings, PostgresSettings, RedisSettings,
     Secret, ServeSettings,
@@ -141,7 +143,10 @@ async fn sample(args: &DemoArgs, admin: &AdminSettings, public: SocketAddr) -> a
     let (settings, rate) = (admin.clone(), args.sale_rate);
     let sale = tokio::task::spawn_blocking(move || ensure_sale(&Client::new(&settings), rate)).await??;
     output::print(&welcome(args, admin.admin_listen, public, &sale))?;
-    spawn_crowd(&format!("http://{}", browsable(public)), SALE, args.crowd);
+    if args.crowd > 0 {
+        let id = SaleId::parse(SALE).context("the sample sale's id")?;
+        crowd(&format!("http://{}", dialable(public)), &id, args.crowd as usize).await;
+    }
     Ok(())
 }
 
@@ -208,15 +213,21 @@ fn welcome(args: &DemoArgs, admin: SocketAddr, public: SocketAddr, sale: &Value)
 /// The address as one would type it: a server that listens everywhere, or on the loopback, is `localhost`.
 fn browsable(address: SocketAddr) -> String {
     match address.ip() {
-        ip if ip.is_unspecified() || ip == std::net::Ipv4Addr::LOCALHOST => {
+        ip if ip.is_unspecified() || ip == Ipv4Addr::LOCALHOST => {
             format!("localhost:{}", address.port())
         }
         _ => address.to_string(),
     }
 }
 
-/// PLACE OF THE CROWD: `crate::load::crowd(url, sale, visitors)` is to be spawned here, when `visitors` is not 0.
-fn spawn_crowd(_url: &str, _sale: &str, _visitors: u32) {}
+/// Where a program of this machine reaches the server.
+fn dialable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
+        _ => address,
+    }
+}
 
 #[cfg(test)]
 mod tests {

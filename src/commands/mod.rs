@@ -4,6 +4,7 @@ pub mod demo;
 pub mod doctor;
 mod exit;
 mod limits;
+pub mod load;
 mod logging;
 pub mod migrate;
 mod output;
@@ -47,7 +48,9 @@ enum Command {
     Sale(sale::SaleArgs),
     /// Sign a visitor's identity, as a shop's back end would
     Token(token::TokenArgs),
-    // `load` and `check` have their places here.
+    /// Send a crowd of simulated visitors to a sale and check what they see
+    Load(Box<load::LoadArgs>),
+    // `check` has its place here.
     /// Look at settings, Redis, PostgreSQL and limits, and say what to change
     Doctor(Box<ServeArgs>),
 }
@@ -79,6 +82,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Migrate(args) => migrate::run(&args),
         Command::Sale(args) => sale::run(&args),
         Command::Token(args) => token::run(&args),
+        Command::Load(args) => load::run(*args),
         Command::Doctor(args) => doctor::run(&args),
     }
 }

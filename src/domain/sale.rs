@@ -92,7 +92,8 @@ mod tests {
     #[test]
     fn every_bad_setting_is_named() {
         assert_eq!(good().check(), Ok(()));
-        let bad: [(&str, fn(&mut SaleSettings)); 10] = [
+        type Spoil = fn(&mut SaleSettings);
+        let bad: [(&str, Spoil); 10] = [
             ("rate", |s| s.rate = 0.0),
             ("rate", |s| s.rate = -1.0),
             ("rate", |s| s.rate = f64::NAN),

@@ -3,4 +3,6 @@
 
 mod world;
 
+mod bookings;
 mod conversation;
+mod line;

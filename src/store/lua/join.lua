@@ -9,6 +9,8 @@ if not redis.call('HGET', sale, 'epoch') then
   return redis.error_reply('MISSING the sale is not installed')
 end
 
+renew_lease(instance)
+
 local function appear(visitor, connection, poll_ms)
   local before = redis.call('HGET', presence, visitor)
   if connection ~= '' then

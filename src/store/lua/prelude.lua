@@ -32,6 +32,12 @@ local function publish()
   return n
 end
 
+-- An instance's sockets count as present while its lease lives.
+local LEASE_MS = 5000
+local function renew_lease(instance)
+  redis.call('ZADD', instances, now + LEASE_MS, instance)
+end
+
 local function number(field)
   return tonumber(redis.call('HGET', sale, field) or 0) or 0
 end

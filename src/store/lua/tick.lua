@@ -1,7 +1,6 @@
 -- One tick of the ticker. Every instance calls it; the first of each 90 ms decides, so many do no harm.
 -- ARGV: instance, age (ms) of the last proof that PostgreSQL can book.
 -- Answers: {decided (0, or 1), now, phase, shift in all, admitted, [expired locks], missed, expired, closed}.
-local LEASE_MS = 5000
 local TICK_MS_MIN = 90
 local TICK_MS_MAX = 100 -- time beyond it is not made up for
 local PROOF_MS_MAX = 2500
@@ -14,7 +13,7 @@ local instance, proof_age = ARGV[1], tonumber(ARGV[2])
 if not redis.call('HGET', sale, 'epoch') then
   return redis.error_reply('MISSING the sale is not installed')
 end
-redis.call('ZADD', instances, now + LEASE_MS, instance)
+renew_lease(instance)
 
 local last = tonumber(redis.call('HGET', sale, 'last_tick')) or (now - TICK_MS_MIN)
 local phase = redis.call('HGET', sale, 'phase')

@@ -1,0 +1,45 @@
+//! What a visitor finds around him: the hall, the others' ways, the clock, and paper to write on.
+
+use super::{
+    behaviour::Behaviour,
+    facts::{Micros, NEVER, VisitorFacts},
+    meters::Meters,
+};
+use crate::domain::plan::Plan;
+use tokio::time::Instant;
+
+/// What all visitors of a run share.
+pub struct Scene {
+    /// The hall.
+    pub plan: Plan,
+    /// How visitors behave.
+    pub behaviour: Behaviour,
+    /// What is measured.
+    pub meters: Meters,
+    /// When the run began.
+    pub start: Instant,
+}
+
+impl Scene {
+    /// A moment on the run's clock.
+    pub fn micros(&self, at: Instant) -> Micros {
+        u64::try_from(at.saturating_duration_since(self.start).as_micros()).unwrap_or(NEVER)
+    }
+}
+
+/// One thing that happens to a visitor: where, when, and where it is written down.
+pub struct Moment<'a> {
+    /// What all share.
+    pub scene: &'a Scene,
+    /// What he has seen so far.
+    pub facts: &'a mut VisitorFacts,
+    /// Now.
+    pub now: Instant,
+}
+
+impl Moment<'_> {
+    /// Now, on the run's clock.
+    pub fn micros(&self) -> Micros {
+        self.scene.micros(self.now)
+    }
+}

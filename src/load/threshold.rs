@@ -1,0 +1,99 @@
+//! Thresholds: `join_p99=250ms`.
+
+use super::{
+    behaviour::parse_duration,
+    meters::{Measure, Meters},
+};
+use std::{str::FromStr, time::Duration};
+
+/// A percentile that must not be exceeded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Threshold {
+    /// As it was written, without the limit.
+    pub name: String,
+    measure: Measure,
+    percent: f64,
+    /// What it may be at most.
+    pub limit: Duration,
+}
+
+/// How a threshold came out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// The threshold.
+    pub threshold: Threshold,
+    /// What was measured; none if nothing was, which is no pass.
+    pub value: Option<Duration>,
+}
+
+impl Verdict {
+    /// Whether the threshold held.
+    pub fn held(&self) -> bool {
+        self.value.is_some_and(|value| value <= self.threshold.limit)
+    }
+}
+
+impl Threshold {
+    /// Compares it with what was measured.
+    pub(super) fn judge(&self, meters: &Meters) -> Verdict {
+        Verdict { threshold: self.clone(), value: meters.percentile(self.measure, self.percent) }
+    }
+}
+
+impl FromStr for Threshold {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, limit) = text.split_once('=').ok_or("a threshold looks like join_p99=250ms")?;
+        let limit = parse_duration(limit)?;
+        let (measure, percent) = name.rsplit_once('_').ok_or("a threshold's name looks like join_p99")?;
+        let measure = Measure::parse(measure).ok_or_else(|| {
+            let names = Measure::ALL.map(Measure::as_str).join(", ");
+            format!("nothing called {measure:?} is measured; there are {names}")
+        })?;
+        let percent = parse_percent(percent)
+            .ok_or_else(|| format!("{percent:?} is no percentile: write p50, p99, p999 or max"))?;
+        Ok(Self { name: name.into(), measure, percent, limit })
+    }
+}
+
+/// `p50`, `p99`, `p999` (99.9), `max`.
+fn parse_percent(text: &str) -> Option<f64> {
+    if text == "max" {
+        return Some(100.0);
+    }
+    let digits = text.strip_prefix('p')?;
+    if !(1..=6).contains(&digits.len()) || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let (whole, rest) = digits.split_at(digits.len().min(2));
+    format!("{whole}.{rest}0").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thresholds_are_read() {
+        let percent = |text: &str| text.parse::<Threshold>().unwrap().percent;
+        assert_eq!(percent("join_p99=250ms"), 99.0);
+        assert_eq!(percent("join_p999=250ms"), 99.9);
+        assert_eq!(percent("join_answer_p5=1s"), 5.0);
+        assert_eq!(percent("redeem_max=1s"), 100.0);
+        for bad in ["", "join_p99", "join=1s", "join_p99=1", "nap_p99=1s", "join_px=1s", "join_p=1s"] {
+            assert!(bad.parse::<Threshold>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_threshold_breaks_when_exceeded_or_when_nothing_was_measured() {
+        let meters = Meters::default();
+        let threshold: Threshold = "redeem_p50=10ms".parse().unwrap();
+        assert!(!threshold.judge(&meters).held());
+        meters.record(Measure::Redeem, Duration::from_millis(9));
+        assert!(threshold.judge(&meters).held());
+        (0..5).for_each(|_| meters.record(Measure::Redeem, Duration::from_millis(50)));
+        assert!(!threshold.judge(&meters).held());
+    }
+}

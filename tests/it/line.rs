@@ -1,0 +1,355 @@
+//! The line's scripts against a real Redis: order, admission, lapse, fencing.
+
+use crate::world::World;
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+use tokio::time::sleep;
+use waitroom::{
+    domain::{
+        ids::{GrantKey, SaleId, Seq, VisitorId},
+        phase::Phase,
+        place::{LapseReason, Stage, Standing},
+        seats::SeatSet,
+    },
+    store::{
+        events::{Changes, Position},
+        line::{Committed, Install, Join, JoinMode, Line, LineSettings, Lock},
+        redis::Redis,
+    },
+};
+
+const SEATS: usize = 100;
+
+/// A line of its own, and the connection of one instance.
+struct Bench {
+    sale: SaleId,
+    redis: Redis,
+    line: Line,
+    version: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Rules {
+    rate: f64,
+    max_active: u32,
+    grant_ttl_ms: u64,
+    claim_ms: u64,
+    away_ms: u64,
+}
+
+const RULES: Rules =
+    Rules { rate: 10_000.0, max_active: 1000, grant_ttl_ms: 60_000, claim_ms: 60_000, away_ms: 60_000 };
+
+impl Bench {
+    async fn new(rules: Rules) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let sale = SaleId::parse(&format!("line-{}", NEXT.fetch_add(1, Ordering::Relaxed))).unwrap();
+        let redis = Redis::connect(&World::shared().redis.url(), "one").await.unwrap();
+        let line = redis.line(&sale);
+        let none = SeatSet::new(SEATS);
+        let install = Install {
+            epoch: 1,
+            first_seq: 0,
+            seats: SEATS,
+            shift_ms: 0,
+            taken: &none,
+            held: &[],
+            booked: &[],
+        };
+        assert!(line.install(&install).await.unwrap());
+        let mut bench = Self { sale, redis, line, version: 0 };
+        bench.command(rules, Phase::Open).await;
+        bench
+    }
+
+    async fn command(&mut self, rules: Rules, command: Phase) {
+        self.version += 1;
+        let settings = LineSettings {
+            version: self.version,
+            command,
+            rate: rules.rate,
+            max_active: rules.max_active,
+            grant_ttl_ms: rules.grant_ttl_ms,
+            claim_ms: rules.claim_ms,
+            away_ms: rules.away_ms,
+            blocked: &SeatSet::new(SEATS),
+        };
+        assert!(self.line.apply(&settings).await.unwrap());
+    }
+
+    async fn join(&self, name: &str) -> Standing {
+        self.join_as(name, Some(1), JoinMode::Join, None).await.unwrap()
+    }
+
+    async fn join_as(
+        &self,
+        name: &str,
+        connection: Option<u64>,
+        mode: JoinMode,
+        token_seq: Option<Seq>,
+    ) -> Option<Standing> {
+        let join = Join { visitor: visitor(name), connection, poll_ms: 0, mode, token_seq };
+        self.line.join(&[join]).await.unwrap().standings[0]
+    }
+
+    async fn crowd(&self, count: usize) {
+        let join = |i| Join {
+            visitor: visitor(&format!("v{i}")),
+            connection: Some(i as u64),
+            poll_ms: 0,
+            mode: JoinMode::Join,
+            token_seq: None,
+        };
+        self.line.join(&(0..count).map(join).collect::<Vec<_>>()).await.unwrap();
+    }
+
+    /// Ticks as one instance does; PostgreSQL has just proved that it can book.
+    async fn tick(&self) -> waitroom::store::line::Tick {
+        sleep(Duration::from_millis(95)).await;
+        let (decided, tick) = self.line.tick(0).await.unwrap();
+        assert!(decided);
+        tick
+    }
+
+    /// All that the stream has told.
+    async fn history(&self) -> Vec<Changes> {
+        let mut reader = self.redis.events(&self.line).await.unwrap();
+        let (mut changes, mut after) = (Vec::new(), Position { epoch: 1, n: 0 });
+        loop {
+            let (end, _) = self.line.position().await.unwrap().unwrap();
+            if after.n >= end.n {
+                return changes;
+            }
+            for entry in reader.read(after).await.unwrap() {
+                assert_eq!(entry.position, Position { epoch: 1, n: after.n + 1 }, "numbered without a gap");
+                after = entry.position;
+                changes.push(entry.changes);
+            }
+        }
+    }
+
+    async fn admitted(&self) -> Vec<(i64, Seq)> {
+        let history = self.history().await;
+        history.iter().flat_map(|c| c.admitted.iter().map(|a| (c.at, a.1))).collect()
+    }
+}
+
+fn visitor(name: &str) -> VisitorId {
+    VisitorId::parse(name).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_tickers_admit_no_more_than_one_would() {
+    let rules = Rules { rate: 40.0, ..RULES };
+    let bench = Bench::new(rules).await;
+    bench.crowd(90).await;
+    let started = Instant::now();
+    let tickers = (0..6).map(|i| {
+        let sale = bench.sale.clone();
+        tokio::spawn(async move {
+            let redis = Redis::connect(&World::shared().redis.url(), &format!("ticker{i}")).await.unwrap();
+            let line = redis.line(&sale);
+            while started.elapsed() < Duration::from_millis(1500) {
+                line.tick(0).await.unwrap();
+                sleep(Duration::from_millis(7)).await;
+            }
+        })
+    });
+    for ticker in tickers.collect::<Vec<_>>() {
+        ticker.await.unwrap();
+    }
+    let admitted = bench.admitted().await;
+    let seqs: Vec<Seq> = admitted.iter().map(|(_, seq)| *seq).collect();
+    assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]), "first come, first served, and nobody twice");
+    // In every window: rate × window + one tick.
+    for (i, (from, _)) in admitted.iter().enumerate() {
+        for (j, (to, _)) in admitted.iter().enumerate().skip(i) {
+            let allowed = rules.rate * (to - from) as f64 / 1000.0 + rules.rate * 0.1 + 1.0;
+            assert!((j - i + 1) as f64 <= allowed, "{} admitted within {} ms", j - i + 1, to - from);
+        }
+    }
+    assert!(seqs.len() >= 45, "the pace is used: {}", seqs.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_is_not_made_up_for() {
+    let rules = Rules { rate: 20.0, ..RULES };
+    let mut bench = Bench::new(rules).await;
+    bench.crowd(50).await;
+    bench.command(rules, Phase::Paused).await;
+    for _ in 0..8 {
+        assert_eq!(bench.tick().await.admitted, 0);
+    }
+    bench.command(rules, Phase::Open).await;
+    assert!(bench.tick().await.admitted <= 3);
+    // Nor is a time in which nobody ticked.
+    sleep(Duration::from_millis(900)).await;
+    assert!(bench.tick().await.admitted <= 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grants_are_bounded_by_max_active_and_by_free_seats() {
+    let mut bench = Bench::new(Rules { max_active: 7, ..RULES }).await;
+    bench.crowd(150).await;
+    assert_eq!(bench.tick().await.admitted, 7);
+    assert_eq!(bench.tick().await.admitted, 0);
+    bench.line.leave(&visitor("v0")).await.unwrap();
+    assert_eq!(bench.tick().await.admitted, 1, "a grant that left frees its slot");
+    // A held booking keeps its slot until it is confirmed.
+    let held = |status| Committed {
+        visitor: "v1".into(),
+        grant: Some(GrantKey { seq: 2, turn: 0 }),
+        booking: "b1".into(),
+        status,
+        seats: vec![5],
+    };
+    bench.line.bookings(&[held("held")], &[]).await.unwrap();
+    assert_eq!(bench.tick().await.admitted, 0);
+    bench.line.bookings(&[Committed { grant: None, ..held("confirmed") }], &[]).await.unwrap();
+    assert_eq!(bench.tick().await.admitted, 1);
+    bench.command(RULES, Phase::Open).await;
+    bench.tick().await;
+    bench.tick().await;
+    let counts = bench.line.counts().await.unwrap();
+    assert_eq!((counts.granted, counts.seats_left), (99, 99), "no more grants than free seats");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missed_turn_is_kept_once_and_served_ahead() {
+    let rules = Rules { claim_ms: 200, ..RULES };
+    let mut bench = Bench::new(rules).await;
+    let kim = bench.join("kim").await;
+    assert_eq!(bench.tick().await.admitted, 1);
+    sleep(Duration::from_millis(700)).await;
+    assert_eq!(bench.tick().await.lapsed, [1, 0, 0]);
+    bench.command(rules, Phase::Paused).await;
+    bench.join("lee").await;
+    let back = bench.join("kim").await;
+    assert_eq!((back.stage, back.seq, back.turn, back.rank), (Stage::Returned, kim.seq, 1, 0));
+    bench.command(Rules { max_active: 1, ..rules }, Phase::Open).await;
+    bench.tick().await;
+    assert_eq!(bench.join("kim").await.stage, Stage::Granted);
+    assert_eq!(bench.join("lee").await.stage, Stage::Waiting);
+    sleep(Duration::from_millis(700)).await;
+    assert_eq!(bench.tick().await.lapsed, [0, 1, 0], "the second miss ends it");
+    let again = bench.join("kim").await;
+    assert!(again.seq > kim.seq && again.fresh, "a new place at the end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_absent_heads_are_passed_over_and_served_when_they_return() {
+    let rules = Rules { away_ms: 300, ..RULES };
+    let mut bench = Bench::new(rules).await;
+    bench.command(rules, Phase::Paused).await;
+    for name in ["gone", "here", "brief"] {
+        bench.join(name).await;
+    }
+    bench.line.gone(&[(visitor("gone"), 1)]).await.unwrap();
+    bench.line.gone(&[(visitor("gone"), 1), (visitor("here"), 99)]).await.unwrap();
+    // The instance's lease is what makes the others present.
+    bench.tick().await;
+    sleep(Duration::from_millis(350)).await;
+    bench.line.gone(&[(visitor("brief"), 1)]).await.unwrap();
+    bench.command(rules, Phase::Open).await;
+    bench.tick().await;
+    let look = async |name| bench.join_as(name, None, JoinMode::Look, None).await.unwrap().stage;
+    assert_eq!(look("here").await, Stage::Granted, "another socket's end does not count");
+    assert_eq!(look("brief").await, Stage::Granted, "a short absence does not count");
+    assert_eq!(look("gone").await, Stage::Returned, "seen again");
+    bench.tick().await;
+    assert_eq!(look("gone").await, Stage::Granted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_grant_never_lapses_and_an_unheard_one_is_asked_for() {
+    let bench = Bench::new(Rules { grant_ttl_ms: 300, claim_ms: 300, ..RULES }).await;
+    let (kim, lee) = (bench.join("kim").await, bench.join("lee").await);
+    bench.tick().await;
+    let grants = [(visitor("kim"), kim.grant(), 0), (visitor("lee"), GrantKey { turn: 1, ..lee.grant() }, 0)];
+    let locks = bench.line.lock(1500, &grants).await.unwrap();
+    assert_eq!(locks, [Lock::Locked { owned: 0 }, Lock::Dead], "only the live turn");
+    assert_eq!(bench.line.lock(1500, &grants[..1]).await.unwrap(), [Lock::Busy], "one at a time");
+    sleep(Duration::from_millis(900)).await;
+    let tick = bench.tick().await;
+    assert_eq!(tick.lapsed, [1, 0, 0], "lee, whose grant nobody locked, has missed his turn; kim has not");
+    assert!(tick.expired_locks.is_empty());
+    sleep(Duration::from_millis(700)).await;
+    assert_eq!(bench.tick().await.expired_locks, [(visitor("kim"), kim.grant())]);
+    assert_eq!(bench.join("kim").await.stage, Stage::Granted, "not before PostgreSQL was asked");
+    bench.line.bookings(&[], &[(visitor("kim"), kim.grant())]).await.unwrap();
+    assert_eq!(bench.tick().await.lapsed, [0, 1, 0]);
+    assert_eq!(
+        bench.line.lock(1500, &grants[..1]).await.unwrap(),
+        [Lock::Dead],
+        "a lapsed grant books nothing"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redeem_that_came_in_time_counts_although_it_waited() {
+    let bench = Bench::new(Rules { grant_ttl_ms: 300, claim_ms: 300, ..RULES }).await;
+    let kim = bench.join("kim").await;
+    bench.tick().await;
+    sleep(Duration::from_millis(450)).await;
+    let lock =
+        async |age_ms| bench.line.lock(1000, &[(visitor("kim"), kim.grant(), age_ms)]).await.unwrap()[0];
+    assert_eq!(lock(0).await, Lock::Dead, "too late");
+    assert_eq!(lock(250).await, Lock::Locked { owned: 0 }, "was in time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_added_to_every_deadline() {
+    let bench = Bench::new(Rules { grant_ttl_ms: 3000, claim_ms: 2000, ..RULES }).await;
+    bench.join("kim").await;
+    bench.tick().await;
+    let before = bench.join("kim").await;
+    // Ticks without a proof from PostgreSQL decide nothing, whatever is due.
+    let until = Instant::now() + Duration::from_millis(5600);
+    while Instant::now() < until {
+        assert!(!bench.line.tick(10_000).await.unwrap().0);
+        sleep(Duration::from_millis(200)).await;
+    }
+    let tick = bench.tick().await;
+    assert_eq!(tick.lapsed, [0, 0, 0]);
+    let after = bench.join("kim").await;
+    let shift = after.deadline_ms - before.deadline_ms;
+    assert!((5500..6500).contains(&shift), "{shift}");
+    assert_eq!(after.claim_ms - before.claim_ms, shift);
+    assert_eq!(tick.shift_ms, shift);
+    let lapses: Vec<_> = bench.history().await.into_iter().flat_map(|c| c.lapsed).collect();
+    assert_eq!(lapses, [], "nobody's time ran");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_restores_its_place_after_a_loss() {
+    let bench = Bench::new(RULES).await;
+    let late = bench.join_as("late", Some(1), JoinMode::Join, Some(1_000)).await.unwrap();
+    let early = bench.join_as("early", Some(2), JoinMode::Join, Some(7)).await.unwrap();
+    assert_eq!((late.seq, early.seq, early.rank), (1_000, 7, 0));
+    assert_eq!(bench.join("new").await.seq, 1_001, "nobody gets a number that was given");
+    // An ended place never comes back, token or not.
+    bench.line.leave(&visitor("early")).await.unwrap();
+    let again = bench.join_as("early", Some(2), JoinMode::Join, Some(7)).await.unwrap();
+    assert!(again.seq > 1_001);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_place_ends_once_in_the_stream() {
+    let bench = Bench::new(Rules { max_active: 10, ..RULES }).await;
+    bench.crowd(30).await;
+    bench.line.leave(&visitor("v29")).await.unwrap();
+    bench.tick().await;
+    bench.line.leave(&visitor("v3")).await.unwrap();
+    bench.line.leave(&visitor("v3")).await.unwrap();
+    let history = bench.history().await;
+    let joined: Vec<_> = history.iter().filter_map(|c| c.joined).collect();
+    assert_eq!(joined, [(1, 30)], "one entry for the batch");
+    let left: Vec<_> = history.iter().flat_map(|c| &c.left).map(|(_, seq)| *seq).collect();
+    assert_eq!(left, [30, 4]);
+    let admitted: HashSet<_> = history.iter().flat_map(|c| &c.admitted).map(|a| a.1).collect();
+    assert_eq!(admitted, (1..=10).collect());
+    assert!(history.iter().all(|c| c.lapsed.iter().all(|(_, _, reason)| *reason == LapseReason::Left)));
+}
