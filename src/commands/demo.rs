@@ -62,6 +62,9 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     let settings = settings(args, &embedded)?;
     let outcome = serve::runtime()?.block_on(serve_sample(args, &settings));
     embedded.stop();
+    if outcome.is_ok() {
+        output::print(&format!("\n  stopped; everything is kept in {}", args.data.data_dir.display()))?;
+    }
     outcome
 }
 
@@ -197,9 +200,7 @@ fn welcome(args: &DemoArgs, admin: SocketAddr, public: SocketAddr, sale: &Value)
     format!(
         "\n  waitroom demo: {name}, {left} seats left, {phase}\n\n  \
          visitor page   http://{page}/sales/{SALE}\n  \
-         operator       http://{desk}/admin\n  \
-         admin API      http://{desk}/v1/admin/sales\n                 \
-         waitroom sale show {SALE}{listen}{token}\n  \
+         operator       waitroom sale show {SALE}{listen}{token}\n  \
          metrics        http://{desk}/metrics\n  \
          data           {folder}\n\n  Ctrl-C stops everything; the next start finds the same line and bookings.\n",
         name = text("name"),

@@ -60,8 +60,15 @@ pub(super) fn report(error: &anyhow::Error) -> Exit {
         let _ = usage.print();
         return if usage.use_stderr() { Exit::Usage } else { Exit::Done };
     }
-    eprintln!("waitroom: {error:#}");
+    eprintln!("waitroom: {}", told(error));
     status(error)
+}
+
+/// The error with its causes, each once: most errors here quote their cause already.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().skip(1).map(ToString::to_string).fold(error.to_string(), |text, cause| {
+        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+    })
 }
 
 fn status(error: &anyhow::Error) -> Exit {
@@ -101,8 +108,8 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         });
     }
     match error.downcast_ref::<MigrateError>()? {
-        // Tells by itself, one link further down the chain.
-        MigrateError::Connect(_) => None,
+        // Transparent, so the chain leaves it out.
+        MigrateError::Connect(error) => known(error),
         MigrateError::Postgres(_) => Some(Exit::Unreachable),
         MigrateError::Migration(_) => Some(Exit::Bug),
     }
@@ -130,6 +137,12 @@ mod tests {
         for (error, exit) in cases {
             assert_eq!(status(&error), exit, "{error:#}");
         }
+        let quoted = SettingsError::File {
+            key: "config".into(),
+            path: "/x".into(),
+            source: std::io::ErrorKind::NotFound.into(),
+        };
+        assert_eq!(told(&quoted.into()), "config: cannot read /x: entity not found");
         let nested = MigrateError::Connect(ConnectError::Url { key: "postgres_url", problem: "bad".into() });
         assert_eq!(status(&nested.into()), Exit::Settings);
     }

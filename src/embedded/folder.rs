@@ -28,23 +28,35 @@ pub(super) fn am_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Makes the data folder if it is not there and returns its true path.
-pub(super) fn prepare(data_dir: &Path) -> Result<PathBuf, EmbeddedError> {
-    make(data_dir)?;
-    data_dir.canonicalize().map_err(EmbeddedError::file("open", data_dir))
+/// Whose a path is; nothing if it is not there.
+pub(super) fn owner(path: &Path) -> Result<Option<User>, EmbeddedError> {
+    match std::fs::metadata(path) {
+        Ok(facts) => Ok(Some(User { uid: facts.uid(), gid: facts.gid() })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(EmbeddedError::File { what: "look at", path: path.to_owned(), source }),
+    }
 }
 
-/// Makes `folder` with its parents. As root others may pass through (not look into) it, since PostgreSQL runs as
-/// another user; otherwise it is ours alone. One that is there stays as it is.
-pub(super) fn make(folder: &Path) -> Result<(), EmbeddedError> {
-    if folder.is_dir() {
-        return Ok(());
+/// Makes a folder with its parents, if it is not there, and returns its true path. As root others may pass through
+/// (not look into) it, since PostgreSQL runs as another user; otherwise it is ours alone.
+pub(super) fn prepare(folder: &Path) -> Result<PathBuf, EmbeddedError> {
+    make(folder, if am_root() { 0o711 } else { 0o700 })
+}
+
+/// The same for a folder that no other user has any business in.
+pub(super) fn prepare_closed(folder: &Path) -> Result<PathBuf, EmbeddedError> {
+    make(folder, 0o700)
+}
+
+/// One that is there stays as it is.
+fn make(folder: &Path, mode: u32) -> Result<PathBuf, EmbeddedError> {
+    if !folder.is_dir() {
+        let made = DirBuilder::new().recursive(true).mode(mode).create(folder);
+        // Once more: the umask may have taken bits away.
+        let made = made.and_then(|()| std::fs::set_permissions(folder, Permissions::from_mode(mode)));
+        made.map_err(EmbeddedError::file("make", folder))?;
     }
-    let mode = if am_root() { 0o711 } else { 0o700 };
-    let made = DirBuilder::new().recursive(true).mode(mode).create(folder);
-    // Once more: the umask may have taken bits away.
-    let made = made.and_then(|()| std::fs::set_permissions(folder, Permissions::from_mode(mode)));
-    made.map_err(EmbeddedError::file("make", folder))
+    folder.canonicalize().map_err(EmbeddedError::file("open", folder))
 }
 
 /// Makes an empty folder that only `user` (or we) may enter.

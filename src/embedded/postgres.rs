@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{Seek, Write};
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -223,11 +222,7 @@ fn home(folder: &Path, user: Option<User>) -> Result<(PathBuf, Option<User>), Em
     let known = std::fs::read_to_string(&note).ok().map(PathBuf::from).filter(|home| home.is_dir());
     let home = known.clone().unwrap_or_else(|| folder.to_owned());
     let refuse = |problem: String| Err(EmbeddedError::Folder { folder: home.clone(), problem });
-    let owner = match std::fs::metadata(home.join("cluster")) {
-        Ok(facts) => Some(User { uid: facts.uid(), gid: facts.gid() }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return refuse(format!("cannot be looked into: {error}; was it made by another user?")),
-    };
+    let owner = folder::owner(&home.join("cluster"))?;
     let Some(user) = user else {
         return match owner {
             Some(owner) if owner.uid != rustix::process::geteuid().as_raw() => refuse(format!(
@@ -249,7 +244,7 @@ fn home(folder: &Path, user: Option<User>) -> Result<(PathBuf, Option<User>), Em
         ));
     }
     let home = Path::new(ELSEWHERE).join(folder::random_name());
-    folder::make(&home)?;
+    folder::prepare(&home)?;
     if !folder::can_enter(&home, user) {
         return Err(EmbeddedError::Folder {
             folder: home,

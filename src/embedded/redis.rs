@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::folder::User;
 use super::process::{GLANCE, Process, end_leftovers, tail};
 use super::{EmbeddedError, folder};
 
@@ -23,6 +25,8 @@ pub struct Redis {
     process: Process,
     folder: PathBuf,
     sockets: PathBuf,
+    /// Whom to run as, when we are root in another user's folder: that user must be able to go on later.
+    user: Option<User>,
     extra: Vec<String>,
     _lock: File,
 }
@@ -35,19 +39,20 @@ impl Redis {
 
     /// The same with further arguments (`--appendonly no`), which win over ours.
     pub fn start_with(dir: &Path, extra: &[&str]) -> Result<Self, EmbeddedError> {
-        let dir = folder::prepare(dir)?;
+        let dir = folder::prepare_closed(dir)?;
         let lock = folder::lock(&dir)?;
         end_leftovers(&dir, &NAMES, Signal::TERM)?;
-        let sockets = folder::for_socket(&dir.join("socket"), SOCKET, &dir, None)?;
+        let user = folder::owner(&dir)?.filter(|owner| folder::am_root() && owner.uid != 0);
+        let sockets = folder::for_socket(&dir.join("socket"), SOCKET, &dir, user)?;
         let extra: Vec<_> = extra.iter().map(ToString::to_string).collect();
-        let process = launch(&dir, &sockets, &extra)?;
-        Ok(Self { process, folder: dir, sockets, extra, _lock: lock })
+        let process = launch(&dir, &sockets, user, &extra)?;
+        Ok(Self { process, folder: dir, sockets, user, extra, _lock: lock })
     }
 
     /// Ends it if it runs, and starts it again on the same data and at the same address.
     pub fn restart(&mut self) -> Result<(), EmbeddedError> {
         self.process.stop();
-        self.process = launch(&self.folder, &self.sockets, &self.extra)?;
+        self.process = launch(&self.folder, &self.sockets, self.user, &self.extra)?;
         Ok(())
     }
 
@@ -90,11 +95,19 @@ impl Drop for Redis {
     }
 }
 
-fn launch(dir: &Path, sockets: &Path, extra: &[String]) -> Result<Process, EmbeddedError> {
+fn launch(
+    dir: &Path,
+    sockets: &Path,
+    user: Option<User>,
+    extra: &[String],
+) -> Result<Process, EmbeddedError> {
     let socket = sockets.join(SOCKET);
     // A stale socket would be there before the server is.
     let _ = std::fs::remove_file(&socket);
     let mut command = Command::new(program()?);
+    if let Some(user) = user {
+        command.uid(user.uid).gid(user.gid);
+    }
     command.args(["--port", "0", "--unixsocketperm", "700", "--daemonize", "no", "--databases", "1"]);
     command.args(["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]);
     // The AOF is the record; snapshots beside it would only cost. The plain title keeps our arguments readable,

@@ -99,7 +99,8 @@ pub fn run(args: &SaleArgs) -> anyhow::Result<Exit> {
     let text = match &args.command {
         _ if args.json => answer.to_string(),
         SaleCommand::List => show::list(&answer),
-        _ => show::one(&answer),
+        SaleCommand::Show(_) => show::one(&answer),
+        _ => show::brief(&answer),
     };
     output::print(&text)?;
     Ok(Exit::Done)

@@ -7,37 +7,64 @@ use serde_json::Value;
 use super::client::Client;
 use crate::commands::{Exit, ExitError, output};
 
+const COLUMNS: [&str; 10] =
+    ["id", "phase", "waiting", "granted", "booked", "held", "seats_left", "rate", "connections", "name"];
+
 /// All sales, one a line.
 pub(super) fn list(answer: &Value) -> String {
-    let columns =
-        ["id", "phase", "waiting", "granted", "booked", "held", "seats_left", "rate", "connections", "name"];
     // Tolerates a list that is wrapped in an object.
     let sales = answer.as_array().or_else(|| answer.get("sales")?.as_array());
-    let rows: Vec<Vec<String>> = sales
-        .into_iter()
-        .flatten()
-        .map(|sale| columns.iter().map(|key| cell(&sale[*key])).collect())
-        .collect();
-    if rows.is_empty() {
-        return "no sales; create one with `waitroom sale create`".to_owned();
-    }
-    let titles = columns.map(str::to_uppercase);
-    output::table(&titles.each_ref().map(String::as_str), &rows)
+    let rows: Vec<_> = sales.into_iter().flatten().map(row).collect();
+    if rows.is_empty() { "no sales; create one with `waitroom sale create`".to_owned() } else { lines(&rows) }
 }
+
+/// One sale as in the list: after a change, what it is now.
+pub(super) fn brief(answer: &Value) -> String {
+    lines(&[row(answer)])
+}
+
+fn row(sale: &Value) -> Vec<String> {
+    COLUMNS.iter().map(|key| cell(&sale[*key])).collect()
+}
+
+fn lines(rows: &[Vec<String>]) -> String {
+    let titles = COLUMNS.map(str::to_uppercase);
+    output::table(&titles.each_ref().map(String::as_str), rows)
+}
+
+/// What one looks for first, first; the rest by name.
+const FIRST: [&str; 14] = [
+    "id",
+    "name",
+    "phase",
+    "opens_at",
+    "notice",
+    "waiting",
+    "away",
+    "granted",
+    "held",
+    "booked",
+    "seats_left",
+    "seats",
+    "admitted_total",
+    "lapsed_total",
+];
 
 /// One sale, a line for each thing to know.
 pub(super) fn one(answer: &Value) -> String {
-    let fields = answer.as_object().into_iter().flatten();
+    let fields = answer.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
     // The plan is a picture, not a number.
-    let shown: Vec<_> =
-        fields.filter(|(key, _)| *key != "plan").map(|(key, value)| (key, cell(value))).collect();
-    let width = shown.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
-    shown.iter().map(|(key, value)| format!("{key:<width$}  {value}")).collect::<Vec<_>>().join("\n")
+    let rest = fields.filter(|key| *key != "plan" && !FIRST.contains(key));
+    let keys: Vec<&str> = FIRST.into_iter().filter(|key| answer.get(key).is_some()).chain(rest).collect();
+    let width = keys.iter().map(|key| key.len()).max().unwrap_or(0);
+    keys.iter().map(|key| format!("{key:<width$}  {}", cell(&answer[*key]))).collect::<Vec<_>>().join("\n")
 }
 
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
+        Value::String(text) if text.is_empty() => "-".to_owned(),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
         // A name is the operator's, but a visitor's id comes from outside: no control character reaches a terminal.
         Value::String(text) => {
             text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()

@@ -1,0 +1,47 @@
+# Two targets matter: `make demo` and `make test`. On a fresh Debian machine they need only Rust, make and the
+# network; what else is missing, scripts/deps.sh installs.
+
+CARGO ?= cargo
+CROWD ?= 300
+
+.PHONY: help demo test deps deps-test build lint fmt unit browser deny clean
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+demo: deps ## Build, then run everything here with a crowd of visitors (CROWD=300)
+	$(CARGO) build --release --locked
+	$(or $(CARGO_TARGET_DIR),target)/release/waitroom demo --crowd $(CROWD)
+
+test: deps-test lint unit browser ## Every test
+
+deps: ## Install what the demo needs
+	scripts/deps.sh demo
+
+deps-test: ## Install what the tests need
+	scripts/deps.sh test
+
+build: ## The release binary
+	$(CARGO) build --release --locked
+
+lint: ## Format and lints
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+fmt: ## Format
+	$(CARGO) fmt
+
+unit: ## The Rust tests, with their own Redis and PostgreSQL
+	$(CARGO) test --locked
+
+browser: ## The pages, in a real browser
+	@if [ -f tests/browser/package.json ]; then \
+		$(CARGO) build --locked && cd tests/browser && npm ci --no-audit --no-fund && npm test; \
+	else echo "no tests/browser/package.json: no browser tests"; fi
+
+deny: ## Licences and advisories of the dependencies (needs cargo-deny)
+	cargo-deny check
+
+clean: ## Remove what was built; data stays
+	$(CARGO) clean
+	rm -rf tests/browser/node_modules
