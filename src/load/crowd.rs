@@ -79,7 +79,7 @@ async fn one_after_another(world: Arc<World>, mut random: Random, gathering: Dur
     sleep(random.time((Duration::ZERO, gathering))).await;
     loop {
         let intended = Instant::now();
-        let visitor = Visitor::new(Random::new(random.next()), None, intended);
+        let visitor = Box::new(Visitor::new(Random::new(random.next()), None, intended));
         match live(&world, &Mutex::default(), visitor, intended).await {
             Outcome::SoldOut | Outcome::Closed => return,
             _ => sleep(random.time(NEXT_ONE)).await,
