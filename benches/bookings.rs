@@ -106,12 +106,14 @@ async fn unnest(client: &mut Client, rows: &[Row], end: &str) -> Result<(), toki
 async fn copy(client: &mut Client, rows: &[Row]) -> Result<(), tokio_postgres::Error> {
     let tx = client.transaction().await?;
     let into = "COPY bookings (id, sale_id, grant_id, visitor_id, status, seats, together) FROM STDIN BINARY";
-    let types =
-        [Type::UUID, Type::TEXT, Type::UUID, Type::TEXT, Type::TEXT, Type::TEXT_ARRAY, Type::BOOL];
+    let types = [Type::UUID, Type::TEXT, Type::UUID, Type::TEXT, Type::TEXT, Type::TEXT_ARRAY, Type::BOOL];
     let mut writer = pin!(BinaryCopyInWriter::new(tx.copy_in(into).await?, &types));
     for row in rows {
         let seats = vec![row.seat.as_str()];
-        writer.as_mut().write(&[&row.id, &"bench", &row.grant, &row.visitor, &"confirmed", &seats, &true]).await?;
+        writer
+            .as_mut()
+            .write(&[&row.id, &"bench", &row.grant, &row.visitor, &"confirmed", &seats, &true])
+            .await?;
     }
     writer.finish().await?;
     let into = "COPY booked_seats (sale_id, seat_id, booking_id) FROM STDIN BINARY";
