@@ -70,7 +70,9 @@ pub async fn live(
         let mut come_back = None;
         let end = match Box::pin(world.dialer.dial(cookie.as_deref())).await {
             Ok((mut socket, new_cookie)) => {
-                if !std::mem::replace(&mut connected, true) {
+                if std::mem::replace(&mut connected, true) {
+                    meters.reconnects.fetch_add(1, Relaxed);
+                } else {
                     meters.record(Measure::Connect, intended.elapsed());
                 }
                 cookie = new_cookie.or(cookie);
@@ -88,7 +90,6 @@ pub async fn live(
             Ok(delay) => sleep(delay).await,
             Err(outcome) => break outcome,
         }
-        meters.reconnects.fetch_add(u64::from(connected), Relaxed);
     };
     lock(facts).outcome = Some(outcome);
     meters.ended(outcome);
