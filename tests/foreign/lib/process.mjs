@@ -59,7 +59,8 @@ export class Child {
     this.process = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
     this.exit = new Promise((done) => {
       this.process.on('error', (error) => { this.output += error; this.over = true; children.delete(this); done({ code: null, error }); });
-      this.process.on('exit', (code, signal) => { children.delete(this); this.over = true; done({ code, signal }); });
+      this.process.on('exit', () => { children.delete(this); this.over = true; });
+      this.process.on('close', (code, signal) => done({ code, signal })); // after the last of its output
     });
     for (const stream of [this.process.stdout, this.process.stderr]) {
       stream.on('data', (text) => { this.output = (this.output + text).slice(-20_000); });

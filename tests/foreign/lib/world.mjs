@@ -1,5 +1,6 @@
 // The servers under test, and what an operator does with them.
 import assert from 'node:assert/strict';
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { createHmac } from 'node:crypto';
 import http from 'node:http';
 import { fileURLToPath } from 'node:url';
@@ -83,6 +84,7 @@ export class Server {
     const id = nextId();
     const created = await this.admin('POST', '/sales', newSale({ id, ...fields }));
     assert.equal(created.status, 201, created.text);
+    made.getStore()?.push([this, id]);
     if (phase !== 'scheduled') await this.patch(id, { phase });
     return id;
   }
@@ -119,6 +121,9 @@ export class Server {
     await until(`${phase} on the other instance`, async () => (await this.show(id))?.phase === phase, 3000);
   }
 }
+
+/** The sales that a test made, to be closed after it. */
+export const made = new AsyncLocalStorage();
 
 let sales = 0;
 export const nextId = () => `f-${process.pid}-${++sales}`;
