@@ -6,7 +6,8 @@ import net from 'node:net';
 
 const children = new Set();
 // A suite that is cut short leaves nothing behind.
-process.on('exit', () => children.forEach((child) => child.signal('SIGKILL')));
+export const endAll = () => children.forEach((child) => child.signal('SIGKILL'));
+process.on('exit', endAll);
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));

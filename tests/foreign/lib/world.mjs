@@ -5,7 +5,7 @@ import { createHmac } from 'node:crypto';
 import http from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { Visitor } from './client.mjs';
-import { Child, freePort, sleep, until } from './process.mjs';
+import { Child, endAll, freePort, sleep, until } from './process.mjs';
 import { startStores } from './stores.mjs';
 
 const target = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('../../../target', import.meta.url));
@@ -174,6 +174,7 @@ export async function startWorld() {
 export async function stopWorld() {
   await Promise.all([world.a?.child.end('SIGKILL'), world.b?.child.end('SIGKILL')]);
   await world.stores?.stop();
+  endAll(); // what a failed test left would keep this process alive
 }
 
 export { sleep, until };
