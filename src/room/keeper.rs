@@ -28,8 +28,10 @@ pub(super) async fn run(room: Arc<Room>) {
             if woken {
                 room.sync().await?;
             }
-            end_holds(&room).await?;
-            if compared.elapsed() >= COMPARE {
+            if room.seats().any_held() {
+                end_holds(&room).await?;
+            }
+            if compared.elapsed() >= COMPARE && room.phase() != Phase::Closed {
                 compared = Instant::now();
                 doubts = compare(&room, &doubts).await?;
             }

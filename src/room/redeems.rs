@@ -1,7 +1,7 @@
 //! One writer a sale and instance: it takes the redeems that came while the last commit ran, fences their grants,
 //! chooses the seats, and commits them in one transaction. Answers go out after the commit, never before.
 
-use super::Room;
+use super::{Room, settle};
 use crate::{
     domain::{
         booking::{Booking, Wish},
@@ -117,6 +117,8 @@ async fn serve(room: &Arc<Room>, batch: Vec<Request>) {
 struct Told {
     committed: Vec<Committed>,
     unlocked: Vec<(VisitorId, GrantKey)>,
+    /// PostgreSQL gave no answer: the fences stay until it does.
+    unheard: Vec<NewBooking>,
     /// Answered after that: what the visitor does next finds the line as his answer says.
     answers: Vec<(Request, Result<Booking, Refusal>)>,
 }
@@ -193,7 +195,7 @@ async fn commit(
     }
     let verdicts = room.bookings.commit(&batch, room.settings().hold_ttl_s).await;
     let mut again = Vec::new();
-    for (one, verdict) in open.into_iter().zip(verdicts) {
+    for ((one, new), verdict) in open.into_iter().zip(batch).zip(verdicts) {
         match verdict {
             Verdict::Booked(booking) => {
                 room.health.postgres_answered();
@@ -217,8 +219,10 @@ async fn commit(
                 told.unlock(&one.request);
                 told.answers.push((one.request, Err(Refusal::Busy)));
             }
-            // The lock stays: until it runs out nobody can say.
-            Verdict::Unknown => answer(one.request, Err(Refusal::Busy)),
+            Verdict::Unknown => {
+                told.unheard.push(new);
+                answer(one.request, Err(Refusal::Busy));
+            }
         }
     }
     again
@@ -257,7 +261,10 @@ async fn answer_spent(room: &Room, refused: Vec<(Request, Refusal)>, told: &mut 
 
 /// Redis marks the grants used and carries the seats to everyone, beside the next batch's work.
 fn tell(room: &Arc<Room>, told: Told) {
-    let Told { committed, mut unlocked, mut answers } = told;
+    let Told { committed, mut unlocked, unheard, mut answers } = told;
+    if !unheard.is_empty() {
+        tokio::spawn(settle::unheard(room.clone(), unheard));
+    }
     let mut answer_all = move || answers.drain(..).for_each(|(request, result)| answer(request, result));
     if committed.is_empty() && unlocked.is_empty() {
         return answer_all();

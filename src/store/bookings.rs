@@ -93,6 +93,11 @@ impl Bookings {
         commit::commit(self, batch, hold_ttl_s).await
     }
 
+    /// What became of a batch whose commit got no answer.
+    pub async fn settle(&self, batch: &[NewBooking]) -> Result<Vec<Verdict>, StoreError> {
+        commit::settle(self, batch).await
+    }
+
     /// What the grants booked, whatever became of it; void rows are nothing.
     pub async fn by_grants(&self, grants: &[GrantKey]) -> Result<HashMap<Uuid, Owned>, StoreError> {
         let ids: Vec<Uuid> = grants.iter().map(|grant| grant.grant_id(&self.sale)).collect();
