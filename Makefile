@@ -4,7 +4,7 @@
 CARGO ?= cargo
 CROWD ?= 300
 
-.PHONY: help demo test deps deps-test build lint fmt unit browser deny clean
+.PHONY: help demo test deps deps-test build lint fmt unit foreign browser bench deny clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -13,7 +13,7 @@ demo: deps ## Build, then run everything here with a crowd of visitors (CROWD=30
 	$(CARGO) build --release --locked
 	$(or $(CARGO_TARGET_DIR),target)/release/waitroom demo --crowd $(CROWD)
 
-test: deps-test lint unit browser ## Every test
+test: deps-test lint unit foreign browser ## Every test
 
 deps: ## Install what the demo needs
 	scripts/deps.sh demo
@@ -34,14 +34,20 @@ fmt: ## Format
 unit: ## The Rust tests, with their own Redis and PostgreSQL
 	$(CARGO) test --locked
 
+foreign: ## The contract, by a client that shares no code with the server
+	$(CARGO) build --locked
+	cd tests/foreign && npm ci --no-audit --no-fund && npm test
+
 browser: ## The pages, in a real browser
-	@if [ -f tests/browser/package.json ]; then \
-		$(CARGO) build --locked && cd tests/browser && npm ci --no-audit --no-fund && npm test; \
-	else echo "no tests/browser/package.json: no browser tests"; fi
+	$(CARGO) build --locked
+	cd tests/browser && npm ci --no-audit --no-fund && npm test
+
+bench: ## The measurements that docs/decisions quote
+	$(CARGO) bench --locked --bench bookings
 
 deny: ## Licences and advisories of the dependencies (needs cargo-deny)
 	cargo-deny check
 
 clean: ## Remove what was built; data stays
 	$(CARGO) clean
-	rm -rf tests/browser/node_modules
+	rm -rf tests/browser/node_modules tests/foreign/node_modules

@@ -187,6 +187,8 @@ fn sample_sale(rate: f64) -> Result<Value, ExitError> {
 fn welcome(args: &DemoArgs, admin: SocketAddr, public: SocketAddr, sale: &Value) -> String {
     let (page, desk) = (browsable(public), browsable(admin));
     let folder = args.data.data_dir.display();
+    // As it was called, so that the line can be pasted.
+    let program = std::env::args().next().unwrap_or_else(|| "waitroom".to_owned());
     let token = match args.admin.admin_token.is_some() || args.admin.admin_token_file.is_some() {
         true => String::new(),
         false => format!(" --admin-token-file {folder}/admin-token"),
@@ -200,9 +202,7 @@ fn welcome(args: &DemoArgs, admin: SocketAddr, public: SocketAddr, sale: &Value)
     format!(
         "\n  waitroom demo: {name}, {left} seats left, {phase}\n\n  \
          visitor page   http://{page}/sales/{SALE}\n  \
-         operator       http://{desk}/admin\n  \
-         admin API      http://{desk}/v1/admin/sales\n                 \
-         waitroom sale show {SALE}{listen}{token}\n  \
+         operator       {program} sale show {SALE}{listen}{token}\n  \
          metrics        http://{desk}/metrics\n  \
          data           {folder}\n\n  Ctrl-C stops everything; the next start finds the same line and bookings.\n",
         name = text("name"),

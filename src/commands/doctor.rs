@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Exit, limits, output, serve};
-use crate::settings::{PostgresSettings, RedisSettings, ServeArgs, SettingsError};
+use crate::settings::{KEY_BYTES, PostgresSettings, RedisSettings, ServeArgs, SettingsError};
 use crate::store::connect;
 use crate::store::facts::{PostgresFacts, RedisFacts};
 use crate::store::migrations;
@@ -119,8 +119,15 @@ fn settings(report: &mut Report, args: &ServeArgs) -> Result<(), SettingsError> 
     if let Some(keys) = resolved(report, "signing_keys", args.keys.resolve())? {
         let kids: Vec<_> = keys.signing_keys.iter().map(|key| key.kid.as_str()).collect();
         report.add(Verdict::Ok, "signing_keys", format!("{}: the first signs, all verify", kids.join(", ")));
-        let none = "none: only sales that allow anonymous visitors work".to_owned();
-        report.check(keys.identity_key.is_some(), Verdict::Warn, "identity_key", "given".to_owned(), none);
+        let fault = match keys.identity_key.as_ref().map(|key| key.bytes().len()) {
+            None => Some("none: only sales that allow anonymous visitors work".to_owned()),
+            Some(length) if length < KEY_BYTES => Some(format!(
+                "has {length} bytes; HS256 wants {KEY_BYTES} (RFC 7518), so let the shop make a longer one"
+            )),
+            Some(_) => None,
+        };
+        let short = fault.clone().unwrap_or_default();
+        report.check(fault.is_none(), Verdict::Warn, "identity_key", "given".to_owned(), short);
     }
     Ok(())
 }

@@ -3,20 +3,29 @@
 use super::{outcome::Next, sources::Sources, target::Target};
 use crate::protocol::SUBPROTOCOL;
 use std::{io, net::SocketAddr, time::Duration};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 use tokio_tungstenite::{
-    WebSocketStream, client_async_with_config,
+    WebSocketStream,
     tungstenite::{
-        Error as WsError,
         client::IntoClientRequest,
-        handshake::client::{Request, Response},
-        http::{HeaderName, HeaderValue, header},
-        protocol::WebSocketConfig,
+        handshake::{
+            client::{Request, Response, generate_key, generate_request},
+            derive_accept_key,
+            machine::TryParse,
+        },
+        http::{HeaderValue, header},
+        protocol::{Role, WebSocketConfig},
     },
 };
 
 /// How long one attempt to connect may take, until the upgrade is answered.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Longest head of an answer to an upgrade, in bytes.
+const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Largest message that we take from a server, in bytes: the seat map of a hall of a million seats fits.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
@@ -38,6 +47,12 @@ pub enum DialError {
     /// Something else than a WebSocket server.
     #[error("handshake: {0}")]
     Handshake(String),
+}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> Self {
+        Self::Tcp(error.kind())
+    }
 }
 
 impl DialError {
@@ -84,44 +99,105 @@ impl Dialer {
             Some(sources) => sources.connect(self.address).await,
             None => TcpStream::connect(self.address).await,
         };
-        let stream = stream.map_err(|e| DialError::Tcp(e.kind()))?;
+        let mut stream = stream?;
         // A redeem is one small frame: without this it would wait for the acknowledgement of the one before.
-        stream.set_nodelay(true).map_err(|e| DialError::Tcp(e.kind()))?;
-        let request = self.request(cookie).map_err(DialError::Handshake)?;
-        // Small buffers: the defaults take 128 KiB a socket and zero it at each read.
+        stream.set_nodelay(true)?;
+        let (request, key) = self.request(cookie)?;
+        stream.write_all(&request).await?;
+        let (response, rest) = read_head(&mut stream).await?;
+        check(&response, &key)?;
+        // Small buffers: the defaults take 128 KiB a socket and zero it at each read. The handshake of the
+        // library would leave its own 4 KiB behind for good, more than all the rest of a visitor.
         let config = WebSocketConfig::default()
             .read_buffer_size(512)
             .write_buffer_size(0)
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
-        match client_async_with_config(request, stream, Some(config)).await {
-            Ok((socket, response)) => Ok((socket, cookie_in(&response))),
-            Err(WsError::Http(response)) => {
-                let after = response.headers().get(header::RETRY_AFTER);
-                let after = after.and_then(|v| v.to_str().ok()?.parse().ok());
-                Err(DialError::Status(response.status().as_u16(), after.map(Duration::from_secs)))
-            }
-            Err(WsError::Io(error)) => Err(DialError::Tcp(error.kind())),
-            Err(error) => Err(DialError::Handshake(error.to_string())),
-        }
+        let socket = WebSocketStream::from_partially_read(stream, rest, Role::Client, Some(config)).await;
+        Ok((socket, cookie_in(&response)))
     }
 
-    fn request(&self, cookie: Option<&str>) -> Result<Request, String> {
+    /// The upgrade's bytes, and the key that its answer must know.
+    fn request(&self, cookie: Option<&str>) -> Result<(Vec<u8>, String), DialError> {
+        let fault = |e: &dyn std::fmt::Display| DialError::Handshake(e.to_string());
         // The key must be another each time (RFC 6455, 4.1).
         let mut request = self.request.clone();
-        let key = tokio_tungstenite::tungstenite::handshake::client::generate_key();
-        let key = HeaderValue::try_from(key).map_err(|e| e.to_string())?;
-        request.headers_mut().insert(HeaderName::from_static("sec-websocket-key"), key);
+        let key = HeaderValue::try_from(generate_key()).map_err(|e| fault(&e))?;
+        request.headers_mut().insert(header::SEC_WEBSOCKET_KEY, key);
         if let Some(cookie) = cookie {
-            let cookie = HeaderValue::try_from(cookie).map_err(|e| e.to_string())?;
+            let cookie = HeaderValue::try_from(cookie).map_err(|e| fault(&e))?;
             request.headers_mut().insert(header::COOKIE, cookie);
         }
-        Ok(request)
+        generate_request(request).map_err(|e| fault(&e))
     }
+}
+
+/// The head of the answer, and what came behind it.
+async fn read_head(stream: &mut TcpStream) -> Result<(Response, Vec<u8>), DialError> {
+    let mut head = Vec::with_capacity(1024);
+    loop {
+        if stream.read_buf(&mut head).await? == 0 {
+            return Err(DialError::Tcp(io::ErrorKind::UnexpectedEof));
+        }
+        let parsed = Response::try_parse(&head).map_err(|e| DialError::Handshake(e.to_string()))?;
+        if let Some((bytes, response)) = parsed {
+            return Ok((response, head[bytes..].to_vec()));
+        }
+        if head.len() > HEAD_BYTES_MAX {
+            return Err(DialError::Handshake("the answer's head does not end".into()));
+        }
+    }
+}
+
+/// Whether the answer is the upgrade that was asked for (RFC 6455, 4.1).
+fn check(response: &Response, key: &str) -> Result<(), DialError> {
+    let text = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let status = response.status().as_u16();
+    if status != 101 {
+        let after = text(header::RETRY_AFTER).and_then(|after| after.parse().ok());
+        return Err(DialError::Status(status, after.map(Duration::from_secs)));
+    }
+    let fault = |fault: &str| Err(DialError::Handshake(fault.into()));
+    if !text(header::UPGRADE).is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket")) {
+        return fault("no upgrade to WebSocket");
+    }
+    if text(header::SEC_WEBSOCKET_ACCEPT) != Some(&derive_accept_key(key.as_bytes())) {
+        return fault("Sec-WebSocket-Accept does not fit the key");
+    }
+    if text(header::SEC_WEBSOCKET_PROTOCOL) != Some(SUBPROTOCOL) {
+        return fault("another subprotocol than asked for");
+    }
+    Ok(())
 }
 
 /// What a browser would send back as `Cookie`.
 fn cookie_in(response: &Response) -> Option<Box<str>> {
     let set = response.headers().get(header::SET_COOKIE)?.to_str().ok()?;
     set.split(';').next().map(|pair| pair.trim().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(head: &str) -> Result<(), DialError> {
+        let head = format!("{head}\r\n\r\n").replace('|', "\r\n");
+        let (_, response) = Response::try_parse(head.as_bytes()).unwrap().unwrap();
+        check(&response, "dGhlIHNhbXBsZSBub25jZQ==")
+    }
+
+    /// The key and its answer are the example of RFC 6455, 1.3.
+    #[test]
+    fn only_the_upgrade_that_was_asked_for_is_taken() {
+        let good = "HTTP/1.1 101 OK|upgrade: websocket|connection: upgrade|\
+                    sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=|sec-websocket-protocol: waitroom.v1";
+        assert!(answer(good).is_ok());
+        for (part, other) in [("=|", "-|"), ("websocket|c", "h2c|c"), ("waitroom.v1", "waitroom.v2")] {
+            let bad = answer(&good.replace(part, other));
+            assert!(matches!(bad, Err(DialError::Handshake(_))), "{other}: {bad:?}");
+        }
+        let busy = answer("HTTP/1.1 503 Busy|retry-after: 7").unwrap_err();
+        assert_eq!(busy.retry_after(), Some(Duration::from_secs(7)));
+        assert!(matches!(busy.next(), Next::Again));
+    }
 }

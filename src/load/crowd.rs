@@ -23,13 +23,13 @@ use tokio::{
 
 /// Over what time the crowd gathers.
 const GATHERING: Duration = Duration::from_secs(20);
-/// How long after one has gone the next comes, from and to.
-const NEXT_ONE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(20));
+/// How long after one has gone the next comes, from and to: short, so that most of the crowd stands in line.
+const NEXT_ONE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
 /// People, not programs: they look at the seats, some give up, some lose their connection.
 const PEOPLE: Behaviour = Behaviour {
     seats: (1, 2),
     wish: WishKind::Mixed,
-    think: (Duration::from_secs(2), Duration::from_secs(12)),
+    think: (Duration::from_secs(2), Duration::from_secs(8)),
     leave_chance: 0.08,
     vanish_chance: 0.15,
     whim: (Duration::from_secs(5), Duration::from_secs(60)),
@@ -79,7 +79,7 @@ async fn one_after_another(world: Arc<World>, mut random: Random, gathering: Dur
     sleep(random.time((Duration::ZERO, gathering))).await;
     loop {
         let intended = Instant::now();
-        let visitor = Visitor::new(Random::new(random.next()), None, intended);
+        let visitor = Box::new(Visitor::new(Random::new(random.next()), None, intended));
         match live(&world, &Mutex::default(), visitor, intended).await {
             Outcome::SoldOut | Outcome::Closed => return,
             _ => sleep(random.time(NEXT_ONE)).await,

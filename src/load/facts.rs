@@ -70,6 +70,8 @@ impl VisitorFacts {
             }
             place.ended = true;
         }
+        // Most have one place, and a vector would make room for four.
+        self.places.reserve_exact(1);
         self.places.push(PlaceFacts {
             seq: claim.seq,
             join_sent,

@@ -113,7 +113,7 @@ pub struct Meters {
     pub arrived: AtomicU64,
     /// Visitors to whom a place was acknowledged.
     pub joined: AtomicU64,
-    /// Times that a visitor came back after his connection had ended.
+    /// Connections that were opened again.
     pub reconnects: AtomicU64,
     /// Messages received.
     pub messages: AtomicU64,

@@ -41,7 +41,7 @@ pub struct Report {
     pub require_drain: bool,
     /// Durations by name.
     pub durations: BTreeMap<&'static str, Percentiles>,
-    /// Times that a visitor came back after his connection had ended.
+    /// Connections that were opened again.
     pub reconnects: u64,
     /// Messages received.
     pub messages: u64,

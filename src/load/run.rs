@@ -148,7 +148,7 @@ async fn arrive(run: &Arc<Run>, options: &Options, tasks: &mut JoinSet<()>) {
             let sub = format!("load-{run_id}-{n}");
             identity::sign(key, &sub, options.target.sale.as_str(), expires_s)
         });
-        let visitor = Visitor::new(Random::part(options.seed, n as u64), identity, intended);
+        let visitor = Box::new(Visitor::new(Random::part(options.seed, n as u64), identity, intended));
         let run = run.clone();
         tasks.spawn(async move {
             live(&run.world, &run.facts[n], visitor, intended).await;

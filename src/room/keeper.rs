@@ -20,7 +20,7 @@ const BOOKABLE_AGE_MAX: Duration = Duration::from_secs(3);
 /// Keeps until the server leaves.
 pub(super) async fn run(room: Arc<Room>) {
     let mut compared = Instant::now();
-    let mut doubtful = Vec::new();
+    let mut doubts = Doubts::default();
     while room.stage() < Stage::Stopped {
         // Woken by a change of settings, or by the clock.
         let woken = timeout(SALES_POLL, room.changed.notified()).await.is_ok();
@@ -31,7 +31,7 @@ pub(super) async fn run(room: Arc<Room>) {
             end_holds(&room).await?;
             if compared.elapsed() >= COMPARE {
                 compared = Instant::now();
-                doubtful = compare(&room, std::mem::take(&mut doubtful)).await?;
+                doubts = compare(&room, &doubts).await?;
             }
             Ok::<_, StoreError>(())
         };
@@ -80,17 +80,24 @@ async fn end_holds(room: &Room) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Where Redis and PostgreSQL differed.
+#[derive(Default)]
+struct Doubts {
+    seats: Vec<SeatIndex>,
+    held: Vec<String>,
+}
+
 /// Compares Redis' seats with PostgreSQL's. A difference may be a booking on its way; one that is there twice is a
-/// crash between commit and stream, and is put right. Answers the seats that differ.
-async fn compare(room: &Room, doubtful: Vec<SeatIndex>) -> Result<Vec<SeatIndex>, StoreError> {
+/// crash between commit and stream, and is put right. Answers what differs.
+async fn compare(room: &Room, before: &Doubts) -> Result<Doubts, StoreError> {
     let redis = room.line.taken(room.plan.seats.len()).await?;
     let redis_held = room.line.held().await?;
     let (postgres, postgres_held) = room.bookings.taken().await?;
     room.health.postgres_answered();
     let differ = |seat: &SeatIndex| redis.contains(*seat) != postgres.contains(*seat);
-    let differing: Vec<SeatIndex> = (0..room.plan.seats.len() as SeatIndex).filter(differ).collect();
+    let seats: Vec<SeatIndex> = (0..room.plan.seats.len() as SeatIndex).filter(differ).collect();
     let (missing, surplus): (Vec<_>, Vec<_>) =
-        differing.iter().copied().filter(|s| doubtful.contains(s)).partition(|s| postgres.contains(*s));
+        seats.iter().copied().filter(|s| before.seats.contains(s)).partition(|s| postgres.contains(*s));
     let fix = |status: &'static str, booking: &str, seats: Vec<SeatIndex>| Committed {
         visitor: String::new(),
         grant: None,
@@ -107,12 +114,14 @@ async fn compare(room: &Room, doubtful: Vec<SeatIndex>) -> Result<Vec<SeatIndex>
     }
     // A hold that ended unheard would keep its slot for ever; one unheard of would not count.
     let ended = redis_held.iter().filter(|id| !postgres_held.contains(id));
-    fixes.extend(ended.map(|id| fix("confirmed", id, Vec::new())));
     let unheard = postgres_held.iter().filter(|id| !redis_held.contains(id));
-    fixes.extend(unheard.map(|id| fix("held", id, Vec::new())));
+    let again = |id: &&String| before.held.contains(*id);
+    fixes.extend(ended.clone().filter(again).map(|id| fix("confirmed", id, Vec::new())));
+    fixes.extend(unheard.clone().filter(again).map(|id| fix("held", id, Vec::new())));
+    let held = ended.chain(unheard).cloned().collect();
     if !fixes.is_empty() {
         tracing::warn!(sale = %room.id, "the line's seats are put right after PostgreSQL's ({} changes)", fixes.len());
         room.line.bookings(&fixes, &[]).await?;
     }
-    Ok(differing)
+    Ok(Doubts { seats, held })
 }

@@ -89,7 +89,8 @@ async fn serve(room: &Arc<Room>, batch: Vec<Request>) {
     for (request, lock) in batch.into_iter().zip(locks) {
         match lock {
             Lock::Locked { owned } => open.push(Open { request, owned }),
-            Lock::Busy => answer(request, Err(Refusal::Busy)),
+            // Perhaps booked a moment ago, and the line has not heard of it yet.
+            Lock::Busy => dead.push((request, Refusal::Busy)),
             Lock::Dead => dead.push((request, Refusal::TokenExpired)),
         }
     }

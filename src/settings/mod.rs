@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum, builder::BoolishValueParser, value_parser};
 
-pub use values::{Cidr, IdentityKey, Secret, SecretUrl, SigningKey};
+pub use values::{Cidr, IdentityKey, KEY_BYTES, Secret, SecretUrl, SigningKey};
 
 /// Why the program cannot start with what it was told.
 #[derive(Debug, thiserror::Error)]

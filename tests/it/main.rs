@@ -5,4 +5,5 @@ mod world;
 
 mod bookings;
 mod conversation;
+mod faults;
 mod line;

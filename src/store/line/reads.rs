@@ -1,0 +1,108 @@
+//! What is read of a line without changing it.
+
+use super::{Counts, Line, VisitorText, parse_phase};
+use crate::{
+    domain::{
+        ids::{Seq, VisitorId},
+        phase::Phase,
+        seats::SeatSet,
+    },
+    store::{errors::StoreError, events::Position},
+};
+
+impl Line {
+    /// The stream's last entry and the sale's phase; nothing if the sale is not installed.
+    pub async fn position(&self) -> Result<Option<(Position, Phase)>, StoreError> {
+        let fields: (Option<u64>, Option<u64>, Option<String>) = redis::cmd("HMGET")
+            .arg(self.key("sale"))
+            .arg(&["epoch", "n", "phase"])
+            .query_async(&mut self.shared.clone())
+            .await?;
+        let (Some(epoch), Some(n), Some(phase)) = fields else { return Ok(None) };
+        Ok(Some((Position { epoch, n }, parse_phase(&phase)?)))
+    }
+
+    /// Up to 10,000 seqs of the line above `after`, in order.
+    pub async fn seqs(&self, after: Option<Seq>) -> Result<Vec<Seq>, StoreError> {
+        let low = after.map_or("-inf".to_owned(), |seq| format!("({seq}"));
+        let members: Vec<(VisitorText, Seq)> = redis::cmd("ZRANGEBYSCORE")
+            .arg(self.key("line"))
+            .arg(low)
+            .arg("+inf")
+            .arg("WITHSCORES")
+            .arg("LIMIT")
+            .arg(0)
+            .arg(10_000)
+            .query_async(&mut self.pool.get().await?)
+            .await?;
+        Ok(members.into_iter().map(|(_, seq)| seq).collect())
+    }
+
+    /// The seats that are booked or held, of a plan of so many.
+    pub async fn taken(&self, seats: usize) -> Result<SeatSet, StoreError> {
+        let bitmap: Vec<u8> =
+            redis::cmd("GET").arg(self.key("taken")).query_async(&mut self.pool.get().await?).await?;
+        Ok(SeatSet::from_redis_bitmap(seats, &bitmap))
+    }
+
+    /// All shifts of deadlines so far in ms, and when booking was last proven possible, in Redis' ms.
+    pub async fn shift(&self) -> Result<(i64, i64), StoreError> {
+        let (shift, bookable_at): (Option<i64>, Option<i64>) = redis::cmd("HMGET")
+            .arg(self.key("sale"))
+            .arg(&["shift", "bookable_at"])
+            .query_async(&mut self.shared.clone())
+            .await?;
+        Ok((shift.unwrap_or(0), bookable_at.unwrap_or(0)))
+    }
+
+    /// The bookings that the line believes to be held.
+    pub async fn held(&self) -> Result<Vec<String>, StoreError> {
+        Ok(redis::cmd("SMEMBERS").arg(self.key("held")).query_async(&mut self.pool.get().await?).await?)
+    }
+
+    /// ZRANK, for the board's audit, with the entry at which it was true.
+    pub async fn rank(&self, visitor: &VisitorId) -> Result<(Option<u64>, Position), StoreError> {
+        let (rank, (epoch, n)): (Option<u64>, (u64, u64)) = redis::pipe()
+            .atomic()
+            .cmd("ZRANK")
+            .arg(self.key("line"))
+            .arg(visitor.as_str())
+            .cmd("HMGET")
+            .arg(self.key("sale"))
+            .arg(&["epoch", "n"])
+            .query_async(&mut self.shared.clone())
+            .await?;
+        Ok((rank, Position { epoch, n }))
+    }
+
+    /// The sale's live numbers.
+    pub async fn counts(&self) -> Result<Counts, StoreError> {
+        type Reply = (u64, u64, u64, u64, u64, (Option<i64>, Option<u64>, Option<u64>));
+        let (line, returned, away, granted, held, (free, admitted, lapsed)): Reply = redis::pipe()
+            .atomic()
+            .cmd("ZCARD")
+            .arg(self.key("line"))
+            .cmd("ZCARD")
+            .arg(self.key("returned"))
+            .cmd("ZCARD")
+            .arg(self.key("away"))
+            .cmd("ZCARD")
+            .arg(self.key("grants"))
+            .cmd("SCARD")
+            .arg(self.key("held"))
+            .cmd("HMGET")
+            .arg(self.key("sale"))
+            .arg(&["free", "admitted_total", "lapsed_total"])
+            .query_async(&mut self.shared.clone())
+            .await?;
+        Ok(Counts {
+            waiting: line + returned,
+            away,
+            granted,
+            held,
+            seats_left: free.unwrap_or(0).max(0).unsigned_abs(),
+            admitted_total: admitted.unwrap_or(0),
+            lapsed_total: lapsed.unwrap_or(0),
+        })
+    }
+}

@@ -1,0 +1,27 @@
+// Runs every theme, several at once, against two servers over one Redis and one PostgreSQL.
+// `FOREIGN_ONLY=line,seats npm test` runs only these.
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { after, before, describe, it } from 'node:test';
+import { violations } from './lib/client.mjs';
+import { startWorld, stopWorld, world } from './lib/world.mjs';
+
+const only = process.env.FOREIGN_ONLY?.split(',');
+const names = readdirSync(new URL('./themes/', import.meta.url)).map((file) => file.replace('.mjs', ''));
+const themes = [];
+for (const name of names.filter((name) => !only || only.includes(name))) {
+  const { default: theme } = await import(`./themes/${name}.mjs`);
+  themes.push([name, theme]);
+}
+assert.ok(themes.length > 0, `no such theme; there are ${names}`);
+
+before(startWorld);
+after(stopWorld);
+
+describe('waitroom from outside', { concurrency: 6 }, () => {
+  for (const [name, theme] of themes) {
+    describe(name, { concurrency: 4 }, () => theme((what, test) => it(what, { timeout: 45_000 }, test), world));
+  }
+});
+
+it('no client heard anything that the contract forbids', () => assert.deepEqual(violations, []));
