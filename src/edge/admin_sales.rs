@@ -9,6 +9,7 @@ use crate::{
         sale::{SaleSettings, SettingError},
         seats::SeatSet,
     },
+    protocol::client::object,
     room::Room,
     store::{
         bookings::{Confirmation, Owned},
@@ -312,6 +313,7 @@ fn invalid(error: SettingError) -> HttpError {
 
 /// A body whose fault is told with its field's name.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, HttpError> {
+    object(body).map_err(HttpError::invalid)?;
     let from = &mut serde_json::Deserializer::from_slice(body);
     serde_path_to_error::deserialize(from).map_err(|error| {
         let path = error.path().to_string();

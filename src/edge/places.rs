@@ -9,7 +9,7 @@ use super::{
 use crate::{
     domain::{place::Stage, refusal::Refusal},
     protocol::{
-        client::RedeemMessage,
+        client::{RedeemMessage, object},
         server::{BookingMessage, Joined, Refused, ServerMessage},
     },
     room::Room,
@@ -203,5 +203,6 @@ fn no_store() -> (header::HeaderName, String) {
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, HttpError> {
+    object(body).map_err(HttpError::bad_message)?;
     serde_json::from_slice(body).map_err(|error| HttpError::bad_message(error.to_string()))
 }

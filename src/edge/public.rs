@@ -83,12 +83,19 @@ async fn plan(
     let room = edge.room(&sale).await?;
     let cached = edge.cache.plan(room.id.clone(), read_plan(&edge, &room)).await?;
     let etag = (header::ETAG, cached.etag.clone());
-    if headers.get(header::IF_NONE_MATCH).is_some_and(|tag| tag == cached.etag.as_str()) {
+    if knows(&headers, &cached.etag) {
         return Ok((StatusCode::NOT_MODIFIED, [etag]).into_response());
     }
     let kind = (header::CONTENT_TYPE, "application/json".to_owned());
     let control = (header::CACHE_CONTROL, "public, max-age=300".to_owned());
     Ok(([etag, kind, control], cached.body).into_response())
+}
+
+/// Whether the client says that it has what `etag` names; weak or strong makes no difference here.
+fn knows(headers: &HeaderMap, etag: &str) -> bool {
+    let lists = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
+    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
 /// The plan as it was uploaded, and the ids of all its seats in plan order, which is what bitmaps count by.

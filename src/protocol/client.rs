@@ -63,9 +63,18 @@ pub struct BestMessage {
     pub together: bool,
 }
 
+/// Whether JSON text is an object at all: serde would also read a struct from an array of its fields.
+pub fn object(json: &[u8]) -> Result<(), String> {
+    match json.trim_ascii_start().first() {
+        Some(b'{') => Ok(()),
+        _ => Err("one JSON object is expected".into()),
+    }
+}
+
 impl ClientMessage {
     /// The message in a text frame, or what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
+        object(text.as_bytes())?;
         let message: Self = serde_json::from_str(text).map_err(|e| e.to_string())?;
         if let Self::Redeem(redeem) = &message {
             redeem.check()?;
@@ -123,6 +132,8 @@ mod tests {
             r#"{"type":7}"#,
             "{}",
             r#""join""#,
+            r#"["join"]"#,
+            r#"["redeem",{"request":"r1","token":"t","seats":["A"]}]"#,
             r#"{"type":"join","extra":1}"#,
             r#"{"type":"leave","extra":1}"#,
             r#"{"type":"ping","x":0}"#,

@@ -104,17 +104,19 @@ async fn serve(room: &Arc<Room>, batch: Vec<Request>) {
     }
     for Open { request, .. } in open {
         told.unlock(&request);
-        answer(request, Err(Refusal::Busy));
+        told.refused.push((request, Refusal::Busy));
     }
     answer_spent(room, dead, &mut told).await;
     tell(room, told);
 }
 
-/// What Redis must hear of a batch.
+/// What Redis must hear of a batch, and who hears of it after that.
 #[derive(Default)]
 struct Told {
     committed: Vec<Committed>,
     unlocked: Vec<(VisitorId, GrantKey)>,
+    /// Answered once their grants are no longer fenced: the next try may come at once.
+    refused: Vec<(Request, Refusal)>,
 }
 
 impl Told {
@@ -211,7 +213,7 @@ async fn commit(
             Verdict::GrantSpent => refused.push((one.request, Refusal::TokenExpired)),
             Verdict::NotBooked => {
                 told.unlock(&one.request);
-                answer(one.request, Err(Refusal::Busy));
+                told.refused.push((one.request, Refusal::Busy));
             }
             // The lock stays: until it runs out nobody can say.
             Verdict::Unknown => answer(one.request, Err(Refusal::Busy)),
@@ -246,20 +248,24 @@ async fn answer_spent(room: &Room, refused: Vec<(Request, Refusal)>, told: &mut 
                 }
                 answer(request, Ok(owned.booking.clone()));
             }
-            None => answer(request, Err(refusal)),
+            None => told.refused.push((request, refusal)),
         }
     }
 }
 
 /// Redis marks the grants used and carries the seats to everyone, beside the next batch's work.
 fn tell(room: &Arc<Room>, told: Told) {
+    let mut refused = told.refused;
+    let mut answer_refused = move || refused.drain(..).for_each(|(request, why)| answer(request, Err(why)));
     if told.committed.is_empty() && told.unlocked.is_empty() {
-        return;
+        return answer_refused();
     }
     let room = room.clone();
     tokio::spawn(async move {
         for attempt in 0..TELL_TRIES {
-            match room.line.bookings(&told.committed, &told.unlocked).await {
+            let result = room.line.bookings(&told.committed, &told.unlocked).await;
+            answer_refused();
+            match result {
                 Ok(()) => return,
                 Err(error) => {
                     tracing::warn!(sale = %room.id, attempt, "bookings are told to the line later: {error}")

@@ -5,8 +5,14 @@ use crate::{
     domain::phase::Phase, limits::TICK, metrics, shutdown::Stage, store::errors::StoreError,
     store::line::Tick,
 };
-use std::{sync::Arc, time::Instant};
-use tokio::time::{MissedTickBehavior, interval};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+/// Time between ticks of a closed sale.
+const CLOSED_TICK: Duration = Duration::from_secs(1);
 
 /// Ticks until the server leaves.
 pub(super) async fn run(room: Arc<Room>) {
@@ -15,6 +21,10 @@ pub(super) async fn run(room: Arc<Room>) {
     let mut failing = false;
     while room.stage() < Stage::Leaving {
         every.tick().await;
+        // A closed sale admits nobody: it only has its last grants to lapse.
+        if room.phase() == Phase::Closed {
+            sleep(CLOSED_TICK).await;
+        }
         let asked = Instant::now();
         match tick(&room, asked).await {
             Ok(()) => failing = false,

@@ -7,10 +7,12 @@ const without = (object, field) => Object.fromEntries(Object.entries(object).fil
 
 const NEVER_RIGHT = [
   '', '{', 'hello', '[]', 'null', '7', '"join"', '{}', '{"type":"join"', '[{"type":"join"}]', '{"type":"join"}{"type":"join"}',
+  '["join"]', '["join",null,null,null]',
   { type: 'hello' }, { type: 7 }, { type: null }, { type: 'JOIN' }, { type: 'joined' },
   { type: 'join', extra: 1 }, { type: 'join', place: 7 }, { type: 'join', identity: {} }, { type: 'join', again: 'yes' },
 ];
 const NEVER_RIGHT_AFTER_JOIN = [
+  '["ping"]', '["redeem","r","t",["A-1"]]',
   { type: 'ping', x: 0 }, { type: 'leave', x: 0 }, { type: 'seats', seats: [] },
   without(redeem, 'request'), without(redeem, 'token'), without(redeem, 'seats'), { ...redeem, best: { count: 1 } },
   { ...redeem, extra: true }, { ...redeem, request: '' }, { ...redeem, request: 'x'.repeat(65) }, { ...redeem, request: 7 },

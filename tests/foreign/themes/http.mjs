@@ -153,13 +153,13 @@ export default function theme(it, world) {
     const poller = await Poller.join(world.a, sale);
     const { granted } = await poller.granted();
     const good = { request: 'r', token: granted.token, seats: ['A-1'] };
-    for (const body of ['{', '[]', {}, { ...good, extra: 1 }, { ...good, seats: [] }, { ...good, best: { count: 1 } }, { ...good, request: '' }]) {
+    for (const body of ['{', '[]', ['r', granted.token, ['A-1']], {}, { ...good, extra: 1 }, { ...good, seats: [] }, { ...good, best: { count: 1 } }, { ...good, request: '' }]) {
       const answer = await poller.redeem(body);
       assert.ok(answer.status === 400 || answer.status === 422, `${JSON.stringify(body)}: ${answer.text}`);
       shaped(answer.body, ERROR);
       assert.equal(answer.body.retry, false);
     }
-    for (const body of ['{', { extra: 1 }, { place: 7 }]) {
+    for (const body of ['{', '[]', { extra: 1 }, { place: 7 }]) {
       const answer = await world.a.post(poller.path, { body });
       assert.ok(answer.status === 400 || answer.status === 422, answer.text);
       shaped(answer.body, ERROR);
