@@ -60,7 +60,7 @@ export class Server {
     const [port, adminPort] = this.ports;
     this.child = start(["demo", "--data-dir", this.folder, "--listen", `127.0.0.1:${port}`,
       "--admin-listen", `127.0.0.1:${adminPort}`, ...this.flags]);
-    const told = () => [/visitor page +http:\/\/[^:]+:(\d+)/, /operator +http:\/\/[^:]+:(\d+)/].map((line) => Number(line.exec(this.child.said)?.[1]));
+    const told = () => [/visitor page +http:\/\/[^:]+:(\d+)/, /metrics +http:\/\/[^:]+:(\d+)/].map((line) => Number(line.exec(this.child.said)?.[1]));
     let over = false;
     this.child.ended.then(() => { over = true; });
     await until("the server to start", () => over || told().every(Boolean), 30_000);
