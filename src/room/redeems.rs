@@ -255,24 +255,25 @@ async fn answer_spent(room: &Room, refused: Vec<(Request, Refusal)>, told: &mut 
 
 /// Redis marks the grants used and carries the seats to everyone, beside the next batch's work.
 fn tell(room: &Arc<Room>, told: Told) {
-    let mut refused = told.refused;
-    let mut answer_refused = move || refused.drain(..).for_each(|(request, why)| answer(request, Err(why)));
-    if told.committed.is_empty() && told.unlocked.is_empty() {
-        return answer_refused();
-    }
+    let Told { committed, mut unlocked, mut refused } = told;
     let room = room.clone();
     tokio::spawn(async move {
         for attempt in 0..TELL_TRIES {
-            let result = room.line.bookings(&told.committed, &told.unlocked).await;
-            answer_refused();
-            match result {
-                Ok(()) => return,
+            if committed.is_empty() && unlocked.is_empty() {
+                break;
+            }
+            match room.line.bookings(&committed, &unlocked).await {
+                Ok(()) => break,
                 Err(error) => {
                     tracing::warn!(sale = %room.id, attempt, "bookings are told to the line later: {error}")
                 }
             }
+            refused.drain(..).for_each(|(request, why)| answer(request, Err(why)));
+            // The next try may have fenced its grant anew: that fence is not this batch's to lift.
+            unlocked.clear();
             sleep(Duration::from_secs(1)).await;
         }
+        refused.drain(..).for_each(|(request, why)| answer(request, Err(why)));
     });
 }
 
