@@ -1,0 +1,265 @@
+// The turn: seats picked on the map or by the server, others who are faster, holds, and every end.
+import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
+import { after, before, describe } from "node:test";
+
+import { hall, REAL_HALL, Server, until } from "./harness.mjs";
+import { click, closeBrowser, fits, gone, hook, PHONE, ranked, reads, scenario, seat, state, text } from "./stage.mjs";
+
+const SHOP_KEY = "a shop's key that is long enough to sign identities with";
+let server;
+before(async () => { server = await Server.start(["--identity-key", SHOP_KEY]); });
+after(async () => {
+  await closeBrowser();
+  await server?.stop();
+});
+const scene = (name, play) => scenario(name, () => server, play);
+
+function identity(sub, aud) {
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const signed = `${part({ alg: "HS256", typ: "JWT" })}.${part({ sub, aud, exp: Math.floor(Date.now() / 1000) + 600 })}`;
+  return `${signed}.${createHmac("sha256", SHOP_KEY).update(signed).digest("base64url")}`;
+}
+
+async function bookedSeats(page) {
+  return page.locator(`${hook("booked-seats")} li`).evaluateAll((items) => items.map((item) => item.dataset.seat));
+}
+
+/** The seat's look on the map. */
+async function looks(page, guid, word) {
+  await page.waitForSelector(`${seat(guid)}.${word}`, { state: "attached" });
+}
+
+describe("the turn", { concurrency: 3 }, () => {
+  scene("two seats of the real hall are picked, booked, and in PostgreSQL", async (cast) => {
+    const sale = await server.sale({ plan: REAL_HALL });
+    const page = await cast.visitor(sale, { lang: "ko-KR" });
+    await state(page, "granted");
+    await page.locator("circle.seat").first().waitFor();
+    assert.equal(await page.locator("circle.seat").count(), 1222);
+    assert.match(await page.locator(seat("D-14-1")).getAttribute("aria-label"), /^Block D 14열 1번 · Kategorie II · 선택 가능$/);
+    assert.equal(await page.locator(hook("redeem")).isDisabled(), true);
+    await page.locator(seat("D-14-1")).click();
+    await page.locator(seat("D-14-2")).click();
+    await page.locator(seat("D-14-3")).click();
+    await page.locator(seat("D-14-3")).click(); // Thought better of it.
+    await reads(page, "picked-count", "4석 중 2석 선택");
+    await looks(page, "D-14-2", "picked");
+    await looks(page, "D-14-3", "free");
+    await click(page, "redeem");
+    await state(page, "booked");
+    assert.deepEqual(await bookedSeats(page), ["D-14-1", "D-14-2"]);
+    assert.match(await page.innerText("main"), /예매가 완료되었습니다/);
+    const [booking, ...others] = await server.bookings(sale);
+    assert.deepEqual([booking.seats, booking.status, others], [["D-14-1", "D-14-2"], "confirmed", []]);
+    await reads(page, "booking-id", booking.booking);
+    await page.reload();
+    await state(page, "booked");
+    assert.deepEqual(await bookedSeats(page), ["D-14-1", "D-14-2"]);
+
+    await click(page, "again"); // Two of four: another place, another turn.
+    await state(page, "granted");
+    await looks(page, "D-14-1", "taken");
+    await reads(page, "redeem", "좌석을 골라 주세요 (최대 2석)");
+  });
+
+  scene("the best seats together, of a category", async (cast) => {
+    const sale = await server.sale();
+    const page = await cast.visitor(sale);
+    await state(page, "granted");
+    await click(page, "mode-best");
+    await reads(page, "best-count", "2");
+    await click(page, "best-more");
+    await page.locator(hook("best-category")).selectOption("Standard");
+    await click(page, "redeem-best");
+    await state(page, "booked");
+    const [{ seats }] = await server.bookings(sale);
+    assert.equal(seats.length, 3);
+    assert.ok(seats.every((guid) => /^A-[34]-/.test(guid)), String(seats));
+    assert.deepEqual(await bookedSeats(page), seats);
+  });
+
+  scene("no seats together, said in words; then without", async (cast) => {
+    const sale = await server.sale({ plan: hall(1, 5), blocked: ["A-1-2", "A-1-4"] });
+    const page = await cast.visitor(sale);
+    await state(page, "granted");
+    await looks(page, "A-1-2", "taken");
+    await click(page, "mode-best");
+    await click(page, "redeem-best");
+    await reads(page, "refusal", /There are not that many free seats side by side/);
+    assert.equal(await page.locator(hook("refusal")).getAttribute("data-reason"), "no_seats_together");
+    await page.locator(hook("best-together")).uncheck();
+    await click(page, "redeem-best");
+    await state(page, "booked");
+    assert.match(await page.innerText("main"), /no seats side by side/);
+  });
+
+  scene("a seat that another takes turns taken live; a race is refused in words", async (cast) => {
+    const sale = await server.sale({ plan: REAL_HALL });
+    const page = await cast.visitor(sale);
+    await state(page, "granted");
+    const [one, two] = await cast.line(sale, 2);
+    await page.locator(seat("D-14-5")).click();
+    await one.book(["D-14-5", "D-14-6"]);
+    await looks(page, "D-14-5", "taken");
+    await looks(page, "D-14-6", "taken");
+    await reads(page, "picked-lost", "Just taken by someone else: Block D, row 14, seat 5.");
+
+    await page.locator(seat("D-14-7")).click();
+    await page.locator(seat("D-14-8")).click();
+    await two.turn();
+    // The news of the other booking is kept from this page, as if it were still on its way.
+    await page.evaluate(() => {
+      const { parse } = JSON;
+      JSON.parse = (words) => (words.includes("seats_changed") ? { type: "pong" } : parse(words));
+    });
+    await two.book(["D-14-8"]);
+    await click(page, "redeem");
+    await reads(page, "refusal", /^Someone else was faster\. Nothing has been booked\..* Block D, row 14, seat 8$/);
+    assert.equal(await page.locator(hook("refusal")).getAttribute("data-reason"), "seat_taken");
+    await looks(page, "D-14-8", "taken");
+    await reads(page, "picked-count", "1 of 4 selected");
+    await click(page, "redeem");
+    await state(page, "booked");
+    assert.deepEqual(await bookedSeats(page), ["D-14-7"]);
+  });
+
+  scene("held, then confirmed by the shop", async (cast) => {
+    const sale = await server.sale({ hold_ttl_s: 120 });
+    const page = await cast.visitor(sale);
+    await state(page, "granted");
+    await page.locator(seat("A-1-1")).click();
+    await click(page, "redeem");
+    await state(page, "held");
+    await reads(page, "hold-left", /^(2:00|1:5\d)$/);
+    assert.match(await page.innerText("main"), /Not booked yet/);
+    await gone(page, "again");
+    await page.reload();
+    await state(page, "held");
+    await reads(page, "hold-left", /^1:5\d$/);
+    await server.admin("POST", `/bookings/${await text(page, "booking-id")}/confirm`);
+    await state(page, "booked");
+    await gone(page, "hold-left");
+  });
+
+  scene("a hold that nobody pays for ends, and its seats are free again", async (cast) => {
+    const sale = await server.sale({ hold_ttl_s: 2 });
+    const page = await cast.visitor(sale);
+    await state(page, "granted");
+    const other = await cast.visitor(sale);
+    await state(other, "granted");
+    await page.locator(seat("A-1-1")).click();
+    await click(page, "redeem");
+    await state(page, "held");
+    await looks(other, "A-1-1", "taken");
+    await state(page, "released");
+    await looks(other, "A-1-1", "free");
+    assert.match(await page.innerText("main"), /not yours any more/);
+    assert.equal((await server.bookings(sale))[0].status, "released");
+    await click(page, "again");
+    await state(page, "granted");
+  });
+
+  scene("a booking that the shop cancels is released on the page", async (cast) => {
+    const sale = await server.sale();
+    const page = await cast.visitor(sale);
+    await state(page, "granted");
+    await page.locator(seat("A-2-2")).click();
+    await click(page, "redeem");
+    await state(page, "booked");
+    await server.admin("DELETE", `/bookings/${await text(page, "booking-id")}`);
+    await state(page, "released");
+  });
+
+  scene("the last seats go to another during the turn", async (cast) => {
+    const sale = await server.sale({ plan: hall(1, 2) });
+    const page = await cast.visitor(sale);
+    await state(page, "granted");
+    await page.locator("circle.seat").first().waitFor();
+    const rival = await cast.rival(sale);
+    await rival.book(2);
+    await looks(page, "A-1-2", "taken");
+    await page.waitForSelector('body[data-phase="sold_out"]', { state: "attached" });
+    await click(page, "mode-best");
+    await page.locator(hook("best-together")).uncheck();
+    await click(page, "redeem-best");
+    await reads(page, "refusal", /no free seat left that fits/);
+    assert.equal(await page.locator(hook("refusal")).getAttribute("data-reason"), "sold_out");
+  });
+
+  scene("a turn that is not used ends, and says so", async (cast) => {
+    const sale = await server.sale({ grant_ttl_s: 3, claim_s: 2 });
+    const page = await cast.visitor(sale);
+    await state(page, "granted");
+    await reads(page, "turn-left", /^0:0[123]$/);
+    await state(page, "lapsed");
+    assert.equal(await page.getAttribute("body", "data-lapsed"), "expired");
+    await click(page, "rejoin");
+    await state(page, "granted");
+    await click(page, "leave");
+    await click(page, "ask-yes");
+    await page.waitForSelector('body[data-lapsed="left"]');
+  });
+
+  scene("a phone: tap to come closer, tap a seat, book", async (cast) => {
+    const sale = await server.sale({ plan: REAL_HALL });
+    const page = await cast.visitor(sale, { ...PHONE, lang: "ko-KR" });
+    await state(page, "granted");
+    await page.locator(seat("D-14-1")).waitFor();
+    await fits(page);
+    await page.locator(seat("D-14-1")).tap(); // Too small for a finger: this only comes closer.
+    await gone(page, "picked-count");
+    await until("seats a finger can hit", async () => (await page.locator(seat("D-14-1")).boundingBox()).width > 15);
+    await page.locator(seat("D-14-1")).tap();
+    await reads(page, "picked-count", "4석 중 1석 선택");
+    await fits(page);
+    await page.locator(hook("redeem")).tap();
+    await state(page, "booked");
+    await fits(page);
+    assert.deepEqual(await bookedSeats(page), ["D-14-1"]);
+  });
+
+  scene("the keyboard alone is enough", async (cast) => {
+    const sale = await server.sale({ plan: REAL_HALL });
+    const page = await cast.visitor(sale);
+    await state(page, "granted");
+    const focused = () => page.evaluate(() => document.activeElement.getAttribute("data-seat"));
+    await page.locator("circle.seat").first().waitFor();
+    for (let i = 0; i < 20 && !(await focused()); i++) await page.keyboard.press("Tab");
+    const first = await focused();
+    assert.ok(first, "the map can be reached with Tab");
+    await page.keyboard.press("Space");
+    await page.keyboard.press("ArrowRight");
+    const second = await focused();
+    assert.notEqual(second, first);
+    await page.keyboard.press("Enter");
+    await reads(page, "picked-count", "2 of 4 selected");
+    await page.locator(hook("redeem")).press("Enter");
+    await state(page, "booked");
+    assert.deepEqual((await bookedSeats(page)).sort(), [first, second].sort());
+  });
+
+  scene("a sale for the shop's customers: identity, its place on two devices, its limit", async (cast) => {
+    const sale = await server.sale({ anonymous: false, max_seats: 1, phase: "paused" });
+    const stranger = await cast.visitor(sale);
+    await state(stranger, "identity");
+    assert.match(await stranger.innerText("main"), /We need to know who you are/);
+
+    const link = `#identity=${identity("kim", sale)}`;
+    const page = await cast.tab(await cast.context(), sale, link);
+    await ranked(page, 0);
+    assert.equal(new URL(page.url()).hash, "", "the identity does not stay in the address");
+    const phone = await cast.tab(await cast.context(PHONE), sale, link);
+    await ranked(phone, 0);
+    await state(page, "replaced");
+    await server.set(sale, { phase: "open" });
+    await state(phone, "granted");
+    await click(phone, "mode-best");
+    await click(phone, "redeem-best");
+    await state(phone, "booked");
+    await gone(phone, "again");
+    await click(page, "use-here");
+    await state(page, "booked");
+    await state(phone, "replaced");
+  });
+});
