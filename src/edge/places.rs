@@ -174,8 +174,8 @@ async fn open_room(edge: &Edge, sale: &str, headers: &HeaderMap) -> Result<Arc<R
 }
 
 fn known(edge: &Edge, room: &Room, headers: &HeaderMap) -> Result<Who, HttpError> {
-    let who = who::identify(edge, room, &Proofs::of_request(edge, headers))?;
-    who.ok_or_else(|| HttpError::identity("send the cookie, or a place token or identity as a bearer token"))
+    // Who proves nothing is nobody yet, and nobody has no place.
+    who::identify(edge, room, &Proofs::of_request(edge, headers))?.ok_or_else(no_place)
 }
 
 async fn look(room: &Room, who: &Who) -> Result<JoinAnswer, HttpError> {
@@ -195,7 +195,11 @@ fn refusal(room: &Room, request: &str, refusal: &Refusal) -> Response {
 }
 
 fn no_place() -> HttpError {
-    HttpError::new(StatusCode::NOT_FOUND, "no_place", "you have no place in this line; POST …/places to join")
+    HttpError::new(
+        StatusCode::NOT_FOUND,
+        "no_place",
+        "you have no place in this line: POST …/places to join, then send the cookie or the place token",
+    )
 }
 
 fn no_store() -> (header::HeaderName, String) {
