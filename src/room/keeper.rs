@@ -28,8 +28,10 @@ pub(super) async fn run(room: Arc<Room>) {
             if woken {
                 room.sync().await?;
             }
-            end_holds(&room).await?;
-            if compared.elapsed() >= COMPARE {
+            if room.seats().any_held() {
+                end_holds(&room).await?;
+            }
+            if compared.elapsed() >= COMPARE && room.phase() != Phase::Closed {
                 compared = Instant::now();
                 doubts = compare(&room, &doubts).await?;
             }
@@ -64,6 +66,8 @@ pub(super) async fn sync(room: &Room) -> Result<(), StoreError> {
 /// Holds whose time is up are released: not while booking is impossible, nor before such a time was added to them.
 /// The tick that ends an outage notes both in one step.
 async fn end_holds(room: &Room) -> Result<(), StoreError> {
+    // Asked first: a question that PostgreSQL answers after an outage is then judged by what the line knows of it.
+    let due = room.bookings.hold_due().await?;
     let (shift_ms, bookable_at) = room.line.shift().await?;
     if room.since(bookable_at) > BOOKABLE_AGE_MAX {
         return Ok(());
@@ -74,8 +78,10 @@ async fn end_holds(room: &Room) -> Result<(), StoreError> {
         }
         room.shifted_ms.store(shift_ms, Ordering::Relaxed);
     }
-    for owned in room.bookings.expire_holds().await? {
-        room.tell_booking(&owned).await?;
+    if let Some(due) = due {
+        for owned in room.bookings.expire_holds(due).await? {
+            room.tell_booking(&owned).await?;
+        }
     }
     Ok(())
 }

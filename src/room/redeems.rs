@@ -1,7 +1,7 @@
 //! One writer a sale and instance: it takes the redeems that came while the last commit ran, fences their grants,
 //! chooses the seats, and commits them in one transaction. Answers go out after the commit, never before.
 
-use super::Room;
+use super::{Room, settle};
 use crate::{
     domain::{
         booking::{Booking, Wish},
@@ -22,7 +22,7 @@ use std::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    time::sleep,
+    time::{sleep, timeout},
 };
 use uuid::Uuid;
 
@@ -30,6 +30,8 @@ use uuid::Uuid;
 const ROUNDS_MAX: usize = 4;
 /// Tries to tell Redis of a commit; after that the comparison with PostgreSQL does.
 const TELL_TRIES: u32 = 20;
+/// How long an answer waits for Redis to hear of it first: what PostgreSQL has committed is so without it.
+const TELL_PATIENCE: Duration = Duration::from_millis(250);
 
 /// A try to spend a grant.
 #[derive(Clone, Debug)]
@@ -104,7 +106,7 @@ async fn serve(room: &Arc<Room>, batch: Vec<Request>) {
     }
     for Open { request, .. } in open {
         told.unlock(&request);
-        told.refused.push((request, Refusal::Busy));
+        told.answers.push((request, Err(Refusal::Busy)));
     }
     answer_spent(room, dead, &mut told).await;
     tell(room, told);
@@ -115,8 +117,10 @@ async fn serve(room: &Arc<Room>, batch: Vec<Request>) {
 struct Told {
     committed: Vec<Committed>,
     unlocked: Vec<(VisitorId, GrantKey)>,
-    /// Answered once their grants are no longer fenced: the next try may come at once.
-    refused: Vec<(Request, Refusal)>,
+    /// PostgreSQL gave no answer: the fences stay until it does.
+    unheard: Vec<NewBooking>,
+    /// Answered after that: what the visitor does next finds the line as his answer says.
+    answers: Vec<(Request, Result<Booking, Refusal>)>,
 }
 
 impl Told {
@@ -191,14 +195,14 @@ async fn commit(
     }
     let verdicts = room.bookings.commit(&batch, room.settings().hold_ttl_s).await;
     let mut again = Vec::new();
-    for (one, verdict) in open.into_iter().zip(verdicts) {
+    for ((one, new), verdict) in open.into_iter().zip(batch).zip(verdicts) {
         match verdict {
             Verdict::Booked(booking) => {
                 room.health.postgres_answered();
                 let held = booking.hold_expires_at.is_some();
                 room.seats().book(&booking.id.to_string(), held, &booking.seats);
                 told.commit(&one.request.redeem, &booking);
-                answer(one.request, Ok(booking));
+                told.answers.push((one.request, Ok(booking)));
             }
             Verdict::SeatsTaken(seats) => {
                 // Another instance has them; its entry in the stream is on its way.
@@ -213,10 +217,12 @@ async fn commit(
             Verdict::GrantSpent => refused.push((one.request, Refusal::TokenExpired)),
             Verdict::NotBooked => {
                 told.unlock(&one.request);
-                told.refused.push((one.request, Refusal::Busy));
+                told.answers.push((one.request, Err(Refusal::Busy)));
             }
-            // The lock stays: until it runs out nobody can say.
-            Verdict::Unknown => answer(one.request, Err(Refusal::Busy)),
+            Verdict::Unknown => {
+                told.unheard.push(new);
+                answer(one.request, Err(Refusal::Busy));
+            }
         }
     }
     again
@@ -246,34 +252,49 @@ async fn answer_spent(room: &Room, refused: Vec<(Request, Refusal)>, told: &mut 
                 if owned.booking.status != crate::domain::booking::BookingStatus::Released {
                     told.commit(&request.redeem, &owned.booking);
                 }
-                answer(request, Ok(owned.booking.clone()));
+                told.answers.push((request, Ok(owned.booking.clone())));
             }
-            None => told.refused.push((request, refusal)),
+            None => told.answers.push((request, Err(refusal))),
         }
     }
 }
 
 /// Redis marks the grants used and carries the seats to everyone, beside the next batch's work.
 fn tell(room: &Arc<Room>, told: Told) {
-    let Told { committed, mut unlocked, mut refused } = told;
+    let Told { committed, mut unlocked, unheard, mut answers } = told;
+    if !unheard.is_empty() {
+        tokio::spawn(settle::unheard(room.clone(), unheard));
+    }
+    let mut answer_all = move || answers.drain(..).for_each(|(request, result)| answer(request, result));
+    if committed.is_empty() && unlocked.is_empty() {
+        return answer_all();
+    }
     let room = room.clone();
     tokio::spawn(async move {
         for attempt in 0..TELL_TRIES {
-            if committed.is_empty() && unlocked.is_empty() {
-                break;
-            }
-            match room.line.bookings(&committed, &unlocked).await {
-                Ok(()) => break,
+            let result = {
+                let call = room.line.bookings(&committed, &unlocked);
+                tokio::pin!(call);
+                let soon = timeout(TELL_PATIENCE, &mut call).await;
+                answer_all();
+                match soon {
+                    Ok(result) => result,
+                    Err(_) => call.await,
+                }
+            };
+            match result {
+                Ok(()) => return,
                 Err(error) => {
                     tracing::warn!(sale = %room.id, attempt, "bookings are told to the line later: {error}")
                 }
             }
-            refused.drain(..).for_each(|(request, why)| answer(request, Err(why)));
             // The next try may have fenced its grant anew: that fence is not this batch's to lift.
             unlocked.clear();
+            if committed.is_empty() {
+                return;
+            }
             sleep(Duration::from_secs(1)).await;
         }
-        refused.drain(..).for_each(|(request, why)| answer(request, Err(why)));
     });
 }
 

@@ -4,18 +4,25 @@
 use super::{Room, hub::News};
 use crate::{
     domain::ids::{GrantKey, Seq, VisitorId},
+    limits::LOCK,
     room::board::Board,
     store::{
+        bookings::{NewBooking, Verdict},
         errors::StoreError,
         events::Position,
         line::{Committed, Install, LineSettings},
     },
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::time::sleep;
 
 /// Seqs drawn in one epoch stay below this: the places of an older epoch, which only their tokens prove any more,
 /// come before those of a newer one.
 const SEQS_PER_EPOCH: Seq = 1_000_000_000;
+
+/// How often PostgreSQL is asked what became of a redeem, and with what pause.
+const UNHEARD_TRIES: u32 = 300;
+const UNHEARD_PAUSE: Duration = Duration::from_millis(500);
 
 /// Makes sure that the sale lives in Redis with the settings that PostgreSQL has.
 pub(super) async fn install(room: &Room) -> Result<(), StoreError> {
@@ -92,7 +99,41 @@ pub(super) async fn resync(room: &Room) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Redeems whose outcome nobody heard: a void row makes sure that what has not booked never will. The next tick
+/// Redeems whose commit PostgreSQL never answered: asked for until it does. Meanwhile their grants stay fenced, and
+/// right after that they may be spent again.
+pub(super) async fn unheard(room: Arc<Room>, batch: Vec<NewBooking>) {
+    let grants: Vec<_> = batch.iter().map(|new| (new.visitor.clone(), new.grant)).collect();
+    for _ in 0..UNHEARD_TRIES {
+        let renewed = room.line.renew(LOCK.as_millis() as u64, &grants).await;
+        match (renewed, room.bookings.settle(&batch).await) {
+            (Ok(()), Ok(verdicts)) => {
+                let outcomes = batch.iter().zip(verdicts);
+                let told: Vec<_> = outcomes.filter_map(|(new, verdict)| committed(new, verdict)).collect();
+                if let Err(error) = room.line.bookings(&told, &grants).await {
+                    tracing::warn!(sale = %room.id, "settled redeems are told to the line later: {error}");
+                }
+                return;
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::debug!(sale = %room.id, "{} redeems are still unsettled: {error}", batch.len());
+            }
+        }
+        sleep(UNHEARD_PAUSE).await;
+    }
+}
+
+fn committed(new: &NewBooking, verdict: Verdict) -> Option<Committed> {
+    let Verdict::Booked(booking) = verdict else { return None };
+    Some(Committed {
+        visitor: new.visitor.as_str().to_owned(),
+        grant: Some(new.grant),
+        booking: booking.id.to_string(),
+        status: booking.status.as_str(),
+        seats: booking.seats,
+    })
+}
+
+/// Redeems whose instance has ended: a void row makes sure that what has not booked never will. The next tick
 /// then lapses the grant.
 pub(super) async fn expired_locks(room: Arc<Room>, locks: Vec<(VisitorId, GrantKey)>) {
     for (visitor, grant) in locks {

@@ -9,25 +9,27 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval};
 
-/// Time between ticks of a closed sale.
-const CLOSED_TICK: Duration = Duration::from_secs(1);
+/// Time between ticks of a sale that admits nobody and has no grant to lapse: enough for the instance's lease.
+const IDLE_TICK: Duration = Duration::from_secs(1);
 
 /// Ticks until the server leaves.
 pub(super) async fn run(room: Arc<Room>) {
     let mut every = interval(TICK);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
+    let mut live = 0;
+    let mut last: Option<Instant> = None;
     while room.stage() < Stage::Leaving {
         every.tick().await;
-        // A closed sale admits nobody: it only has its last grants to lapse.
-        if room.phase() == Phase::Closed {
-            sleep(CLOSED_TICK).await;
+        let idle = room.phase() != Phase::Open && live == 0 && !is_due(&room);
+        if idle && last.is_some_and(|at| at.elapsed() < IDLE_TICK) {
+            continue;
         }
-        let asked = Instant::now();
+        let asked = *last.insert(Instant::now());
         match tick(&room, asked).await {
-            Ok(()) => failing = false,
+            Ok(now_live) => (failing, live) = (false, now_live),
             Err(error) if !failing => {
                 failing = true;
                 tracing::warn!(sale = %room.id, "a tick failed; admissions wait: {error}");
@@ -37,14 +39,16 @@ pub(super) async fn run(room: Arc<Room>) {
     }
 }
 
-async fn tick(room: &Arc<Room>, asked: Instant) -> Result<(), StoreError> {
+/// Answers how many grants live.
+async fn tick(room: &Arc<Room>, asked: Instant) -> Result<u64, StoreError> {
     let (decided, tick) = match room.line.tick(room.health.postgres_age_ms()).await {
-        Err(error) if error.is_missing_line() => return settle::install(room).await,
+        Err(error) if error.is_missing_line() => return settle::install(room).await.map(|()| 0),
         result => result?,
     };
     room.clock.heard(tick.now_ms, asked);
-    if tick.phase == Phase::Scheduled {
-        open_if_due(room, &tick).await?;
+    // PostgreSQL holds the operator's phase, so it opens the sale, by its own clock.
+    if tick.phase == Phase::Scheduled && is_due(room) && room.sales.open_if_due(&room.id).await? {
+        room.sync().await?;
     }
     if decided {
         count(room, &tick);
@@ -52,7 +56,7 @@ async fn tick(room: &Arc<Room>, asked: Instant) -> Result<(), StoreError> {
             tokio::spawn(settle::expired_locks(room.clone(), tick.expired_locks));
         }
     }
-    Ok(())
+    Ok(tick.live)
 }
 
 fn count(room: &Room, tick: &Tick) {
@@ -63,11 +67,8 @@ fn count(room: &Room, tick: &Tick) {
     }
 }
 
-/// PostgreSQL holds the operator's phase, so it opens the sale, by its own clock.
-async fn open_if_due(room: &Room, tick: &Tick) -> Result<(), StoreError> {
-    let due = room.settings().opens_at.is_some_and(|at| at.as_millisecond() <= tick.now_ms);
-    if due && room.sales.open_if_due(&room.id).await? {
-        room.sync().await?;
-    }
-    Ok(())
+/// Whether the time to open has come.
+fn is_due(room: &Room) -> bool {
+    let opens_at = room.settings().opens_at.filter(|_| room.phase() == Phase::Scheduled);
+    opens_at.is_some_and(|at| room.until_ms(at.as_millisecond()) == 0)
 }

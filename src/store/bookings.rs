@@ -93,6 +93,11 @@ impl Bookings {
         commit::commit(self, batch, hold_ttl_s).await
     }
 
+    /// What became of a batch whose commit got no answer.
+    pub async fn settle(&self, batch: &[NewBooking]) -> Result<Vec<Verdict>, StoreError> {
+        commit::settle(self, batch).await
+    }
+
     /// What the grants booked, whatever became of it; void rows are nothing.
     pub async fn by_grants(&self, grants: &[GrantKey]) -> Result<HashMap<Uuid, Owned>, StoreError> {
         let ids: Vec<Uuid> = grants.iter().map(|grant| grant.grant_id(&self.sale)).collect();
@@ -130,18 +135,27 @@ impl Bookings {
         Ok(self.by_grants(&[grant]).await?.into_values().next())
     }
 
-    /// Ends the holds whose time is up, by PostgreSQL's clock.
-    pub async fn expire_holds(&self) -> Result<Vec<Owned>, StoreError> {
+    /// PostgreSQL's time, if a hold's time is up by it.
+    pub async fn hold_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        let client = self.pool.get().await?;
+        let query = "SELECT now() WHERE EXISTS (SELECT 1 FROM bookings \
+             WHERE sale_id = $1 AND status = 'held' AND hold_expires_at <= now())";
+        let statement = client.prepare_cached(query).await?;
+        Ok(client.query_opt(&statement, &[&self.sale.as_str()]).await?.map(|row| row.get(0)))
+    }
+
+    /// Ends the holds whose time was up at `due`, by PostgreSQL's clock.
+    pub async fn expire_holds(&self, due: Timestamp) -> Result<Vec<Owned>, StoreError> {
         let client = self.pool.get().await?;
         let query = format!(
-            "WITH due AS (SELECT id FROM bookings WHERE sale_id = $1 AND status = 'held' AND hold_expires_at <= now() \
+            "WITH due AS (SELECT id FROM bookings WHERE sale_id = $1 AND status = 'held' AND hold_expires_at <= $3 \
              ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED), \
              ended AS (UPDATE bookings SET status = 'released' FROM due WHERE bookings.id = due.id \
              RETURNING {COLUMNS}), \
              freed AS (DELETE FROM booked_seats USING due WHERE booking_id = due.id) SELECT * FROM ended"
         );
         let statement = client.prepare_cached(&query).await?;
-        let rows = client.query(&statement, &[&self.sale.as_str(), &EXPIRED_MAX]).await?;
+        let rows = client.query(&statement, &[&self.sale.as_str(), &EXPIRED_MAX, &due]).await?;
         rows.iter().map(|row| self.owned(row)).collect()
     }
 

@@ -203,7 +203,7 @@ async fn insert_bookings(
 
 /// After an error nobody knows whether the commit happened. Inserting the same grants again, to be rolled back,
 /// waits for a transaction that is still under way, and so makes the outcome certain.
-async fn settle(bookings: &Bookings, batch: &[NewBooking]) -> Result<Vec<Verdict>, StoreError> {
+pub(super) async fn settle(bookings: &Bookings, batch: &[NewBooking]) -> Result<Vec<Verdict>, StoreError> {
     let attempt = async {
         let mut client = bookings.pool.get().await?;
         let tx = client.transaction().await?;

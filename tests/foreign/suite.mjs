@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { violations } from './lib/client.mjs';
-import { startWorld, stopWorld, world } from './lib/world.mjs';
+import { made, startWorld, stopWorld, world } from './lib/world.mjs';
 
 const only = process.env.FOREIGN_ONLY?.split(',');
 // The longest first.
@@ -24,7 +24,12 @@ after(stopWorld);
 describe('waitroom from outside', { concurrency: 6 }, () => {
   for (const [name, theme] of themes) {
     describe(name, { concurrency: theme.concurrency ?? 4 }, () => {
-      theme((what, test, options) => it(what, { timeout: 45_000, ...options }, test), world);
+      theme((what, test, options) => it(what, { timeout: 45_000, ...options }, async () => {
+        // What a test leaves open must not slow the others down.
+        const sales = [];
+        await made.run(sales, test);
+        await Promise.all(sales.map(([server, id]) => server.admin('PATCH', `/sales/${id}`, { phase: 'closed' }).catch(() => {})));
+      }), world);
     });
   }
 });

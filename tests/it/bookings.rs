@@ -1,6 +1,7 @@
 //! Bookings in a real PostgreSQL: batches that collide, grants that are spent, holds.
 
 use crate::world::{World, plan};
+use jiff::Timestamp;
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
@@ -140,14 +141,15 @@ async fn holds_end_once_and_come_back_only_while_their_seats_are_free() {
     let bookings = bookings().await;
     let (kim, lee) = (new(1, &[0, 1]), new(2, &[2]));
     bookings.commit(&[kim.clone(), lee.clone()], 1).await;
-    assert!(bookings.expire_holds().await.unwrap().is_empty(), "not before their time");
+    assert!(bookings.expire_holds(Timestamp::now()).await.unwrap().is_empty(), "not before their time");
     // An outage is added once, however many instances add it.
     assert!(bookings.shift_holds(700).await.unwrap());
     assert!(!bookings.shift_holds(700).await.unwrap());
     tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
-    assert!(bookings.expire_holds().await.unwrap().is_empty(), "the outage counts");
+    assert!(bookings.expire_holds(Timestamp::now()).await.unwrap().is_empty(), "the outage counts");
     tokio::time::sleep(std::time::Duration::from_millis(700)).await;
-    let (one, other) = tokio::join!(bookings.expire_holds(), bookings.expire_holds());
+    let (one, other) =
+        tokio::join!(bookings.expire_holds(Timestamp::now()), bookings.expire_holds(Timestamp::now()));
     assert_eq!(one.unwrap().len() + other.unwrap().len(), 2, "each hold ends once");
     assert!(booked(&bookings.commit(&[new(3, &[1])], 0).await[0]), "the seats are free again");
     assert!(matches!(bookings.confirm(kim.id).await.unwrap(), Some(Confirmation::SeatsGone)));

@@ -113,16 +113,23 @@ impl Line {
     pub async fn tick(&self, proof_age_ms: u64) -> Result<(bool, Tick), StoreError> {
         let mut call = self.script(&SCRIPTS.tick);
         call.arg(&*self.instance).arg(proof_age_ms);
-        type Reply = (u8, i64, String, i64, u64, Vec<(VisitorText, Seq, u8)>, u64, u64, u64);
-        let (decided, now_ms, phase, shift_ms, admitted, locks, missed, expired, closed): Reply =
+        type Reply = (u8, i64, String, i64, u64, Vec<(VisitorText, Seq, u8)>, u64, u64, u64, u64);
+        let (decided, now_ms, phase, shift_ms, admitted, locks, missed, expired, closed, live): Reply =
             self.run("tick", &call).await?;
         let expired_locks = locks
             .into_iter()
             .filter_map(|(visitor, seq, turn)| Some((VisitorId::parse(&visitor)?, GrantKey { seq, turn })))
             .collect();
         let phase = parse_phase(&phase)?;
-        let tick =
-            Tick { now_ms, phase, shift_ms, admitted, expired_locks, lapsed: [missed, expired, closed] };
+        let tick = Tick {
+            now_ms,
+            phase,
+            shift_ms,
+            admitted,
+            expired_locks,
+            lapsed: [missed, expired, closed],
+            live,
+        };
         Ok((decided == 1, tick))
     }
 
@@ -145,6 +152,17 @@ impl Line {
             _ => Lock::Dead,
         });
         Ok(verdicts.collect())
+    }
+
+    /// Keeps the fence of grants for `lock_ms` more, where it still stands.
+    pub async fn renew(&self, lock_ms: u64, grants: &[(VisitorId, GrantKey)]) -> Result<(), StoreError> {
+        let mut call = self.script(&SCRIPTS.renew);
+        call.arg(lock_ms);
+        for (visitor, grant) in grants {
+            call.arg(visitor.as_str()).arg(grant.seq).arg(grant.turn);
+        }
+        let _: u8 = self.run("renew", &call).await?;
+        Ok(())
     }
 
     /// Tells the line what PostgreSQL committed, and which redeems came to nothing. Safe to repeat.

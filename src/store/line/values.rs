@@ -101,6 +101,8 @@ pub struct Tick {
     pub expired_locks: Vec<(VisitorId, GrantKey)>,
     /// Lapses: missed, expired, closed.
     pub lapsed: [u64; 3],
+    /// Grants that live now.
+    pub live: u64,
 }
 
 /// Whether a grant may be spent.

@@ -1,6 +1,6 @@
 -- One tick of the ticker. Every instance calls it; the first of each 90 ms decides, so many do no harm.
 -- ARGV: instance, age (ms) of the last proof that PostgreSQL can book.
--- Answers: {decided (0, or 1), now, phase, shift in all, admitted, [expired locks], missed, expired, closed}.
+-- Answers: {decided (0, or 1), now, phase, shift in all, admitted, [expired locks], missed, expired, closed, live grants}.
 local TICK_MS_MIN = 90
 local TICK_MS_MAX = 100 -- time beyond it is not made up for
 local PROOF_MS_MAX = 2500
@@ -18,7 +18,7 @@ renew_lease(instance)
 local last = tonumber(redis.call('HGET', sale, 'last_tick')) or (now - TICK_MS_MIN)
 local phase = redis.call('HGET', sale, 'phase')
 local function skip()
-  return { 0, now, phase, number('shift'), 0, {}, 0, 0, 0 }
+  return { 0, now, phase, number('shift'), 0, {}, 0, 0, 0, redis.call('ZCARD', grants) }
 end
 if now >= last and now - last < TICK_MS_MIN then
   return skip()
@@ -37,7 +37,7 @@ elseif bookable_at - last_bookable > OUTAGE_MS then
   shift = bookable_at - last_bookable
 end
 if shift ~= 0 then
-  for _, key in ipairs({ grants, claims, locks }) do
+  for _, key in ipairs({ grants, claims }) do
     local members = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
     for i = 1, #members, 2 do
       redis.call('ZADD', key, members[i + 1] + shift, members[i])
@@ -154,4 +154,5 @@ if lapsed > 0 then
   redis.call('HINCRBY', sale, 'lapsed_total', lapsed)
 end
 publish()
-return { 1, now, phase, number('shift'), #admitted, expired_locks, counts.missed, counts.expired, counts.closed }
+return { 1, now, phase, number('shift'), #admitted, expired_locks, counts.missed, counts.expired, counts.closed,
+  redis.call('ZCARD', grants) }

@@ -6,7 +6,8 @@ import net from 'node:net';
 
 const children = new Set();
 // A suite that is cut short leaves nothing behind.
-process.on('exit', () => children.forEach((child) => child.signal('SIGKILL')));
+export const endAll = () => children.forEach((child) => child.signal('SIGKILL'));
+process.on('exit', endAll);
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -59,7 +60,8 @@ export class Child {
     this.process = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
     this.exit = new Promise((done) => {
       this.process.on('error', (error) => { this.output += error; this.over = true; children.delete(this); done({ code: null, error }); });
-      this.process.on('exit', (code, signal) => { children.delete(this); this.over = true; done({ code, signal }); });
+      this.process.on('exit', () => { children.delete(this); this.over = true; });
+      this.process.on('close', (code, signal) => done({ code, signal })); // after the last of its output
     });
     for (const stream of [this.process.stdout, this.process.stderr]) {
       stream.on('data', (text) => { this.output = (this.output + text).slice(-20_000); });

@@ -1,10 +1,11 @@
 // The servers under test, and what an operator does with them.
 import assert from 'node:assert/strict';
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { createHmac } from 'node:crypto';
 import http from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { Visitor } from './client.mjs';
-import { Child, freePort, sleep, until } from './process.mjs';
+import { Child, endAll, freePort, sleep, until } from './process.mjs';
 import { startStores } from './stores.mjs';
 
 const target = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('../../../target', import.meta.url));
@@ -83,6 +84,7 @@ export class Server {
     const id = nextId();
     const created = await this.admin('POST', '/sales', newSale({ id, ...fields }));
     assert.equal(created.status, 201, created.text);
+    made.getStore()?.push([this, id]);
     if (phase !== 'scheduled') await this.patch(id, { phase });
     return id;
   }
@@ -119,6 +121,9 @@ export class Server {
     await until(`${phase} on the other instance`, async () => (await this.show(id))?.phase === phase, 3000);
   }
 }
+
+/** The sales that a test made, to be closed after it. */
+export const made = new AsyncLocalStorage();
 
 let sales = 0;
 export const nextId = () => `f-${process.pid}-${++sales}`;
@@ -169,6 +174,7 @@ export async function startWorld() {
 export async function stopWorld() {
   await Promise.all([world.a?.child.end('SIGKILL'), world.b?.child.end('SIGKILL')]);
   await world.stores?.stop();
+  endAll(); // what a failed test left would keep this process alive
 }
 
 export { sleep, until };

@@ -44,6 +44,7 @@ export default function theme(it, world) {
     await holder.closed(1012);
     const back = await world.a.join(sale, { place: holder.joined.place });
     assert.equal(back.joined.state, 'granted');
+    await back.granted();
     assert.equal((await back.redeem({ token: holder.grant.token, seats: ['A-2'] })).type, 'booking');
     assert.equal((await server.child.exit).code, 0);
   });

@@ -98,6 +98,7 @@ export default function theme(it) {
     }
     const back = await rejoin(b, sale, granted.joined.place);
     assert.equal(back.joined.state, 'granted');
+    await back.granted();
     assert.equal((await back.redeem({ token: granted.grant.token, seats: ['B-1'] })).type, 'booking');
     await visitors[0].granted(5000);
     const gone = await rejoin(a, sale, leaver.joined.place);
@@ -131,15 +132,12 @@ export default function theme(it) {
       const lapsed = visitor.log.find((message) => message.type === 'lapsed');
       assert.equal(lapsed, undefined, 'a grant lapsed in the outage');
     }
-    const verdict = await patient.next(15_000);
-    let last = verdict;
-    while (last.request !== 'meanwhile') last = await patient.next(15_000);
-    if (last.type === 'refused') {
-      assert.equal(last.reason, 'busy');
-      last = await until('the booking', async () => {
-        const answer = await patient.redeem({ request: `again${Date.now()}`, seats: ['A-9'] });
-        return answer.type === 'booking' && answer;
-      }, 15_000, 500);
+    let last = await answerOf(patient, 'meanwhile');
+    for (let i = 0; last.type === 'refused' && i < 20; i++) {
+      assert.equal(last.reason, 'busy', patient.heard());
+      await sleep(400);
+      patient.send({ type: 'redeem', request: `again${i}`, token: patient.grant.token, seats: ['A-9'] });
+      last = await answerOf(patient, `again${i}`);
     }
     assert.deepEqual(last.seats, ['A-9']);
     // The claim had 5 s and the grant 6 s; both got the time of the outage.
@@ -168,5 +166,12 @@ async function untilType(visitor, type, fits = () => true) {
     const message = await visitor.next(15_000, type);
     assert.notEqual(message.type, 'close', visitor.heard());
     if (message.type === type && fits(message)) return message;
+  }
+}
+
+async function answerOf(visitor, request) {
+  for (;;) {
+    const message = await visitor.next(15_000, `the answer of ${request}`);
+    if (message.request === request) return message;
   }
 }

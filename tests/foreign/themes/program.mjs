@@ -45,7 +45,6 @@ export default function theme(it, world) {
     const file = (name, text) => { writeFileSync(join(dir, name), text); return join(dir, name); };
     await ends(serve(world, {}, ['--config', join(dir, 'missing.toml')]), 74, 'missing.toml');
     await ends(serve(world, {}, ['--config', file('unknown.toml', 'redis_ulr = "x"\n')]), 78, 'redis_ulr');
-    await ends(serve(world, {}, ['--config', file('range.toml', 'drain_s = 0\n')]).then((r) => r), 0).catch(() => {});
     await ends(serve(world, { drain_s: undefined }, ['--config', file('bad.toml', 'drain_s = 99999\n')]), 78, 'drain_s');
     await ends(serve(world, { drain_s: 99_999 }, ['--config', file('good.toml', 'drain_s = 3\n')]), 78, 'drain_s');
     await ends(serve(world, { drain_s: 3 }, ['--drain-s', '99999']), 78);
@@ -74,7 +73,7 @@ export default function theme(it, world) {
       await server.child.end('SIGKILL');
       await redis.end('SIGKILL');
     }
-  }, { todo: undefined });
+  });
 
   it('migrate is 0, also when there is nothing to do', async () => {
     const env = { WAITROOM_POSTGRES_URL: world.stores.postgres.url };
@@ -125,7 +124,7 @@ export default function theme(it, world) {
   it('doctor says what it found, and what to change', async () => {
     const env = { WAITROOM_REDIS_URL: world.stores.redis.url, WAITROOM_POSTGRES_URL: world.stores.postgres.url };
     const { output } = await waitroom(['doctor'], { ...env, WAITROOM_ADMIN_TOKEN: ADMIN_TOKEN, WAITROOM_SIGNING_KEYS: 'k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=' });
-    for (const word of [/redis/i, /postgres/i, /appendonly|AOF/i, /noeviction/, /open files|nofile/i]) assert.match(output, word);
+    for (const word of [/redis/i, /postgres/i, /append.?only|AOF/i, /noeviction/, /open files|nofile/i]) assert.match(output, word);
     assert.ok(!output.includes(ADMIN_TOKEN));
     assert.equal((await call(world.a.adminPort, 'GET', '/livez')).status, 200);
   });
