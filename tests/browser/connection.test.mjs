@@ -94,7 +94,7 @@ describe("the connection", { concurrency: 3 }, () => {
       await ranked(page, 1);
       wire.freeze();
       await page.evaluate(() => dispatchEvent(new Event("focus"))); // The visitor looks at the page again.
-      await link(page, "cut");
+      await page.waitForSelector('body:not([data-link="live"])', { state: "attached" });
       wire.cut();
       wire.mend();
       await link(page, "live");
