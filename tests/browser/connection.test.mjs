@@ -60,7 +60,7 @@ describe("the connection", { concurrency: 3 }, () => {
     const wire = await Wire.start(server.ports[0]);
     try {
       const context = await cast.context({ ...CUT, ...PHONE });
-      // The longest pauses between tries: 2 s, then 4 s.
+      // The longest pauses between tries: at 2 s after the cut, then at 6.5 s.
       await context.addInitScript(() => { Math.random = () => 0.999; });
       const page = await context.newPage();
       await page.goto(`http://127.0.0.1:${wire.port}/sales/${sale}`);
@@ -68,11 +68,10 @@ describe("the connection", { concurrency: 3 }, () => {
       await context.setOffline(true);
       wire.cut();
       await link(page, "cut");
-      await reads(page, "stale", /Your device is offline\. Your place is kept/);
+      await reads(page, "stale", /Your device is offline\. Your place is kept/); // After 2.5 s.
       await ranked(page, 2); // What was last known stays on the screen.
       await fits(page);
       ahead.leave();
-      await pause(2_500);
       wire.mend();
       await context.setOffline(false);
       const start = Date.now();
@@ -95,7 +94,7 @@ describe("the connection", { concurrency: 3 }, () => {
       await ranked(page, 1);
       wire.freeze();
       await page.evaluate(() => dispatchEvent(new Event("focus"))); // The visitor looks at the page again.
-      await link(page, "cut");
+      await page.waitForSelector('body:not([data-link="live"])', { state: "attached" });
       wire.cut();
       wire.mend();
       await link(page, "live");
