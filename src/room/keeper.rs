@@ -80,7 +80,7 @@ async fn end_holds(room: &Room) -> Result<(), StoreError> {
     }
     if let Some(due) = due {
         for owned in room.bookings.expire_holds(due).await? {
-            room.tell_booking(&owned).await?;
+            room.tell_booking(owned.booking.id).await?;
         }
     }
     Ok(())

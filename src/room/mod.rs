@@ -177,24 +177,26 @@ impl Room {
         }
     }
 
-    /// A confirmed or released booking is told to the line, and so to its visitor.
-    async fn tell_booking(&self, owned: &Owned) -> Result<(), StoreError> {
-        let booking = &owned.booking;
-        let told = Committed {
-            visitor: owned.visitor.as_str().to_owned(),
-            grant: None,
-            booking: booking.id.to_string(),
-            status: booking.status.as_str(),
-            seats: booking.seats.clone(),
+    /// A booking that was confirmed or released is told to the line, and so to its visitor.
+    async fn tell_booking(&self, id: Uuid) -> Result<(), StoreError> {
+        let tell = |owned: Owned| async move {
+            let told = Committed {
+                visitor: owned.visitor.as_str().to_owned(),
+                grant: None,
+                booking: owned.booking.id.to_string(),
+                status: owned.booking.status.as_str(),
+                seats: owned.booking.seats,
+            };
+            self.line.bookings(&[told], &[]).await
         };
-        self.line.bookings(&[told], &[]).await
+        self.bookings.present(id, tell).await
     }
 
     /// The shop was paid: nothing if there is no such booking.
     pub async fn confirm(&self, id: Uuid) -> Result<Option<Confirmation>, StoreError> {
         let confirmation = self.bookings.confirm(id).await?;
-        if let Some(Confirmation::Confirmed { owned, changed: true }) = &confirmation {
-            self.tell_or_compare(owned).await;
+        if let Some(Confirmation::Confirmed { changed: true, .. }) = &confirmation {
+            self.tell_or_compare(id).await;
         }
         Ok(confirmation)
     }
@@ -203,14 +205,14 @@ impl Room {
     pub async fn release(&self, id: Uuid) -> Result<Option<Owned>, StoreError> {
         let Some((owned, changed)) = self.bookings.release(id).await? else { return Ok(None) };
         if changed {
-            self.tell_or_compare(&owned).await;
+            self.tell_or_compare(id).await;
         }
         Ok(Some(owned))
     }
 
     /// PostgreSQL has it, so it holds; if Redis cannot be told now, the comparison will.
-    async fn tell_or_compare(&self, owned: &Owned) {
-        if let Err(error) = self.tell_booking(owned).await {
+    async fn tell_or_compare(&self, id: Uuid) {
+        if let Err(error) = self.tell_booking(id).await {
             tracing::warn!(sale = %self.id, "a booking's change is told to the line later: {error}");
         }
     }

@@ -231,6 +231,22 @@ impl Bookings {
         Ok(Some((owned, changed)))
     }
 
+    /// Hands the booking as it is to `tell`, and lets nobody change it meanwhile: so what is told last is what was
+    /// committed last, however many instances tell.
+    pub async fn present<T>(&self, id: Uuid, tell: impl FnOnce(Owned) -> T) -> Result<(), StoreError>
+    where
+        T: Future<Output = Result<(), StoreError>> + Send,
+    {
+        let mut client = self.pool.get().await?;
+        let tx = client.transaction().await?;
+        let query = format!("SELECT {COLUMNS} FROM bookings WHERE id = $1 FOR UPDATE");
+        if let Some(row) = tx.query_opt(&query, &[&id]).await? {
+            tell(self.owned(&row)?).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// The seats that are booked or held, and the held bookings.
     pub async fn taken(&self) -> Result<(SeatSet, Vec<String>), StoreError> {
         let client = self.pool.get().await?;
