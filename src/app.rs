@@ -144,12 +144,11 @@ async fn drain_rooms(rooms: &Rooms, stage: &watch::Sender<Stage>, drain: Duratio
         sleep_until(leaving + delay(i)).await;
         socket.tell(Position::default(), News::Restart);
     }
-    while rooms.connections() > 0 && started.elapsed() < drain {
+    let unfinished = || rooms.connections() > 0 || rooms.all().iter().any(|room| room.is_busy());
+    while unfinished() && started.elapsed() < drain {
         sleep(Duration::from_millis(20)).await;
     }
     stage.send_replace(Stage::Stopped);
-    // What the line must still hear of the last commits takes a moment.
-    sleep(Duration::from_millis(100)).await;
     Report { sockets, cut: rooms.connections(), took: started.elapsed() }
 }
 

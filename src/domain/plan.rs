@@ -88,6 +88,10 @@ impl Plan {
         if json.len() > PLAN_BYTES_MAX {
             return Err(fail("$", format!("is larger than {} MiB", PLAN_BYTES_MAX >> 20)));
         }
+        // serde would take a list for an object too.
+        if json.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+            return Err(fail("$", "is not a JSON object".into()));
+        }
         let from = &mut serde_json::Deserializer::from_slice(json);
         let file: File = serde_path_to_error::deserialize(from)
             .map_err(|e| fail(&e.path().to_string(), e.inner().to_string()))?;
@@ -98,6 +102,9 @@ impl Plan {
         let mut categories = HashMap::new();
         for (i, category) in file.categories.iter().enumerate() {
             let index = u16::try_from(i).map_err(|_| fault("categories", "has more than 65,536 entries"))?;
+            if category.name.chars().any(char::is_control) {
+                return Err(fault(&format!("categories[{i}].name"), "holds control characters"));
+            }
             if categories.insert(category.name.clone(), index).is_some() {
                 return Err(fault(&format!("categories[{i}].name"), "is there twice"));
             }

@@ -69,8 +69,10 @@ pub async fn create(State(edge): State<Arc<Edge>>, body: Bytes) -> Result<Respon
     let body: CreateBody = parse(&body)?;
     let id =
         SaleId::parse(&body.id).ok_or_else(|| HttpError::invalid("id: must be 1 to 64 of a-z, 0-9 and -"))?;
-    if !(1..=NAME_CHARS_MAX).contains(&body.name.chars().count()) {
-        return Err(HttpError::invalid(format!("name: must have 1 to {NAME_CHARS_MAX} characters")));
+    if !(1..=NAME_CHARS_MAX).contains(&body.name.chars().count()) || body.name.chars().any(char::is_control) {
+        let range =
+            format!("name: must have 1 to {NAME_CHARS_MAX} characters, none of them control characters");
+        return Err(HttpError::invalid(range));
     }
     let plan =
         Plan::parse(body.plan.get().as_bytes()).map_err(|error| HttpError::invalid(error.to_string()))?;
@@ -200,8 +202,10 @@ fn apply(
         state.command = to;
     }
     if let Some(notice) = body.notice {
-        if notice.chars().count() > NOTICE_CHARS_MAX {
-            return Err(HttpError::invalid(format!("notice: at most {NOTICE_CHARS_MAX} characters")));
+        if notice.chars().count() > NOTICE_CHARS_MAX || notice.contains('\0') {
+            return Err(HttpError::invalid(format!(
+                "notice: at most {NOTICE_CHARS_MAX} characters, none of them NUL"
+            )));
         }
         state.notice = notice;
     }
@@ -266,7 +270,12 @@ pub async fn confirm(
     Path(booking): Path<String>,
 ) -> Result<Json<Value>, HttpError> {
     let (room, id) = room_of(&edge, &booking).await?;
-    match room.confirm(id).await? {
+    // A client that hangs up must not stop it half-way.
+    let confirmed = tokio::spawn({
+        let room = room.clone();
+        async move { room.confirm(id).await }
+    });
+    match confirmed.await.map_err(|_| HttpError::unavailable("try again"))?? {
         Some(Confirmation::Confirmed { owned, .. }) => Ok(Json(exported(&room, &owned))),
         Some(Confirmation::SeatsGone) => {
             let message = "the hold ended and someone else has a seat of it; pay the visitor back";
@@ -282,7 +291,12 @@ pub async fn release(
     Path(booking): Path<String>,
 ) -> Result<Json<Value>, HttpError> {
     let (room, id) = room_of(&edge, &booking).await?;
-    let owned = room.release(id).await?.ok_or_else(unknown_booking)?;
+    let released = tokio::spawn({
+        let room = room.clone();
+        async move { room.release(id).await }
+    });
+    let owned =
+        released.await.map_err(|_| HttpError::unavailable("try again"))??.ok_or_else(unknown_booking)?;
     Ok(Json(exported(&room, &owned)))
 }
 

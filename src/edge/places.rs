@@ -135,7 +135,8 @@ pub async fn redeem(
     let who = known(&edge, &room, &headers)?;
     let message: RedeemMessage = parse(&body)?;
     message.check().map_err(HttpError::bad_message)?;
-    match standing::redeem(&edge, &room, &who.visitor, &message).await {
+    let grant = standing::grant_of(&edge, &room, &who.visitor, &message.token);
+    match standing::redeem(&room, &who.visitor, grant, &message).await {
         Ok(booking) => {
             let told = BookingMessage::new(&booking, &room.plan, Some(message.request), Timestamp::now());
             Ok(([no_store()], Json(ServerMessage::Booking(told))).into_response())

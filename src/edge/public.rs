@@ -50,7 +50,7 @@ async fn not_allowed() -> HttpError {
 
 async fn sales(State(edge): State<Arc<Edge>>) -> Result<Response, HttpError> {
     let make = async {
-        let mut sales: Vec<Value> = edge.rooms.all().iter().map(|room| summary(room, 0)).collect();
+        let mut sales: Vec<Value> = edge.rooms.all().iter().map(|room| summary(room)).collect();
         sales.sort_by(|a, b| a["id"].as_str().cmp(&b["id"].as_str()));
         Ok(Bytes::from(json!({ "sales": sales }).to_string()))
     };
@@ -60,18 +60,18 @@ async fn sales(State(edge): State<Arc<Edge>>) -> Result<Response, HttpError> {
 
 async fn sale(State(edge): State<Arc<Edge>>, Path(sale): Path<String>) -> Result<Response, HttpError> {
     let room = edge.room(&sale).await?;
-    let make = async { Ok(Bytes::from(summary(&room, 0).to_string())) };
+    let make = async { Ok(Bytes::from(summary(&room).to_string())) };
     let cached = edge.cache.answer(format!("sale/{sale}"), make).await?;
     let mut body: Value = serde_json::from_slice(&cached.body).unwrap_or_default();
     body["age_s"] = json!(cached.made.elapsed().as_secs());
     Ok(Json(body).into_response())
 }
 
-fn summary(room: &Room, age_s: u64) -> Value {
+fn summary(room: &Room) -> Value {
     let glance = room.glance();
     json!({
         "id": room.id, "name": room.name, "phase": glance.phase, "opens_at": room.settings().opens_at,
-        "seats": room.plan.seats.len(), "seats_left": glance.seats_left, "waiting": glance.waiting, "age_s": age_s,
+        "seats": room.plan.seats.len(), "seats_left": glance.seats_left, "waiting": glance.waiting, "age_s": 0,
     })
 }
 

@@ -126,17 +126,22 @@ pub fn to_tell(mut bookings: Vec<Booking>) -> Vec<Booking> {
     bookings
 }
 
-/// Spends the token of a message, if it is this visitor's.
+/// The grant that a booking token is for, if it is this visitor's.
+pub fn grant_of(edge: &Edge, room: &Room, visitor: &VisitorId, token: &str) -> Option<GrantKey> {
+    match edge.keys.verify(token)? {
+        Claim::Booking { sale, visitor: owner, grant } if sale == room.id && owner == *visitor => Some(grant),
+        _ => None,
+    }
+}
+
+/// Spends a grant for what a message wants.
 pub async fn redeem(
-    edge: &Edge,
     room: &Room,
     visitor: &VisitorId,
+    grant: Option<GrantKey>,
     message: &RedeemMessage,
 ) -> Result<Booking, Refusal> {
-    let grant = match edge.keys.verify(&message.token) {
-        Some(Claim::Booking { sale, visitor: owner, grant }) if sale == room.id && owner == *visitor => grant,
-        _ => return Err(Refusal::TokenInvalid),
-    };
+    let grant = grant.ok_or(Refusal::TokenInvalid)?;
     let wish = wish(&room.plan, message);
     room.redeem(Redeem { visitor: visitor.clone(), grant, wish }).await
 }

@@ -3,7 +3,6 @@
 use super::{Edge, error::HttpError, origin, session, who};
 use crate::{
     domain::phase::Phase,
-    limits::LANE_MAX,
     protocol::{CLIENT_FRAME_BYTES_MAX, SUBPROTOCOL},
     room::hub::Socket,
     shutdown::Stage,
@@ -19,7 +18,6 @@ use std::sync::{Arc, atomic::Ordering};
 const READ_BUFFER_BYTES: usize = 512;
 /// A frame above this is refused by tungstenite: the seat map of the largest hall must fit. No allocation.
 const WRITE_BUFFER_BYTES_MAX: usize = 4 << 20;
-const _: () = assert!(LANE_MAX >= 16);
 
 /// `GET …/ws`.
 pub async fn upgrade(

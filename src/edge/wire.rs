@@ -9,6 +9,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite;
 
+/// A peer that reads nothing for so long is gone. (The timer starts only if the send has to wait.)
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the peer may take to answer a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -78,7 +80,7 @@ impl Wire {
     async fn send_frame(&mut self, frame: Message) -> Result<(), Gone> {
         let socket = self.socket.clone();
         let sent = tokio::select! {
-            sent = self.websocket.send(frame) => sent,
+            sent = timeout(SEND_TIMEOUT, self.websocket.send(frame)) => sent.map_err(|_| Gone)?,
             () = socket.killed() => return Err(Gone),
         };
         socket.sent();

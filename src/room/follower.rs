@@ -109,6 +109,10 @@ fn tell(room: &Room, position: Position, changes: Changes) {
     for (visitor, seq, reason) in &changes.lapsed {
         room.hub.tell(visitor, position, News::Lapsed(*seq, *reason));
     }
+    // Passed over although he is here: his instance was cut off. Asking anew brings him back.
+    for (visitor, _) in &changes.away {
+        room.hub.tell(visitor, position, News::Recheck);
+    }
     for (visitor, seq) in &changes.left {
         let reason = crate::domain::place::LapseReason::Left;
         room.hub.tell(visitor, position, News::Lapsed(*seq, reason));

@@ -50,8 +50,8 @@ pub enum News {
     Phase(Phase),
     /// The operator's message.
     Notice(Arc<str>),
-    /// A frame for everyone who watches the seats.
-    SeatsChanged(Arc<str>),
+    /// A version of the seat map, and its frame for everyone who watches.
+    SeatsChanged(u64, Arc<str>),
     /// A newer socket of the visitor took over.
     Replaced,
     /// What was shown may be wrong: ask for the standing anew.
@@ -296,9 +296,9 @@ impl Hub {
     }
 
     /// Tells everyone who watches the seats.
-    pub fn tell_seats(&self, frame: &Arc<str>) {
+    pub fn tell_seats(&self, version: u64, frame: &Arc<str>) {
         for socket in self.sockets.iter().filter(|socket| socket.watches_seats()) {
-            socket.tell(Position::default(), News::SeatsChanged(frame.clone()));
+            socket.tell(Position::default(), News::SeatsChanged(version, frame.clone()));
         }
     }
 

@@ -33,6 +33,8 @@ pub(super) async fn run(room: Arc<Room>) {
             }
             if compared.elapsed() >= COMPARE && room.phase() != Phase::Closed {
                 compared = Instant::now();
+                // A crash or a cut may have come between PostgreSQL's settings and Redis'.
+                settle::apply_settings(&room, &room.state()).await?;
                 doubts = compare(&room, &doubts).await?;
             }
             Ok::<_, StoreError>(())
@@ -46,11 +48,12 @@ pub(super) async fn run(room: Arc<Room>) {
 /// Settings as PostgreSQL has them are put in force, here and in Redis, and told to the sockets.
 pub(super) async fn sync(room: &Room) -> Result<(), StoreError> {
     let Some(new) = room.sales.state(&room.id, room.plan.seats.len()).await? else { return Ok(()) };
+    // Redis first: if it cannot be told now, this instance keeps what it knew, and the next look tries again.
+    settle::apply_settings(room, &new).await?;
     let old = room.change_live(|live| {
         let newer = new.version > live.state.version;
         newer.then(|| std::mem::replace(&mut live.state, new.clone()))
     });
-    settle::apply_settings(room).await?;
     let Some(old) = old else { return Ok(()) };
     room.seats().block(new.blocked);
     let position = room.live().position;
@@ -65,7 +68,7 @@ pub(super) async fn sync(room: &Room) -> Result<(), StoreError> {
 
 /// Holds whose time is up are released: not while booking is impossible, nor before such a time was added to them.
 /// The tick that ends an outage notes both in one step.
-async fn end_holds(room: &Room) -> Result<(), StoreError> {
+async fn end_holds(room: &Arc<Room>) -> Result<(), StoreError> {
     // Asked first: a question that PostgreSQL answers after an outage is then judged by what the line knows of it.
     let due = room.bookings.hold_due().await?;
     let (shift_ms, bookable_at) = room.line.shift().await?;
@@ -80,7 +83,7 @@ async fn end_holds(room: &Room) -> Result<(), StoreError> {
     }
     if let Some(due) = due {
         for owned in room.bookings.expire_holds(due).await? {
-            room.tell_booking(owned.booking.id).await?;
+            room.told_within_patience(owned.booking.id).await;
         }
     }
     Ok(())
@@ -99,7 +102,6 @@ async fn compare(room: &Room, before: &Doubts) -> Result<Doubts, StoreError> {
     let redis = room.line.taken(room.plan.seats.len()).await?;
     let redis_held = room.line.held().await?;
     let (postgres, postgres_held) = room.bookings.taken().await?;
-    room.health.postgres_answered();
     let differ = |seat: &SeatIndex| redis.contains(*seat) != postgres.contains(*seat);
     let seats: Vec<SeatIndex> = (0..room.plan.seats.len() as SeatIndex).filter(differ).collect();
     let (missing, surplus): (Vec<_>, Vec<_>) =

@@ -49,10 +49,21 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, atomic::AtomicI64},
     time::{Duration, Instant},
 };
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use uuid::Uuid;
 
 pub use redeems::Redeem;
+
+/// How long a join waits for room in the queue, when everyone comes at once.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Tries to tell the line of a booking's change, and the pause between them.
+const TELL_TRIES: u32 = 60;
+const TELL_PAUSE: Duration = Duration::from_secs(1);
 
 /// One sale on this instance.
 pub struct Room {
@@ -81,6 +92,8 @@ pub struct Room {
     departures: mpsc::UnboundedSender<(VisitorId, u64)>,
     /// The operator changed something: look at once.
     changed: Notify,
+    /// Counted: see [`Room::is_busy`].
+    busy: Arc<()>,
     /// The shift of deadlines that holds are known to have.
     shifted_ms: AtomicI64,
 }
@@ -110,7 +123,8 @@ impl Room {
         let started = Instant::now();
         let (reply, answer) = oneshot::channel();
         let stopped = || StoreError::Timeout("the line");
-        self.joins.try_send(joins::Request { join, reply }).map_err(|_| stopped())?;
+        let queued = timeout(QUEUE_PATIENCE, self.joins.send(joins::Request { join, reply })).await;
+        queued.map_err(|_| stopped())?.map_err(|_| stopped())?;
         let answer = answer.await.map_err(|_| stopped())?;
         metrics::join_duration(started.elapsed());
         answer
@@ -118,6 +132,7 @@ impl Room {
 
     /// Tries to spend a grant.
     pub async fn redeem(&self, redeem: Redeem) -> Result<Booking, Refusal> {
+        let _busy = self.busy();
         let arrived = Instant::now();
         let (reply, answer) = oneshot::channel();
         let queued = self.redeems.try_send(redeems::Request { redeem, arrived, reply });
@@ -172,49 +187,63 @@ impl Room {
     }
 
     fn publish_seats(&self, seats: &mut SeatMap) {
-        if let Some(message) = seats.publish() {
-            self.hub.tell_seats(&message.to_json().into());
+        if let Some((version, message)) = seats.publish() {
+            self.hub.tell_seats(version, &message.to_json().into());
         }
     }
 
     /// A booking that was confirmed or released is told to the line, and so to its visitor.
     async fn tell_booking(&self, id: Uuid) -> Result<(), StoreError> {
         let tell = |owned: Owned| async move {
-            let told = Committed {
-                visitor: owned.visitor.as_str().to_owned(),
-                grant: None,
-                booking: owned.booking.id.to_string(),
-                status: owned.booking.status.as_str(),
-                seats: owned.booking.seats,
-            };
-            self.line.bookings(&[told], &[]).await
+            self.line.bookings(&[Committed::of(&owned.visitor, None, &owned.booking)], &[]).await
         };
         self.bookings.present(id, tell).await
     }
 
+    /// The same, until it succeeds, whether or not anyone waits for it: PostgreSQL has it, so it holds.
+    fn tell_booking_soon(self: &Arc<Self>, id: Uuid) -> JoinHandle<()> {
+        let (room, busy) = (self.clone(), self.busy());
+        tokio::spawn(async move {
+            let _busy = busy;
+            for _ in 0..TELL_TRIES {
+                let Err(error) = room.tell_booking(id).await else { return };
+                tracing::warn!(sale = %room.id, "a booking's change is told to the line later: {error}");
+                sleep(TELL_PAUSE).await;
+            }
+        })
+    }
+
+    /// The caller hears once the line has heard, unless that takes long.
+    async fn told_within_patience(self: &Arc<Self>, id: Uuid) {
+        let _ = timeout(QUEUE_PATIENCE, self.tell_booking_soon(id)).await;
+    }
+
+    /// Held by whoever must not be cut off when the server leaves.
+    fn busy(&self) -> Arc<()> {
+        self.busy.clone()
+    }
+
+    /// Whether a redeem, or the telling of one, is under way.
+    pub fn is_busy(&self) -> bool {
+        Arc::strong_count(&self.busy) > 1
+    }
+
     /// The shop was paid: nothing if there is no such booking.
-    pub async fn confirm(&self, id: Uuid) -> Result<Option<Confirmation>, StoreError> {
+    pub async fn confirm(self: &Arc<Self>, id: Uuid) -> Result<Option<Confirmation>, StoreError> {
         let confirmation = self.bookings.confirm(id).await?;
         if let Some(Confirmation::Confirmed { changed: true, .. }) = &confirmation {
-            self.tell_or_compare(id).await;
+            self.told_within_patience(id).await;
         }
         Ok(confirmation)
     }
 
     /// The operator releases a booking: nothing if there is no such booking.
-    pub async fn release(&self, id: Uuid) -> Result<Option<Owned>, StoreError> {
+    pub async fn release(self: &Arc<Self>, id: Uuid) -> Result<Option<Owned>, StoreError> {
         let Some((owned, changed)) = self.bookings.release(id).await? else { return Ok(None) };
         if changed {
-            self.tell_or_compare(id).await;
+            self.told_within_patience(id).await;
         }
         Ok(Some(owned))
-    }
-
-    /// PostgreSQL has it, so it holds; if Redis cannot be told now, the comparison will.
-    async fn tell_or_compare(&self, id: Uuid) {
-        if let Err(error) = self.tell_booking(id).await {
-            tracing::warn!(sale = %self.id, "a booking's change is told to the line later: {error}");
-        }
     }
 
     /// Settings as PostgreSQL has them are put in force, here and in Redis.
@@ -353,13 +382,14 @@ impl Room {
             redeems,
             departures,
             changed: Notify::new(),
+            busy: Arc::new(()),
             shifted_ms: AtomicI64::new(0),
         });
         metrics::start_sale(room.id.as_str());
         settle::install(&room).await?;
         settle::resync(&room).await?;
         tokio::spawn(joins::run(room.clone(), join_requests));
-        tokio::spawn(redeems::run(room.clone(), redeem_requests));
+        tokio::spawn(redeems::fence(room.clone(), redeem_requests));
         tokio::spawn(presence::run(room.clone(), departed));
         tokio::spawn(follower::run(room.clone()));
         tokio::spawn(ticker::run(room.clone()));

@@ -1,5 +1,5 @@
-//! One writer a sale and instance: it takes the redeems that came while the last commit ran, fences their grants,
-//! chooses the seats, and commits them in one transaction. Answers go out after the commit, never before.
+//! One writer a sale and instance: it takes the redeems that were fenced while the last commit ran, chooses the seats,
+//! and commits them in one transaction. Answers go out after the commit, never before.
 
 use super::{Room, settle};
 use crate::{
@@ -9,14 +9,13 @@ use crate::{
         ids::{GrantKey, VisitorId},
         refusal::Refusal,
     },
-    limits::{LOCK, REDEEMS_MAX},
+    limits::{LOCK, REDEEMS_MAX, REDEEMS_QUEUE_MAX},
     store::{
         bookings::{NewBooking, Verdict},
         line::{Committed, Lock},
     },
 };
 use std::{
-    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -58,40 +57,60 @@ struct Open {
     owned: u32,
 }
 
-/// Serves redeems until the room is gone.
-pub(super) async fn run(room: Arc<Room>, mut requests: mpsc::Receiver<Request>) {
+/// Fences grants as their redeems arrive, so that none lapses while the writer is busy; what is fenced, or is not,
+/// goes on to the writer in order.
+pub(super) async fn fence(room: Arc<Room>, mut requests: mpsc::Receiver<Request>) {
+    let (fenced, to_write) = mpsc::channel(REDEEMS_QUEUE_MAX);
+    tokio::spawn(write(room.clone(), to_write));
     let mut batch = Vec::with_capacity(REDEEMS_MAX);
-    let mut waiting: Vec<Request> = Vec::new();
-    loop {
-        batch.append(&mut waiting);
-        if batch.is_empty() && requests.recv_many(&mut batch, REDEEMS_MAX).await == 0 {
-            return;
+    while requests.recv_many(&mut batch, REDEEMS_MAX).await > 0 {
+        let grants: Vec<_> = batch
+            .iter()
+            .map(|r| (r.redeem.visitor.clone(), r.redeem.grant, r.arrived.elapsed().as_millis() as u64))
+            .collect();
+        match room.line.lock(LOCK.as_millis() as u64, &grants).await {
+            Ok(locks) => {
+                for one in batch.drain(..).zip(locks) {
+                    // Ends only with the room.
+                    let _ = fenced.send(one).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(sale = %room.id, "{} redeems wait: {error}", batch.len());
+                batch.drain(..).for_each(|request| answer(request, Err(Refusal::Busy)));
+            }
         }
-        // A second try of the same grant is judged after the first.
-        let mut grants = HashSet::new();
-        let (now, later) = batch.drain(..).partition(|r: &Request| grants.insert(r.redeem.grant));
-        waiting = later;
-        serve(&room, now).await;
     }
 }
 
-async fn serve(room: &Arc<Room>, batch: Vec<Request>) {
-    let grants: Vec<_> = batch
-        .iter()
-        .map(|r| (r.redeem.visitor.clone(), r.redeem.grant, r.arrived.elapsed().as_millis() as u64))
-        .collect();
-    let locks = match room.line.lock(LOCK.as_millis() as u64, &grants).await {
-        Ok(locks) => locks,
-        Err(error) => {
-            tracing::warn!(sale = %room.id, "{} redeems wait: {error}", batch.len());
-            return batch.into_iter().for_each(|request| answer(request, Err(Refusal::Busy)));
-        }
-    };
+/// Writes what was fenced while the last commit ran.
+async fn write(room: Arc<Room>, mut fenced: mpsc::Receiver<(Request, Lock)>) {
+    let mut batch = Vec::with_capacity(REDEEMS_MAX);
+    while fenced.recv_many(&mut batch, REDEEMS_MAX).await > 0 {
+        renew_old(&room, &batch).await;
+        serve(&room, std::mem::take(&mut batch)).await;
+    }
+}
+
+/// A fence that has stood for a while, because the writer was busy, is made to last for the commit too.
+async fn renew_old(room: &Room, batch: &[(Request, Lock)]) {
+    let is_old = |(request, _): &&(Request, Lock)| request.arrived.elapsed() > LOCK / 4;
+    let old: Vec<_> =
+        batch.iter().filter(is_old).map(|(r, _)| (r.redeem.visitor.clone(), r.redeem.grant)).collect();
+    if !old.is_empty()
+        && let Err(error) = room.line.renew(LOCK.as_millis() as u64, &old).await
+    {
+        tracing::warn!(sale = %room.id, "{} fences were not renewed: {error}", old.len());
+    }
+}
+
+async fn serve(room: &Arc<Room>, batch: Vec<(Request, Lock)>) {
     let (mut open, mut dead) = (Vec::new(), Vec::new());
-    for (request, lock) in batch.into_iter().zip(locks) {
+    for (request, lock) in batch {
         match lock {
             Lock::Locked { owned } => open.push(Open { request, owned }),
-            // Perhaps booked a moment ago, and the line has not heard of it yet.
+            // Another try of the same grant is under way, or has booked a moment ago: what came of it is asked for
+            // once this batch is written.
             Lock::Busy => dead.push((request, Refusal::Busy)),
             Lock::Dead => dead.push((request, Refusal::TokenExpired)),
         }
@@ -129,13 +148,7 @@ impl Told {
     }
 
     fn commit(&mut self, redeem: &Redeem, booking: &Booking) {
-        self.committed.push(Committed {
-            visitor: redeem.visitor.as_str().to_owned(),
-            grant: Some(redeem.grant),
-            booking: booking.id.to_string(),
-            status: booking.status.as_str(),
-            seats: booking.seats.clone(),
-        });
+        self.committed.push(Committed::of(&redeem.visitor, Some(redeem.grant), booking));
     }
 }
 
@@ -249,9 +262,7 @@ async fn answer_spent(room: &Room, refused: Vec<(Request, Refusal)>, told: &mut 
         match booked.filter(|owned| owned.visitor == request.redeem.visitor) {
             Some(owned) => {
                 // Redis may not have heard of it: an instance that ended between commit and stream.
-                if owned.booking.status != crate::domain::booking::BookingStatus::Released {
-                    told.commit(&request.redeem, &owned.booking);
-                }
+                told.commit(&request.redeem, &owned.booking);
                 told.answers.push((request, Ok(owned.booking.clone())));
             }
             None => told.answers.push((request, Err(refusal))),
@@ -269,8 +280,9 @@ fn tell(room: &Arc<Room>, told: Told) {
     if committed.is_empty() && unlocked.is_empty() {
         return answer_all();
     }
-    let room = room.clone();
+    let (room, busy) = (room.clone(), room.busy());
     tokio::spawn(async move {
+        let _busy = busy;
         for attempt in 0..TELL_TRIES {
             let result = {
                 let call = room.line.bookings(&committed, &unlocked);

@@ -87,9 +87,11 @@ impl Rooms {
             match known {
                 // The stream tells of changes; this is for what it could not tell, such as a crash in between.
                 Some(room) if room.state().version < version => room.sync().await?,
-                None if !closed => {
-                    self.get(&id).await?;
-                }
+                None if !closed => match self.get(&id).await {
+                    // One sale that cannot be read must not keep the others shut.
+                    Err(StoreError::Corrupt(why)) => tracing::error!(sale = %id, "not opened: {why}"),
+                    opened => drop(opened?),
+                },
                 _ => {}
             }
         }

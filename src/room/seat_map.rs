@@ -96,7 +96,7 @@ impl SeatMap {
     }
 
     /// The changes since the last version, if any: the next version.
-    pub fn publish(&mut self) -> Option<ServerMessage> {
+    pub fn publish(&mut self) -> Option<(u64, ServerMessage)> {
         let (mut taken, mut freed) = (Vec::new(), Vec::new());
         for seat in std::mem::take(&mut self.touched) {
             if self.taken.contains(seat) {
@@ -111,7 +111,7 @@ impl SeatMap {
             return None;
         }
         self.version += 1;
-        Some(ServerMessage::SeatsChanged { version: self.version, taken, freed })
+        Some((self.version, ServerMessage::SeatsChanged { version: self.version, taken, freed }))
     }
 
     /// The whole map as last published.
@@ -131,12 +131,12 @@ mod tests {
         map.book("a", true, &[1, 2]);
         map.book("a", true, &[1, 2]);
         let first = ServerMessage::SeatsChanged { version: 2, taken: vec![1, 2], freed: vec![] };
-        assert_eq!(map.publish(), Some(first));
+        assert_eq!(map.publish(), Some((2, first)));
         assert!(map.any_held());
         map.free("a", &[1, 2]);
         map.book("b", false, &[2]);
         let second = ServerMessage::SeatsChanged { version: 3, taken: vec![], freed: vec![1] };
-        assert_eq!(map.publish(), Some(second));
+        assert_eq!(map.publish(), Some((3, second)));
         assert_eq!(map.publish(), None);
         assert_eq!(map.message(), SeatMapMessage { version: 3, taken: "BAA=".into() });
         assert!(!map.any_held());

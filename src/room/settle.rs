@@ -11,6 +11,7 @@ use crate::{
         errors::StoreError,
         events::Position,
         line::{Committed, Install, LineSettings},
+        sales::SaleState,
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -38,12 +39,11 @@ pub(super) async fn install(room: &Room) -> Result<(), StoreError> {
             tracing::error!(sale = %room.id, "Redis has lost the line: epoch {epoch} begins; places return by token");
         }
     }
-    apply_settings(room).await
+    apply_settings(room, &room.state()).await
 }
 
-/// Puts the settings that this instance knows in force in Redis, unless newer ones are.
-pub(super) async fn apply_settings(room: &Room) -> Result<(), StoreError> {
-    let state = room.state();
+/// Puts settings in force in Redis, unless newer ones are.
+pub(super) async fn apply_settings(room: &Room, state: &SaleState) -> Result<(), StoreError> {
     let s = &state.settings;
     let settings = LineSettings {
         version: state.version,
@@ -59,7 +59,7 @@ pub(super) async fn apply_settings(room: &Room) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Whether the stream has nothing that this instance has not seen.
+/// Whether the stream goes on from where this instance stands.
 pub(super) async fn is_current(room: &Room, at: Position) -> Result<bool, StoreError> {
     match room.line.position().await? {
         Some((position, _)) => Ok(position.epoch == at.epoch && position.n >= at.n),
@@ -102,6 +102,7 @@ pub(super) async fn resync(room: &Room) -> Result<(), StoreError> {
 /// Redeems whose commit PostgreSQL never answered: asked for until it does. Meanwhile their grants stay fenced, and
 /// right after that they may be spent again.
 pub(super) async fn unheard(room: Arc<Room>, batch: Vec<NewBooking>) {
+    let _busy = room.busy();
     let grants: Vec<_> = batch.iter().map(|new| (new.visitor.clone(), new.grant)).collect();
     for _ in 0..UNHEARD_TRIES {
         let renewed = room.line.renew(LOCK.as_millis() as u64, &grants).await;
@@ -124,13 +125,7 @@ pub(super) async fn unheard(room: Arc<Room>, batch: Vec<NewBooking>) {
 
 fn committed(new: &NewBooking, verdict: Verdict) -> Option<Committed> {
     let Verdict::Booked(booking) = verdict else { return None };
-    Some(Committed {
-        visitor: new.visitor.as_str().to_owned(),
-        grant: Some(new.grant),
-        booking: booking.id.to_string(),
-        status: booking.status.as_str(),
-        seats: booking.seats,
-    })
+    Some(Committed::of(&new.visitor, Some(new.grant), &booking))
 }
 
 /// Redeems whose instance has ended: a void row makes sure that what has not booked never will. The next tick
@@ -139,14 +134,7 @@ pub(super) async fn expired_locks(room: Arc<Room>, locks: Vec<(VisitorId, GrantK
     for (visitor, grant) in locks {
         let result = match room.bookings.void(&visitor, grant).await {
             Ok(Some(owned)) => {
-                let told = Committed {
-                    visitor: visitor.as_str().to_owned(),
-                    grant: Some(grant),
-                    booking: owned.booking.id.to_string(),
-                    status: owned.booking.status.as_str(),
-                    seats: owned.booking.seats,
-                };
-                room.line.bookings(&[told], &[]).await
+                room.line.bookings(&[Committed::of(&visitor, Some(grant), &owned.booking)], &[]).await
             }
             Ok(None) => room.line.bookings(&[], &[(visitor, grant)]).await,
             Err(error) => Err(error),

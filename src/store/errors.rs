@@ -21,6 +21,9 @@ pub enum StoreError {
     /// What is stored is not what was written: a foreign hand, or a bug.
     #[error("stored data is not understood: {0}")]
     Corrupt(String),
+    /// PostgreSQL takes no writes.
+    #[error("PostgreSQL is read-only; is it a standby?")]
+    ReadOnly,
     /// The answer did not come in time.
     #[error("{0} did not answer in time")]
     Timeout(&'static str),

@@ -250,11 +250,12 @@ impl Sales {
         Ok((unsigned(row.get(0)), row.get(1)))
     }
 
-    /// Whether PostgreSQL answers, and can write: a standby or a full disk can book nothing.
+    /// Whether PostgreSQL answers and takes writes: a standby books nothing.
     pub async fn prove(&self) -> Result<(), StoreError> {
         let client = self.pool.get().await?;
-        let read_only: bool = client.query_one("SELECT pg_is_in_recovery()", &[]).await?.get(0);
-        if read_only { Err(StoreError::Corrupt("PostgreSQL is a standby".into())) } else { Ok(()) }
+        let query = "SELECT current_setting('transaction_read_only')::bool";
+        let read_only: bool = client.query_one(query, &[]).await?.get(0);
+        if read_only { Err(StoreError::ReadOnly) } else { Ok(()) }
     }
 }
 

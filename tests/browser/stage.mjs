@@ -27,6 +27,9 @@ export async function closeBrowser() {
 }
 
 /** The visitors of one test; each has a browser context, so nobody shares cookies or storage. */
+/** A page that is reloaded while its socket still connects: the browser says so, and nothing is wrong. */
+const LEFT_EARLY = /WebSocket is closed before the connection is established/;
+
 export class Cast {
   constructor(server) {
     this.server = server;
@@ -39,7 +42,7 @@ export class Cast {
     const context = await (await browser()).newContext({ locale: lang, timezoneId: "Asia/Seoul", ...options });
     context.setDefaultTimeout(WAIT_MS);
     this.contexts.push(context);
-    const note = (text) => { if (!allow?.test(text)) this.complaints.push(text); };
+    const note = (text) => { if (!allow?.test(text) && !LEFT_EARLY.test(text)) this.complaints.push(text); };
     context.on("console", (message) => { if (["error", "warning"].includes(message.type())) note(`${message.text()} ${message.location().url}`); });
     context.on("weberror", (error) => note(String(error.error())));
     return context;

@@ -49,3 +49,63 @@ async fn from_the_line_to_a_booking() {
     let shown = server.show(&sale).await;
     assert_eq!((&shown["seats_left"], &shown["booked"]), (&json!(16), &json!(2)), "{shown}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_token_gets_its_old_booking_and_leaves_the_new_turn_alone() {
+    let server = Server::start().await;
+    let sale = server.sale(json!({})).await;
+    server.open(&sale).await;
+    let (mut kim, _) = server.join(&sale).await;
+    let old = kim.hear("granted").await["token"].clone();
+    kim.say(json!({ "type": "redeem", "request": "r1", "token": old, "seats": ["A-1"] })).await;
+    let first = kim.hear("booking").await["booking"].clone();
+    kim.say(json!({ "type": "join", "again": true })).await;
+    kim.hear("joined").await;
+    let granted = kim.hear("granted").await;
+    assert_eq!(granted["max_seats"], 3, "what is left of four");
+    kim.say(json!({ "type": "redeem", "request": "r2", "token": old, "seats": ["B-1"] })).await;
+    assert_eq!(kim.hear("booking").await["booking"], first);
+    // The new turn still looks at seats, each version once, and books.
+    kim.say(json!({ "type": "seats" })).await;
+    let version = kim.hear("seat_map").await["version"].as_u64().unwrap();
+    let (mut lee, _) = server.join(&sale).await;
+    let token = lee.hear("granted").await["token"].clone();
+    lee.say(json!({ "type": "redeem", "request": "r1", "token": token, "seats": ["A-2"] })).await;
+    kim.say(json!({ "type": "seats" })).await;
+    lee.hear("booking").await;
+    let (mut last, mut heard) = (version, 0);
+    while heard < 2 {
+        kim.say(json!({ "type": "seats" })).await;
+        let message = kim.next().await;
+        match message["type"].as_str().unwrap() {
+            "seat_map" => (last, heard) = (message["version"].as_u64().unwrap(), heard + 1),
+            "seats_changed" => {
+                assert_eq!(message["version"], last + 1, "rises by one from message to message");
+                last += 1;
+            }
+            _ => {}
+        }
+    }
+    kim.say(json!({ "type": "redeem", "request": "r3", "token": granted["token"], "seats": ["A-3"] })).await;
+    loop {
+        let message = kim.next().await;
+        if message["type"] == "booking" {
+            assert_ne!(message["booking"], first);
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_joins_after_the_close_is_told_and_closed() {
+    let server = Server::start().await;
+    let sale = server.sale(json!({})).await;
+    let (kim, joined) = server.join(&sale).await;
+    let mut late = server.connect(&sale).await;
+    drop(kim);
+    server.patch(&sale, json!({ "phase": "closed" })).await;
+    late.say(json!({ "type": "join", "place": joined["place"] })).await;
+    assert_eq!(late.hear("joined").await["phase"], "closed");
+    assert_eq!(late.next().await["code"], "sale_closed");
+    assert_eq!(late.closed().await, 4410);
+}

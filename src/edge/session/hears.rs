@@ -2,7 +2,11 @@
 
 use super::{End, Session, State, error};
 use crate::{
-    domain::{booking::Booking, phase::Phase, place::LapseReason},
+    domain::{
+        booking::Booking,
+        phase::Phase,
+        place::{LapseReason, Stage},
+    },
     edge::standing::{self, LiveGrant},
     metrics,
     protocol::{
@@ -36,14 +40,22 @@ impl Session {
             (News::Replaced, _) => {
                 Err(error(ErrorCode::Replaced, "you have opened the line elsewhere; this socket is closed"))
             }
-            (News::SeatsChanged(frame), State::Granted(_)) => Ok(self.wire.send_text(&frame).await?),
-            (News::SeatsChanged(_), _) => Ok(()),
+            // The whole map that was sent last has what came before it.
+            (News::SeatsChanged(version, frame), State::Granted(_)) if version > self.map_version => {
+                Ok(self.wire.send_text(&frame).await?)
+            }
+            (News::SeatsChanged(..), _) => Ok(()),
             (News::Notice(text), _) => self.send(ServerMessage::Notice { text: text.to_string() }).await,
             (News::Phase(phase), _) => self.phase(phase).await,
             (News::Reconnect(after_ms), _) => self.send(ServerMessage::Reconnect { after_ms }).await,
+            (News::Restart, _) if self.redeeming.is_some() => {
+                self.restarting = true;
+                Ok(())
+            }
             (News::Restart, _) => Err(End::Restart),
             (News::BookingChanged(id), _) => self.booking_changed(id).await,
-            (News::Recheck | News::Shifted, _) => self.recheck().await,
+            (News::Recheck, _) | (News::Shifted, State::Granted(_)) => self.recheck().await,
+            (News::Shifted, _) => Ok(()),
             (News::Granted { grant, owned, deadline_ms, claim_ms, at_ms }, State::Waiting(seq))
                 if !is_old && seq == grant.seq =>
             {
@@ -120,8 +132,12 @@ impl Session {
         };
         let visitor = self.visitor.clone();
         let connection = Some(self.socket.id);
-        let join = Join { visitor, connection, poll_ms: 0, mode: JoinMode::Join, token_seq: Some(seq) };
+        let join = Join { visitor, connection, poll_ms: 0, mode: JoinMode::Recheck, token_seq: Some(seq) };
         let answer = self.room.join(join).await.map_err(|_| standing::unavailable())?;
+        if answer.standing.is_some_and(|place| place.stage == Stage::Ended) {
+            // It ended while this instance did not listen.
+            return self.lapsed(LapseReason::Expired).await;
+        }
         self.joined(answer).await
     }
 

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     domain::{
         booking::Booking,
-        ids::{Seq, VisitorId},
+        ids::{GrantKey, Seq, VisitorId},
         refusal::Refusal,
     },
     limits::JOIN_TIMEOUT,
@@ -75,7 +75,8 @@ fn error(code: ErrorCode, message: impl Into<String>) -> End {
     End::Error(ErrorMessage { code, message: message.into(), retry: code.retry() })
 }
 
-type Verdict = (String, Result<Booking, Refusal>);
+/// A redeem's request, its grant if the token was good, and what came of it.
+type Verdict = (String, Option<GrantKey>, Result<Booking, Refusal>);
 type Redeeming = Pin<Box<dyn Future<Output = Verdict> + Send>>;
 
 struct Session {
@@ -91,6 +92,10 @@ struct Session {
     redeeming: Option<Redeeming>,
     /// The sale has closed; said as soon as no redeem is under way.
     closing: bool,
+    /// The server leaves; so as soon as no redeem is under way.
+    restarting: bool,
+    /// Version of the seat map that was sent last.
+    map_version: u64,
     allowance: Allowance,
 }
 
@@ -119,6 +124,8 @@ pub async fn run(
         since: Position::default(),
         redeeming: None,
         closing: false,
+        restarting: false,
+        map_version: 0,
         allowance: Allowance::new(),
     };
     room.hub.attach(&visitor, session.socket.clone());
@@ -197,6 +204,9 @@ impl Session {
         loop {
             if self.closing && self.redeeming.is_none() {
                 return error(ErrorCode::SaleClosed, "the sale is closed");
+            }
+            if self.restarting && self.redeeming.is_none() {
+                return End::Restart;
             }
             let step = tokio::select! {
                 biased;

@@ -3,6 +3,7 @@
 use super::{End, Session, State, Verdict, error, out_of_turn, parse};
 use crate::{
     domain::{
+        phase::Phase,
         place::{LapseReason, Stage},
         refusal::Refusal,
     },
@@ -71,6 +72,8 @@ impl Session {
             return Err(error(ErrorCode::SaleClosed, "the sale is closed"));
         };
         self.since = answer.position;
+        // Joined between the close and hearing of it.
+        self.closing |= answer.phase == Phase::Closed;
         let watch = Watch { seq: place.seq, since: answer.position, shown: place.rank };
         self.socket.watch((place.stage == Stage::Waiting).then_some(watch));
         self.send(ServerMessage::Joined(joined)).await?;
@@ -108,6 +111,7 @@ impl Session {
             self.state = State::Granted(LiveGrant { claim_ms: None, ..grant });
         }
         let map = self.room.seat_map(Some(&self.socket));
+        self.map_version = map.version;
         self.send(ServerMessage::SeatMap(map)).await
     }
 
@@ -119,15 +123,17 @@ impl Session {
     pub(super) fn redeem(&mut self, message: RedeemMessage) {
         let (edge, room, visitor) = (self.edge.clone(), self.room.clone(), self.visitor.clone());
         self.redeeming = Some(Box::pin(async move {
-            let result = standing::redeem(&edge, &room, &visitor, &message).await;
-            (message.request, result)
+            let grant = standing::grant_of(&edge, &room, &visitor, &message.token);
+            let result = standing::redeem(&room, &visitor, grant, &message).await;
+            (message.request, grant, result)
         }));
     }
 
-    pub(super) async fn redeemed(&mut self, (request, result): Verdict) -> Result<(), End> {
+    pub(super) async fn redeemed(&mut self, (request, spent, result): Verdict) -> Result<(), End> {
         match result {
             Ok(booking) => {
-                if let State::Granted(_) = self.state {
+                // An old token gets its old booking: that is not the end of a new turn.
+                if matches!(self.state, State::Granted(grant) if Some(grant.key) == spent) {
                     self.booked();
                 }
                 self.send_booking(&booking, Some(request)).await

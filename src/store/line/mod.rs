@@ -79,6 +79,7 @@ impl Line {
                 JoinMode::Join => ("join", 0),
                 JoinMode::Again { owned } => ("again", owned),
                 JoinMode::Look => ("look", 0),
+                JoinMode::Recheck => ("recheck", 0),
             };
             call.arg(join.visitor.as_str()).arg(join.connection.map_or(String::new(), |c| format!("{c:x}")));
             call.arg(join.poll_ms).arg(mode).arg(owned);

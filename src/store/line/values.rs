@@ -2,6 +2,7 @@
 
 use crate::{
     domain::{
+        booking::{Booking, BookingStatus},
         ids::{GrantKey, Seq, VisitorId},
         phase::Phase,
         place::Standing,
@@ -38,6 +39,8 @@ pub enum JoinMode {
     },
     /// Only to see the standing; draws no place.
     Look,
+    /// To find one's place again where it was lost; draws no new one.
+    Recheck,
 }
 
 /// What Redis answered to a batch of joins.
@@ -132,6 +135,21 @@ pub struct Committed {
     pub status: &'static str,
     /// Its seats.
     pub seats: Vec<SeatIndex>,
+}
+
+impl Committed {
+    /// What the line is to hear of a booking. One that was released since has no seats any more: they may be someone
+    /// else's by now, so only its grant is told of.
+    pub fn of(visitor: &VisitorId, grant: Option<GrantKey>, booking: &Booking) -> Self {
+        let gone = grant.is_some() && booking.status == BookingStatus::Released;
+        Self {
+            visitor: visitor.as_str().to_owned(),
+            grant,
+            booking: booking.id.to_string(),
+            status: booking.status.as_str(),
+            seats: if gone { Vec::new() } else { booking.seats.clone() },
+        }
+    }
 }
 
 /// What a fresh life of a line starts with.

@@ -1,6 +1,6 @@
 -- Brings visitors into the line, or back to their places, in the order given.
 -- ARGV: instance, then for each: visitor, connection ('' for a poll or a plain call), good until (ms from now, for
--- polls), mode ('join', 'again' after a booking, 'look' never draws), owned (seats booked so far), token's seq
+-- polls), mode ('join', 'again' after a booking, 'look' and 'recheck' never draw), owned (seats booked so far), token's seq
 -- ('' without a token).
 -- Answers: {n, now, total, epoch, phase, places drawn, [state, seq, turn, owned, rank, deadline, claim, drawn now]...}.
 local instance = ARGV[1]
@@ -23,9 +23,16 @@ local function appear(visitor, connection, poll_ms)
   end
 end
 
+local drawn = 0
 local function draw(visitor, owned)
+  drawn = drawn + 1
   local seq = redis.call('HINCRBY', sale, 'seq', 1)
-  changes.joined = { changes.joined and changes.joined[1] or seq, seq }
+  local range = changes.joined
+  if range and range[2] ~= seq - 1 then
+    note('restored', seq) -- a restored place in this batch made a gap: told one by one
+  else
+    changes.joined = { range and range[1] or seq, seq }
+  end
   redis.call('ZADD', line, seq, visitor)
   return { state = 'w', seq = seq, turn = 0, owned = owned }
 end
@@ -56,7 +63,7 @@ for i = 2, #ARGV, 6 do
   if not closed and mode ~= 'look' then
     if not place and token_seq ~= '' then
       place = restore(visitor, tonumber(token_seq))
-    elseif not place or place.state == 'x' or (place.state == 'b' and mode == 'again') then
+    elseif mode ~= 'recheck' and (not place or place.state == 'x' or (place.state == 'b' and mode == 'again')) then
       -- What was booked before still counts when a later place came to nothing.
       local before_owned = place and place.state == 'x' and place.owned or 0
       place = draw(visitor, math.max(tonumber(owned), before_owned))
@@ -78,7 +85,7 @@ end
 
 local n = publish()
 local reply = { n, now, redis.call('ZCARD', line), redis.call('HGET', sale, 'epoch'), redis.call('HGET', sale, 'phase'),
-  changes.joined and changes.joined[2] - changes.joined[1] + 1 or 0 }
+  drawn }
 for _, answer in ipairs(answers) do
   local visitor, place = answer[1], answer[2]
   if not place then
