@@ -171,24 +171,6 @@ export default function theme(it, world) {
     assert.deepEqual([empty.status, empty.text], [200, '']);
   });
 
-  it('what happened to a visitor, and when', async () => {
-    const id = await world.a.sale({ anonymous: false });
-    const visitor = await world.a.turn(id, { identity: identity('ann', id) });
-    const { booking } = await visitor.redeem({ seats: ['A-1'] });
-    await until('the story', async () => {
-      const { status, text } = await world.a.admin('GET', `/sales/${id}/visitors/ann`);
-      assert.equal(status, 200, text);
-      return text.includes(booking) && /joined/.test(text) && /granted|admitted/.test(text);
-    }, 5000);
-    assert.equal((await world.a.admin('GET', `/sales/${id}/visitors/nobody`)).status, 404);
-  }, { todo: 'comes with the journal' });
-
-  it("the operator's page", async () => {
-    const { status, headers } = await call(world.a.adminPort, 'GET', '/admin', { json: false });
-    assert.equal(status, 200);
-    assert.match(headers['content-type'], /text\/html/);
-  }, { todo: 'not there yet' });
-
   it('the metrics of the contract, each with HELP, counted', async () => {
     const id = await world.a.sale({ max_active: 2, claim_s: 1, phase: 'scheduled' });
     const visitors = await Promise.all(Array.from({ length: 5 }, () => world.a.join(id, {})));
