@@ -2,7 +2,7 @@
 
 use crate::{
     domain::token::{Key, Keyring},
-    edge::{self, Edge, EdgeParts},
+    edge::{self, Edge, EdgeState},
     limits::FILES_RESERVED,
     metrics,
     room::{health::Health, hub::News, rooms::Rooms},
@@ -78,7 +78,7 @@ impl App {
         let keys = settings.keys.signing_keys.iter();
         let keys = keys.map(|key| Key { kid: key.kid.clone(), secret: key.secret.clone() }).collect();
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let edge = Edge::new(EdgeParts {
+        let edge = Arc::new(Edge {
             rooms: rooms.clone(),
             keys: Keyring::new(keys)
                 .ok_or_else(|| StartError::Settings("signing_keys: none was given".into()))?,
@@ -87,6 +87,7 @@ impl App {
             trusted_proxies: settings.http.trusted_proxies.clone(),
             admin_token: settings.admin.admin_token.expose().to_owned(),
             connections_max: usize::try_from(files.saturating_sub(FILES_RESERVED)).unwrap_or(usize::MAX),
+            state: EdgeState::default(),
         });
         tokio::spawn(rooms.clone().run());
         Ok(Self { edge, rooms, stage, public, admin, drain: Duration::from_secs(settings.http.drain_s) })

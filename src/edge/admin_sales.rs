@@ -101,7 +101,7 @@ pub async fn create(State(edge): State<Arc<Edge>>, body: Bytes) -> Result<Respon
         let message = format!("there is a sale {id} already; choose another id, or PATCH it");
         return Err(HttpError::new(StatusCode::CONFLICT, "exists", message));
     }
-    edge.cache.known(&id).await;
+    edge.state.cache.known(&id).await;
     let room = edge.room(id.as_str()).await?;
     Ok((StatusCode::CREATED, Json(shown(&room).await?)).into_response())
 }

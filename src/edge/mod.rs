@@ -41,55 +41,28 @@ pub struct Edge {
     pub admin_token: String,
     /// Sockets that this process can have open.
     pub connections_max: usize,
-    /// Cached answers.
-    pub cache: Cache,
+    /// What the edge keeps for itself.
+    pub state: EdgeState,
+}
+
+/// What an edge keeps for itself.
+#[derive(Default)]
+pub struct EdgeState {
+    cache: Cache,
     next_socket: AtomicU64,
 }
 
-/// What an edge is made of.
-pub struct EdgeParts {
-    /// The rooms.
-    pub rooms: Arc<Rooms>,
-    /// The keys of our tokens.
-    pub keys: Keyring,
-    /// The shop's key, if visitors may bring identities.
-    pub identity_key: Option<Vec<u8>>,
-    /// Origins whose pages may open a socket.
-    pub allowed_origins: Vec<String>,
-    /// Proxies whose word on the visitor's scheme is taken.
-    pub trusted_proxies: Vec<Cidr>,
-    /// The operator's token.
-    pub admin_token: String,
-    /// Sockets that this process can have open.
-    pub connections_max: usize,
-}
-
 impl Edge {
-    /// Over its parts.
-    pub fn new(parts: EdgeParts) -> Arc<Self> {
-        Arc::new(Self {
-            rooms: parts.rooms,
-            keys: parts.keys,
-            identity_key: parts.identity_key,
-            allowed_origins: parts.allowed_origins,
-            trusted_proxies: parts.trusted_proxies,
-            admin_token: parts.admin_token,
-            connections_max: parts.connections_max,
-            cache: Cache::default(),
-            next_socket: AtomicU64::new(1),
-        })
-    }
-
     /// The room of a sale in a path.
     async fn room(&self, sale: &str) -> Result<Arc<Room>, HttpError> {
         let id = SaleId::parse(sale).ok_or_else(HttpError::unknown_sale)?;
-        if self.cache.is_unknown(&id).await {
+        if self.state.cache.is_unknown(&id).await {
             return Err(HttpError::unknown_sale());
         }
         match self.rooms.get(&id).await? {
             Some(room) => Ok(room),
             None => {
-                self.cache.unknown(id).await;
+                self.state.cache.unknown(id).await;
                 Err(HttpError::unknown_sale())
             }
         }

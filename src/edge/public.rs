@@ -54,14 +54,14 @@ async fn sales(State(edge): State<Arc<Edge>>) -> Result<Response, HttpError> {
         sales.sort_by(|a, b| a["id"].as_str().cmp(&b["id"].as_str()));
         Ok(Bytes::from(json!({ "sales": sales }).to_string()))
     };
-    let cached = edge.cache.answer("sales".into(), make).await?;
+    let cached = edge.state.cache.answer("sales".into(), make).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], cached.body).into_response())
 }
 
 async fn sale(State(edge): State<Arc<Edge>>, Path(sale): Path<String>) -> Result<Response, HttpError> {
     let room = edge.room(&sale).await?;
     let make = async { Ok(Bytes::from(summary(&room).to_string())) };
-    let cached = edge.cache.answer(format!("sale/{sale}"), make).await?;
+    let cached = edge.state.cache.answer(format!("sale/{sale}"), make).await?;
     let mut body: Value = serde_json::from_slice(&cached.body).unwrap_or_default();
     body["age_s"] = json!(cached.made.elapsed().as_secs());
     Ok(Json(body).into_response())
@@ -81,7 +81,7 @@ async fn plan(
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     let room = edge.room(&sale).await?;
-    let cached = edge.cache.plan(room.id.clone(), read_plan(&edge, &room)).await?;
+    let cached = edge.state.cache.plan(room.id.clone(), read_plan(&edge, &room)).await?;
     let etag = (header::ETAG, cached.etag.clone());
     if knows(&headers, &cached.etag) {
         return Ok((StatusCode::NOT_MODIFIED, [etag]).into_response());

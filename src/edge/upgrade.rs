@@ -48,7 +48,7 @@ pub async fn upgrade(
     let upgrade =
         WebSocketUpgrade::from_request_parts(&mut parts, &()).await.map_err(|_| upgrade_required())?;
     drop(parts);
-    let socket = Socket::new(edge.next_socket.fetch_add(1, Ordering::Relaxed));
+    let socket = Socket::new(edge.state.next_socket.fetch_add(1, Ordering::Relaxed));
     let response = upgrade
         .protocols([SUBPROTOCOL])
         .read_buffer_size(READ_BUFFER_BYTES)

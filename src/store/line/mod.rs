@@ -88,9 +88,9 @@ impl Line {
         type Standings = Vec<(String, u64, u8, u32, u64, i64, i64, u8)>;
         let mut reply: Vec<redis::Value> = self.run("join", &call).await?;
         let standings: Standings =
-            redis::from_redis_value(redis::Value::Array(reply.split_off(6.min(reply.len()))))
+            redis::from_redis_value(redis::Value::Array(reply.split_off(5.min(reply.len()))))
                 .map_err(|e| StoreError::Corrupt(e.to_string()))?;
-        let (n, now_ms, total, epoch, phase, drawn): (u64, i64, u64, u64, String, u64) =
+        let (n, total, epoch, phase, drawn): (u64, u64, u64, String, u64) =
             redis::from_redis_value(redis::Value::Array(reply))
                 .map_err(|e| StoreError::Corrupt(e.to_string()))?;
         let standings =
@@ -99,14 +99,7 @@ impl Line {
                 Some(Standing { stage, seq, turn, owned, rank, deadline_ms, claim_ms, fresh: fresh == 1 })
             });
         let position = Position { epoch, n };
-        Ok(JoinReply {
-            position,
-            now_ms,
-            total,
-            phase: parse_phase(&phase)?,
-            drawn,
-            standings: standings.collect(),
-        })
+        Ok(JoinReply { position, total, phase: parse_phase(&phase)?, drawn, standings: standings.collect() })
     }
 
     /// One tick. `proof_age_ms`: how long ago PostgreSQL last proved that it can book. Nothing if another instance
@@ -196,8 +189,7 @@ impl Line {
 
     /// The visitor gives the place up; false if there was none, or it is being redeemed just now.
     pub async fn leave(&self, visitor: &VisitorId) -> Result<bool, StoreError> {
-        let (ended, _before): (u8, String) =
-            self.run("leave", self.script(&SCRIPTS.leave).arg(visitor.as_str())).await?;
+        let ended: u8 = self.run("leave", self.script(&SCRIPTS.leave).arg(visitor.as_str())).await?;
         Ok(ended == 1)
     }
 

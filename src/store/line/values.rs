@@ -48,8 +48,6 @@ pub enum JoinMode {
 pub struct JoinReply {
     /// The stream's last entry: nothing older may be shown to these visitors.
     pub position: Position,
-    /// Redis' clock, ms.
-    pub now_ms: i64,
     /// Places in the line.
     pub total: u64,
     /// The sale's phase.
@@ -64,13 +62,7 @@ impl JoinReply {
     /// The answer to one of the joins.
     pub fn answer(&self, index: usize) -> JoinAnswer {
         let standing = self.standings.get(index).copied().flatten();
-        JoinAnswer {
-            position: self.position,
-            now_ms: self.now_ms,
-            total: self.total,
-            phase: self.phase,
-            standing,
-        }
+        JoinAnswer { position: self.position, total: self.total, phase: self.phase, standing }
     }
 }
 
@@ -79,8 +71,6 @@ impl JoinReply {
 pub struct JoinAnswer {
     /// The stream's last entry: nothing older may be shown to this visitor.
     pub position: Position,
-    /// Redis' clock, ms.
-    pub now_ms: i64,
     /// Places in the line.
     pub total: u64,
     /// The sale's phase.

@@ -2,7 +2,7 @@
 -- ARGV: instance, then for each: visitor, connection ('' for a poll or a plain call), good until (ms from now, for
 -- polls), mode ('join', 'again' after a booking, 'look' and 'recheck' never draw), owned (seats booked so far), token's seq
 -- ('' without a token).
--- Answers: {n, now, total, epoch, phase, places drawn, [state, seq, turn, owned, rank, deadline, claim, drawn now]...}.
+-- Answers: {n, total, epoch, phase, places drawn, [state, seq, turn, owned, rank, deadline, claim, drawn now]...}.
 local instance = ARGV[1]
 local closed = redis.call('HGET', sale, 'command') == 'closed'
 if not redis.call('HGET', sale, 'epoch') then
@@ -84,7 +84,7 @@ for i = 2, #ARGV, 6 do
 end
 
 local n = publish()
-local reply = { n, now, redis.call('ZCARD', line), redis.call('HGET', sale, 'epoch'), redis.call('HGET', sale, 'phase'),
+local reply = { n, redis.call('ZCARD', line), redis.call('HGET', sale, 'epoch'), redis.call('HGET', sale, 'phase'),
   drawn }
 for _, answer in ipairs(answers) do
   local visitor, place = answer[1], answer[2]

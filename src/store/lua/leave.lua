@@ -1,14 +1,13 @@
 -- The visitor gives the place up. ARGV: visitor.
--- Answers {1, state before} if it ended, {0, ''} if there was none, {2, 'g'} while it is being redeemed.
+-- Answers 1 if it ended, 0 if there was none, 2 while it is being redeemed.
 local visitor = ARGV[1]
 local place = place_of(visitor)
 if not place or place.state == 'x' or place.state == 'b' then
-  return { 0, '' }
+  return 0
 end
-local before = place.state
-if before == 'g' then
+if place.state == 'g' then
   if tonumber(redis.call('ZSCORE', locks, visitor) or 0) > now then
-    return { 2, before }
+    return 2
   end
   drop_grant(visitor)
 end
@@ -19,4 +18,4 @@ place.state = 'x'
 put_place(visitor, place)
 note('left', { visitor, place.seq })
 publish()
-return { 1, before }
+return 1
