@@ -34,9 +34,8 @@ pub(super) async fn run(room: Arc<Room>) {
             slice.iter().for_each(|socket| offer(&room, socket, sweep, pace));
             tokio::task::yield_now().await;
         }
-        let glance = room.glance();
         if sweep % 4 == 0 {
-            gauges(&room, glance.waiting, glance.seats_left as u64).await;
+            gauges(&room).await;
         }
         if sweep % AUDIT_SWEEPS == 0 {
             audit(&room, sweep as usize).await;
@@ -56,12 +55,10 @@ fn offer(room: &Room, socket: &Socket, sweep: u64, pace: Option<Pace>) {
     socket.offer_rank(live.position, |seq| live.board.rank(seq), update);
 }
 
-async fn gauges(room: &Room, waiting: u64, seats_left: u64) {
-    match room.counts().await {
-        Ok(counts) => {
-            metrics::sale_gauges(room.id.as_str(), counts.waiting, counts.granted, counts.seats_left)
-        }
-        Err(_) => metrics::sale_gauges(room.id.as_str(), waiting, 0, seats_left),
+/// The sale's numbers as Redis has them; while it does not answer, the last ones stand.
+async fn gauges(room: &Room) {
+    if let Ok(counts) = room.counts().await {
+        metrics::sale_gauges(room.id.as_str(), counts.waiting, counts.granted, counts.seats_left);
     }
 }
 
