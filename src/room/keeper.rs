@@ -17,7 +17,7 @@ use tokio::time::timeout;
 /// Booking counts as possible if it was proven so within this.
 const BOOKABLE_AGE_MAX: Duration = Duration::from_secs(3);
 
-/// Keeps until the server leaves.
+/// Keeps until the server has stopped.
 pub(super) async fn run(room: Arc<Room>) {
     let mut compared = Instant::now();
     let mut doubts = Doubts::default();

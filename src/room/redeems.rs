@@ -12,6 +12,7 @@ use crate::{
     limits::{LOCK, REDEEMS_MAX, REDEEMS_QUEUE_MAX},
     store::{
         bookings::{NewBooking, Verdict},
+        errors::StoreError,
         line::{Committed, Lock},
     },
 };
@@ -25,6 +26,8 @@ use tokio::{
 };
 use uuid::Uuid;
 
+/// How long PostgreSQL may take to say what grants have booked.
+const SPENT_TIMEOUT: Duration = Duration::from_secs(4);
 /// Choices anew after losing the best seats to another instance.
 const ROUNDS_MAX: usize = 4;
 /// Tries to tell Redis of a commit; after that the comparison with PostgreSQL does.
@@ -94,7 +97,10 @@ async fn write(room: Arc<Room>, mut fenced: mpsc::Receiver<(Request, Lock)>) {
 
 /// A fence that has stood for a while, because the writer was busy, is made to last for the commit too.
 async fn renew_old(room: &Room, batch: &[(Request, Lock)]) {
-    let is_old = |(request, _): &&(Request, Lock)| request.arrived.elapsed() > LOCK / 4;
+    // Only our own fences: `Busy` means that this one is someone else's.
+    let is_old = |(request, lock): &&(Request, Lock)| {
+        matches!(lock, Lock::Locked { .. }) && request.arrived.elapsed() > LOCK / 4
+    };
     let old: Vec<_> =
         batch.iter().filter(is_old).map(|(r, _)| (r.redeem.visitor.clone(), r.redeem.grant)).collect();
     if !old.is_empty()
@@ -247,7 +253,9 @@ async fn answer_spent(room: &Room, refused: Vec<(Request, Refusal)>, told: &mut 
         return;
     }
     let grants: Vec<GrantKey> = refused.iter().map(|(request, _)| request.redeem.grant).collect();
-    let found = room.bookings.by_grants(&grants).await;
+    // A PostgreSQL that hangs must not hang the writer with it.
+    let asked = timeout(SPENT_TIMEOUT, room.bookings.by_grants(&grants)).await;
+    let found = asked.unwrap_or(Err(StoreError::Timeout("PostgreSQL")));
     if let Err(error) = &found {
         tracing::warn!(sale = %room.id, "{} redeems wait: {error}", refused.len());
     }

@@ -59,6 +59,9 @@ impl World {
     }
 }
 
+/// A server that is silent for so long has forgotten its visitor: two commits that PostgreSQL lets hang, and room.
+const PATIENCE: Duration = Duration::from_secs(40);
+
 pub const ADMIN_TOKEN: &str = "the-admin-token-of-the-tests";
 pub const IDENTITY_KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -191,8 +194,7 @@ impl Visitor {
     /// The next message, whatever it is; a close is `{"close": code}`.
     pub async fn next(&mut self) -> Value {
         loop {
-            let frame =
-                timeout(Duration::from_secs(10), self.socket.next()).await.expect("the server is silent");
+            let frame = timeout(PATIENCE, self.socket.next()).await.expect("the server is silent");
             match frame {
                 Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
                 Some(Ok(Message::Close(frame))) => {
