@@ -50,7 +50,7 @@ describe("before the turn", { concurrency: 3 }, () => {
     await reads(page, "eta", "No estimate yet");
     await reads(page, "opens-in", /^0:0[12]$/);
     await state(page, "granted");
-    assert.match(await page.title(), /It is your turn!/);
+    await page.waitForFunction(() => /It is your turn!/.test(document.title));
   });
 
   scene("the rank falls live, in the visitor's language, and a reload keeps it", async (cast) => {
@@ -142,7 +142,8 @@ describe("before the turn", { concurrency: 3 }, () => {
     const page = await cast.tab(context, sale);
     await state(page, "lapsed");
     assert.equal(await page.getAttribute("body", "data-lapsed"), "missed");
-    assert.match(await page.title(), /You missed your turn/);
+    // The title flashes between this and the name of the sale.
+    await page.waitForFunction(() => /You missed your turn/.test(document.title));
     const [other] = await cast.line(sale, 3);
     await other.turn();
     await click(page, "rejoin");
