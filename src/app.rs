@@ -2,7 +2,7 @@
 
 use crate::{
     domain::token::{Key, Keyring},
-    edge::{self, Edge, EdgeState},
+    edge::{self, Edge, EdgeState, linger::Lingering},
     limits::FILES_RESERVED,
     metrics,
     room::{health::Health, hub::News, rooms::Rooms},
@@ -108,11 +108,10 @@ impl App {
         let Self { edge, rooms, stage, public, admin, drain } = self;
         let public_router =
             edge::public_router(edge.clone()).into_make_service_with_connect_info::<SocketAddr>();
-        let nodelay = public.tap_io(|stream| {
-            // A rank is a small frame that nothing follows: it must not wait for more.
-            let _ = stream.set_nodelay(true);
-        });
-        let public = tokio::spawn(async move { axum::serve(nodelay, public_router).await });
+        // axum tells the peer's address of its own listeners and of tapped ones.
+        let listener = Lingering(public).tap_io(|_| ());
+        let public = tokio::spawn(async move { axum::serve(listener, public_router).await });
+        let admin = Lingering(admin);
         let admin = tokio::spawn(async move { axum::serve(admin, edge::admin_router(edge)).await });
         stop.await;
         let report = drain_rooms(&rooms, &stage, drain).await;

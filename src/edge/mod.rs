@@ -6,6 +6,7 @@ mod admin_sales;
 mod assets;
 mod cache;
 mod error;
+pub mod linger;
 mod origin;
 mod places;
 mod public;

@@ -28,8 +28,8 @@ use uuid::Uuid;
 
 /// How long PostgreSQL may take to say what grants have booked.
 const SPENT_TIMEOUT: Duration = Duration::from_secs(4);
-/// Choices anew after losing the best seats to another instance.
-const ROUNDS_MAX: usize = 4;
+/// How long seats are chosen anew after the best were lost to another instance. Each round somebody got his seats.
+const CHOOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// Tries to tell Redis of a commit; after that the comparison with PostgreSQL does.
 const TELL_TRIES: u32 = 20;
 /// How long an answer waits for Redis to hear of it first: what PostgreSQL has committed is so without it.
@@ -122,10 +122,8 @@ async fn serve(room: &Arc<Room>, batch: Vec<(Request, Lock)>) {
         }
     }
     let mut told = Told::default();
-    for _ in 0..ROUNDS_MAX {
-        if open.is_empty() {
-            break;
-        }
+    let started = Instant::now();
+    while !open.is_empty() && started.elapsed() < CHOOSE_PATIENCE {
         let chosen = choose_all(room, open, &mut dead, &mut told);
         open = commit(room, chosen, &mut dead, &mut told).await;
     }
