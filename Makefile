@@ -3,6 +3,8 @@
 
 CARGO ?= cargo
 CROWD ?= 300
+# The Node suites take one or two minutes; one that hangs must fail, not wait for ever.
+BOUNDED := timeout -k 10 600
 
 .PHONY: help demo test deps deps-test build lint fmt unit foreign browser bench deny clean
 
@@ -36,11 +38,11 @@ unit: ## The Rust tests, with their own Redis and PostgreSQL
 
 foreign: ## The contract, by a client that shares no code with the server
 	$(CARGO) build --locked
-	cd tests/foreign && npm ci --no-audit --no-fund && npm test
+	cd tests/foreign && npm ci --no-audit --no-fund && $(BOUNDED) npm test
 
 browser: ## The pages, in a real browser
 	$(CARGO) build --locked
-	cd tests/browser && npm ci --no-audit --no-fund && npm test
+	cd tests/browser && npm ci --no-audit --no-fund && $(BOUNDED) npm test
 
 bench: ## The measurements that docs/decisions quote
 	$(CARGO) bench --locked --bench bookings

@@ -16,21 +16,22 @@ need() {
     shift
     "$@" >/dev/null 2>&1 || missing+=("$package")
 }
-postgres() { compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v initdb; }
+# Functions have names of their own: `command -v` finds functions too.
+has_postgres() { compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v initdb; }
 # Some crates compile C.
-compiler() { command -v cc; }
-redis() { command -v redis-server || command -v valkey-server; }
-chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
-cjk() { compgen -G '/usr/share/fonts/opentype/noto/NotoSansCJK*'; }
+has_compiler() { command -v cc; }
+has_redis() { command -v redis-server || command -v valkey-server; }
+has_chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
+has_cjk() { compgen -G '/usr/share/fonts/opentype/noto/NotoSansCJK*'; }
 
-need gcc compiler
-need redis-server redis
-need postgresql postgres
+need gcc has_compiler
+need redis-server has_redis
+need postgresql has_postgres
 if [ "$wanted" = test ]; then
     need nginx command -v nginx
     need prometheus command -v promtool
-    need chromium chromium
-    need fonts-noto-cjk cjk
+    need chromium has_chromium
+    need fonts-noto-cjk has_cjk
     need nodejs command -v node
     need npm command -v npm
     need procps command -v ps
