@@ -27,6 +27,7 @@ pub mod behaviour;
 mod connect;
 mod crowd;
 mod facts;
+pub mod history;
 mod http;
 mod meters;
 mod outcome;
