@@ -4,13 +4,16 @@ use super::{Exit, ExitError, limits, output};
 use crate::{
     domain::ids::SaleId,
     load::{
-        Admin, Behaviour, LoadError, Options, Report, SourceSpec, Target, Threshold, WishKind,
+        self, Admin, LoadError, Options, Report, SaleWanted, Scenario, SourceSpec, Target, Threshold,
+        WishKind,
+        arrivals::ramp,
         behaviour::{parse_counts, parse_duration, parse_durations},
     },
     settings::{IdentityKey, Secret},
 };
 use anyhow::Context;
 use clap::Args;
+use jiff::{SignedDuration, Timestamp};
 use std::{fs, path::PathBuf, time::Duration};
 
 /// Sends a crowd of simulated visitors to a sale and checks what they see.
@@ -25,33 +28,53 @@ pub struct LoadArgs {
     /// The waiting room's public address.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: String,
-    /// The sale's id.
-    #[arg(long, default_value = "demo", value_parser = |id: &str| SaleId::parse(id).ok_or("1 to 64 of a-z, 0-9 and -"))]
-    sale: SaleId,
-    /// How many visitors come.
-    #[arg(long, default_value_t = 2000)]
-    visitors: usize,
-    /// Over what time they arrive.
-    #[arg(long, default_value = "5s", value_parser = parse_duration)]
-    ramp: Duration,
-    /// How many seats a visitor wants: `2`, or `1..2`.
-    #[arg(long, default_value = "1..2", value_parser = parse_counts)]
-    seats: (u32, u32),
-    /// Whether the server or the visitor picks the seats.
-    #[arg(long, value_enum, default_value_t = WishKind::Best)]
-    wish: WishKind,
-    /// How long a visitor looks at the seats before he books: `1s`, or `0s..2s`.
-    #[arg(long, default_value = "0s..2s", value_parser = parse_durations)]
-    think: (Duration, Duration),
-    /// How likely a waiting visitor's connection is to break off once; he comes back.
-    #[arg(long, default_value_t = 0.0, value_parser = parse_chance, value_name = "0..1")]
-    vanish: f64,
-    /// How long the run may go on after the last arrival.
-    #[arg(long, default_value = "120s", value_parser = parse_duration)]
-    timeout: Duration,
+    /// What kind of crowd: opening, worldcup, steady, impatient, no-show, hot-seats, reconnect-herd, bots, or a file.
+    /// The flags below change what it says.
+    #[arg(long, value_name = "NAME|FILE")]
+    scenario: Option<String>,
+    /// The sale's id. With a scenario and an operator's token a sale that does not exist is made; without an id
+    /// it is a new one. Else: demo.
+    #[arg(long, value_parser = |id: &str| SaleId::parse(id).ok_or("1 to 64 of a-z, 0-9 and -"))]
+    sale: Option<SaleId>,
+    /// How many visitors come (default: the scenario's, or 2000).
+    #[arg(long)]
+    visitors: Option<usize>,
+    /// Over what time they arrive, evenly (default: as the scenario says, or 5s).
+    #[arg(long, value_parser = parse_duration, conflicts_with = "stretch")]
+    ramp: Option<Duration>,
+    /// Plays the scenario's arrivals so many times as slowly.
+    #[arg(long, value_name = "FACTOR", value_parser = parse_factor)]
+    stretch: Option<f64>,
+    /// How many seats a visitor wants: `2`, or `1..2` (default: 1..2).
+    #[arg(long, value_parser = parse_counts)]
+    seats: Option<(u32, u32)>,
+    /// Whether the server or the visitor picks the seats (default: best).
+    #[arg(long, value_enum)]
+    wish: Option<WishKind>,
+    /// How long a visitor looks at the seats before he books: `1s`, or `0s..2s` (default: 0s..2s).
+    #[arg(long, value_parser = parse_durations)]
+    think: Option<(Duration, Duration)>,
+    /// How likely a waiting visitor's connection is to break off; he comes back.
+    #[arg(long, value_parser = parse_chance, value_name = "0..1")]
+    vanish: Option<f64>,
+    /// How long the run may go on after the last arrival (default: 120s).
+    #[arg(long, value_parser = parse_duration)]
+    timeout: Option<Duration>,
     /// The dice: the same seed, the same crowd.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Plays one part of the crowd: `2/8`. All parts need the same --run, --sale, --seed and --start-at.
+    #[arg(long, value_parser = parse_part, default_value = "1/1", value_name = "K/N")]
+    part: (u32, u32),
+    /// Names the run in all its parts.
+    #[arg(long, value_name = "ID")]
+    run: Option<String>,
+    /// When the run begins, such as 2026-11-25T12:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    start_at: Option<Timestamp>,
+    /// Write every operation of every visitor there, for `waitroom check`.
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
     /// The shop's HS256 key, text or base64:…; with it visitors come with identities, else anonymous.
     #[arg(long, value_name = "KEY")]
     identity_key: Option<Secret>,
@@ -71,8 +94,8 @@ pub struct LoadArgs {
     /// The same, in a file.
     #[arg(long, conflicts_with = "admin_token", value_name = "FILE")]
     admin_token_file: Option<PathBuf>,
-    /// A threshold, such as `join_p99=250ms` or `redeem_max=1s`; may be given several times.
-    #[arg(long, value_name = "NAME_pXX=DURATION")]
+    /// A threshold, such as `join_p99<250ms` or `redeem_max<1s`; may be given several times.
+    #[arg(long, value_name = "NAME_pXX<DURATION")]
     max: Vec<Threshold>,
     /// Fail if a visitor has no outcome at the end.
     #[arg(long)]
@@ -90,6 +113,16 @@ fn parse_chance(text: &str) -> Result<f64, String> {
     chance.ok_or_else(|| format!("{text:?} is no number from 0 to 1"))
 }
 
+fn parse_factor(text: &str) -> Result<f64, String> {
+    let factor = text.parse().ok().filter(|factor| (0.001..=1000.0).contains(factor));
+    factor.ok_or_else(|| format!("{text:?} is no number from 0.001 to 1000"))
+}
+
+fn parse_part(text: &str) -> Result<(u32, u32), String> {
+    let part = text.split_once('/').and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
+    part.filter(|(k, n)| (1..=*n).contains(k)).ok_or_else(|| format!("{text:?} is no part: write 1/4 to 4/4"))
+}
+
 /// Makes the run and prints its report to stdout.
 pub fn run(args: LoadArgs) -> anyhow::Result<Exit> {
     limits::raise_open_files();
@@ -101,6 +134,7 @@ pub fn run(args: LoadArgs) -> anyhow::Result<Exit> {
     })?;
     Ok(match report.exit_status() {
         0 => Exit::Done,
+        74 => Exit::File,
         69 => Exit::Unreachable,
         _ => Exit::Broken,
     })
@@ -108,9 +142,14 @@ pub fn run(args: LoadArgs) -> anyhow::Result<Exit> {
 
 fn try_run(args: LoadArgs) -> anyhow::Result<Report> {
     let json = args.json.clone();
-    let options = options(args)?;
+    let (options, wanted) = options(args)?;
+    if let (Some(wanted), Some(admin)) = (&wanted, &options.admin) {
+        let opens_at =
+            options.start_at.unwrap_or_else(Timestamp::now) + SignedDuration::try_from(wanted.opens_after)?;
+        load::create_sale(admin, &options.target.sale, wanted, options.identity_key.is_none(), opens_at)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let report = runtime.context("cannot start the runtime")?.block_on(crate::load::run(options))?;
+    let report = runtime.context("cannot start the runtime")?.block_on(load::run(options))?;
     match json {
         Some(path) if path.as_os_str() == "-" => output::print(&serde_json::to_string_pretty(&report)?)?,
         Some(path) => {
@@ -124,10 +163,8 @@ fn try_run(args: LoadArgs) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-fn options(args: LoadArgs) -> Result<Options, LoadError> {
-    if args.visitors == 0 {
-        return Err(LoadError::Usage("--visitors must be at least 1".into()));
-    }
+/// What to run, and the sale to make for it if there is none.
+fn options(args: LoadArgs) -> Result<(Options, Option<SaleWanted>), LoadError> {
     let admin_token = secret(args.admin_token, args.admin_token_file)?.map(|token| token.expose().to_owned());
     let identity_key = secret(args.identity_key, args.identity_key_file)?.map(|key| {
         let key = IdentityKey::parse(key.expose());
@@ -138,26 +175,53 @@ fn options(args: LoadArgs) -> Result<Options, LoadError> {
         (Some(_), None) => return Err(LoadError::Usage("--admin needs --admin-token".into())),
         (None, _) => None,
     };
-    Ok(Options {
-        target: Target::parse(&args.url, args.sale)?,
-        visitors: args.visitors,
-        ramp: args.ramp,
-        behaviour: Behaviour {
-            seats: args.seats,
-            wish: args.wish,
-            think: args.think,
-            vanish_chance: args.vanish,
-            ..Behaviour::default()
-        },
-        timeout: args.timeout,
+    if args.part.1 > 1 && (args.run.is_none() || args.sale.is_none() || args.start_at.is_none()) {
+        return Err(LoadError::Usage(
+            "--part needs --run, --sale and --start-at: the same in all parts".into(),
+        ));
+    }
+    let mut scenario = args.scenario.as_deref().map(Scenario::load).transpose()?.unwrap_or_default();
+    scenario.visitors = args.visitors.unwrap_or(scenario.visitors);
+    if scenario.visitors == 0 {
+        return Err(LoadError::Usage("--visitors must be at least 1".into()));
+    }
+    if let Some(over) = args.ramp {
+        scenario.arrivals = ramp(over);
+    }
+    scenario.stretch(args.stretch.unwrap_or(1.0));
+    scenario.thresholds.extend(args.max);
+    let mut behaviour = scenario.behaviour;
+    behaviour.seats = args.seats.unwrap_or(behaviour.seats);
+    behaviour.wish = args.wish.unwrap_or(behaviour.wish);
+    behaviour.think = args.think.unwrap_or(behaviour.think);
+    behaviour.vanish_chance = args.vanish.unwrap_or(behaviour.vanish_chance);
+    let wanted = scenario.sale.filter(|_| admin.is_some());
+    let sale = match args.sale {
+        Some(sale) => Some(sale),
+        None if wanted.is_some() => SaleId::parse(&format!("load-{}", Timestamp::now().as_millisecond())),
+        None => SaleId::parse("demo"),
+    };
+    let sale = sale.ok_or_else(|| LoadError::Usage("--sale: 1 to 64 of a-z, 0-9 and -".into()))?;
+    let options = Options {
+        target: Target::parse(&args.url, sale)?,
+        scenario: scenario.name,
+        visitors: scenario.visitors,
+        arrivals: scenario.arrivals,
+        part: args.part,
+        run: args.run,
+        start_at: args.start_at,
+        history: args.history,
+        behaviour,
+        timeout: args.timeout.unwrap_or(scenario.timeout),
         seed: args.seed,
         identity_key: identity_key.transpose()?.map(|key| key.bytes().to_vec()),
         sources: args.source_ips,
         admin,
-        thresholds: args.max,
+        thresholds: scenario.thresholds,
         require_drain: args.require_drain,
         quiet: args.quiet,
-    })
+    };
+    Ok((options, wanted))
 }
 
 /// A secret given as such, or in a file.
@@ -182,7 +246,7 @@ mod tests {
 
     fn parse(line: &str) -> Result<Options, String> {
         let line = Line::try_parse_from(line.split(' ')).map_err(|e| e.to_string())?;
-        options(line.load).map_err(|e| e.to_string())
+        options(line.load).map(|(options, _)| options).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -203,6 +267,10 @@ mod tests {
             "load --max join_p99",
             "load --sale A",
             "load --vanish 2",
+            "load --part 3/2",
+            "load --part 1/2",
+            "load --scenario no-such-file",
+            "load --stretch 0",
             "load --identity-key a --identity-key-file b",
             "load --identity-key short",
         ] {

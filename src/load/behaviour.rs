@@ -4,7 +4,8 @@ use super::random::Random;
 use std::time::Duration;
 
 /// Which seats a visitor asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WishKind {
     /// The best ones, chosen by the server.
     Best,
@@ -12,6 +13,19 @@ pub enum WishKind {
     Explicit,
     /// Half the visitors this, half that.
     Mixed,
+    /// The front rows, which everyone wants: the first free seats in the visitor's seat map.
+    Front,
+}
+
+/// How one visitor gets his seats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pick {
+    /// The server chooses.
+    Server,
+    /// He clicks somewhere in his map.
+    Anywhere,
+    /// He clicks the first free ones.
+    Front,
 }
 
 /// What the visitors of a run have in common.
@@ -27,6 +41,14 @@ pub struct Behaviour {
     pub leave_chance: f64,
     /// How likely a waiting visitor's connection is to break off within [`Behaviour::whim`].
     pub vanish_chance: f64,
+    /// How likely a waiting visitor is to open a second tab within [`Behaviour::whim`].
+    pub second_tab_chance: f64,
+    /// How likely a visitor is not to look when his turn comes.
+    pub no_show_chance: f64,
+    /// How many of the visitors are programs that try what they should not, from 0 to 1.
+    pub bot_share: f64,
+    /// When all sockets are cut at once, after the start.
+    pub herd: Option<Duration>,
     /// After how long of waiting he leaves or breaks off, if he does, from and to.
     pub whim: (Duration, Duration),
     /// How long he is gone after that, from and to.
@@ -42,6 +64,10 @@ impl Default for Behaviour {
             think: (Duration::ZERO, Duration::from_secs(2)),
             leave_chance: 0.0,
             vanish_chance: 0.0,
+            second_tab_chance: 0.0,
+            no_show_chance: 0.0,
+            bot_share: 0.0,
+            herd: None,
             whim: (Duration::from_secs(2), Duration::from_secs(30)),
             absence: (Duration::from_secs(1), Duration::from_secs(5)),
         }
@@ -49,12 +75,19 @@ impl Default for Behaviour {
 }
 
 impl Behaviour {
-    /// Whether this visitor picks his seats himself.
-    pub(super) fn explicit(&self, random: &mut Random) -> bool {
+    /// How this visitor gets his seats.
+    pub(super) fn pick(&self, random: &mut Random) -> Pick {
         match self.wish {
-            WishKind::Best => false,
-            WishKind::Explicit => true,
-            WishKind::Mixed => random.chance(0.5),
+            WishKind::Best => Pick::Server,
+            WishKind::Explicit => Pick::Anywhere,
+            WishKind::Mixed => {
+                if random.chance(0.5) {
+                    Pick::Anywhere
+                } else {
+                    Pick::Server
+                }
+            }
+            WishKind::Front => Pick::Front,
         }
     }
 }

@@ -4,7 +4,6 @@ use super::{
     Behaviour, LoadError, Target, WishKind,
     connect::Dialer,
     http,
-    meters::Meters,
     outcome::{Outcome, pause},
     random::Random,
     scene::Scene,
@@ -32,6 +31,10 @@ const PEOPLE: Behaviour = Behaviour {
     think: (Duration::from_secs(2), Duration::from_secs(8)),
     leave_chance: 0.08,
     vanish_chance: 0.15,
+    second_tab_chance: 0.0,
+    no_show_chance: 0.0,
+    bot_share: 0.0,
+    herd: None,
     whim: (Duration::from_secs(5), Duration::from_secs(60)),
     absence: (Duration::from_secs(1), Duration::from_secs(10)),
 };
@@ -70,8 +73,7 @@ async fn world(target: &Target) -> Result<World, LoadError> {
     let asked = spawn_blocking(move || http::plan(&ours)).await;
     let plan = asked.map_err(|e| LoadError::Unreachable(e.to_string()))??;
     let dialer = Dialer::new(target, address, None).map_err(LoadError::Usage)?;
-    let scene = Scene { plan, behaviour: PEOPLE, meters: Meters::default(), start: Instant::now() };
-    Ok(World { scene, dialer })
+    Ok(World { scene: Scene::new(plan, PEOPLE), dialer })
 }
 
 /// One spot in the crowd, and who fills it.
@@ -79,7 +81,7 @@ async fn one_after_another(world: Arc<World>, mut random: Random, gathering: Dur
     sleep(random.time((Duration::ZERO, gathering))).await;
     loop {
         let intended = Instant::now();
-        let visitor = Box::new(Visitor::new(Random::new(random.next()), None, intended));
+        let visitor = Box::new(Visitor::new(0, Random::new(random.next()), None, intended));
         match live(&world, &Mutex::default(), visitor, intended).await {
             Outcome::SoldOut | Outcome::Closed => return,
             _ => sleep(random.time(NEXT_ONE)).await,

@@ -159,6 +159,12 @@ pub enum Breach {
     WrongSeats(Uuid),
     /// His own good token was called invalid.
     TokenRefused,
+    /// A forged token, or another's, has booked.
+    TrickBooked(Uuid),
+    /// A spent token has booked again.
+    BookedTwice(Uuid),
+    /// The older tab was not closed when the newer took over.
+    NotReplaced,
     /// A message that is not as the contract says.
     Garbled(String),
 }
@@ -172,6 +178,9 @@ impl Breach {
             Self::SeatVersion(..) => "seat_version",
             Self::WrongSeats(_) => "wrong_seats",
             Self::TokenRefused => "token_refused",
+            Self::TrickBooked(_) => "trick_booked",
+            Self::BookedTwice(_) => "booked_twice",
+            Self::NotReplaced => "not_replaced",
             Self::Garbled(_) => "garbled",
         }
     }
@@ -185,6 +194,9 @@ impl fmt::Display for Breach {
             Self::SeatVersion(after, got) => write!(f, "seats_changed {got} came after version {after}"),
             Self::WrongSeats(booking) => write!(f, "booking {booking} is not of the seats asked for"),
             Self::TokenRefused => write!(f, "the visitor's own booking token was refused as invalid"),
+            Self::TrickBooked(booking) => write!(f, "a token that was not the visitor's booked {booking}"),
+            Self::BookedTwice(booking) => write!(f, "a spent token booked again: {booking}"),
+            Self::NotReplaced => write!(f, "the older tab was not closed when a newer took over"),
             Self::Garbled(why) => write!(f, "a message is not as the contract says: {why}"),
         }
     }

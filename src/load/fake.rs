@@ -1,6 +1,8 @@
 //! A tiny waiting room for tests, honest or with one planted fault: so that tests see the checks find it.
 
-use super::{Admin, Behaviour, Options, Report, Target, WishKind, http::ExportRow, meters::lock};
+use super::{
+    Admin, Behaviour, Options, Report, Target, WishKind, arrivals::ramp, http::ExportRow, meters::lock,
+};
 use crate::{
     domain::{
         booking::BookingStatus,
@@ -67,6 +69,7 @@ pub enum Fault {
     Stuck,
 }
 
+const SETTINGS: &str = r#"{"opens_at":null,"rate":1000.0,"max_active":1000,"grant_ttl_s":60,"claim_s":60,"away_s":60,"max_seats":4,"hold_ttl_s":0}"#;
 const HALL: &[u8] = include_bytes!("../../data/seating-plan-riethsporthalle.json");
 /// Seqs are drawn this far apart, so that there is room for a forged one.
 const SEQ_STEP: u64 = 10;
@@ -313,7 +316,7 @@ pub async fn start(fault: Fault) -> String {
         .route("/v1/sales/demo", get(async || r#"{"id":"demo","phase":"open"}"#))
         .route("/v1/sales/demo/plan", get(async || HALL))
         .route("/v1/sales/demo/ws", any(upgrade))
-        .route("/v1/admin/sales/demo", get(async || "{}"))
+        .route("/v1/admin/sales/demo", get(async || SETTINGS))
         .route("/v1/admin/sales/demo/bookings", get(async |State(fake): State<Fake>| export(&fake)))
         .with_state(fake.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -340,8 +343,13 @@ pub async fn run_against(fault: Fault) -> Report {
 pub fn options(url: &str) -> Options {
     Options {
         target: Target::parse(url, SaleId::parse("demo").unwrap()).unwrap(),
+        scenario: "test".into(),
         visitors: 60,
-        ramp: Duration::from_millis(500),
+        arrivals: ramp(Duration::from_millis(500)),
+        part: (1, 1),
+        run: None,
+        start_at: None,
+        history: None,
         behaviour: Behaviour {
             seats: (2, 2),
             wish: WishKind::Mixed,

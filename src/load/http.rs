@@ -1,13 +1,17 @@
 //! The few HTTP calls of a run: the sale, its plan, and at the end the shop's list of bookings.
 
-use super::{LoadError, target::Target};
+use super::{LoadError, SaleWanted, target::Target};
 use crate::domain::{
     booking::BookingStatus,
     ids::SaleId,
     phase::Phase,
     plan::{PLAN_BYTES_MAX, Plan},
+    sale::SaleSettings,
+    sample_plan::sample_plan,
 };
+use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::json;
 use std::{
     io::{BufRead, BufReader},
     time::Duration,
@@ -56,9 +60,42 @@ pub fn plan(target: &Target) -> Result<Plan, LoadError> {
     Plan::parse(&plan).map_err(|e| garbage("/plan", e.to_string()))
 }
 
-/// Whether the admin API is there and takes the token: better known before a run than after. Blocks.
-pub fn check_admin(admin: &Admin, sale: &SaleId) -> Result<(), LoadError> {
-    get(&admin_url(admin, sale, ""), PATIENCE, Some(admin)).map(|_| ())
+/// The sale's settings; so it is known before a run that the admin API is there and takes the token. Blocks.
+pub fn settings(admin: &Admin, sale: &SaleId) -> Result<SaleSettings, LoadError> {
+    let url = admin_url(admin, sale, "");
+    let garbage = |error: String| LoadError::Unreachable(format!("{url}: {error}"));
+    let mut response = get(&url, PATIENCE, Some(admin))?;
+    let text = response.body_mut().read_to_string().map_err(|error| garbage(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| garbage(error.to_string()))
+}
+
+/// Makes the sale that a scenario is meant for, open from `opens_at` on; one that exists is left as it is. Blocks.
+pub fn create_sale(
+    admin: &Admin,
+    sale: &SaleId,
+    wanted: &SaleWanted,
+    anonymous: bool,
+    opens_at: Timestamp,
+) -> Result<(), LoadError> {
+    let url = format!("{}/v1/admin/sales", admin.url.trim_end_matches('/'));
+    let body = json!({
+        "id": sale, "name": format!("Load test {sale}"), "plan": sample_plan(wanted.seats), "opens_at": opens_at,
+        "rate": wanted.rate, "max_active": wanted.max_active, "grant_ttl_s": wanted.grant_ttl_s,
+        "claim_s": wanted.claim_s, "max_seats": wanted.max_seats, "anonymous": anonymous,
+    });
+    let fail = |why: String| LoadError::Unreachable(format!("{url}: {why}"));
+    let bearer = format!("Bearer {}", admin.token);
+    let mut response = agent(PATIENCE)
+        .post(&url)
+        .header("Authorization", bearer)
+        .send_json(&body)
+        .map_err(|error| fail(error.to_string()))?;
+    match response.status().as_u16() {
+        201 | 409 => Ok(()),
+        status => {
+            Err(fail(format!("HTTP {status} {}", response.body_mut().read_to_string().unwrap_or_default())))
+        }
+    }
 }
 
 /// Every booking of the sale, as the shop sees it. Blocks.
@@ -88,11 +125,14 @@ fn read(url: &str, bytes_max: usize) -> Result<Vec<u8>, LoadError> {
     body.read_to_vec().map_err(|e| LoadError::Unreachable(format!("{url}: {e}")))
 }
 
-fn get(url: &str, patience: Duration, admin: Option<&Admin>) -> Result<Response<Body>, LoadError> {
+fn agent(patience: Duration) -> ureq::Agent {
     // No proxy from the environment: the sockets do not go through one either.
     let config = ureq::Agent::config_builder().timeout_global(Some(patience)).proxy(None);
-    let agent = config.http_status_as_error(false).build().new_agent();
-    let mut request = agent.get(url);
+    config.http_status_as_error(false).build().new_agent()
+}
+
+fn get(url: &str, patience: Duration, admin: Option<&Admin>) -> Result<Response<Body>, LoadError> {
+    let mut request = agent(patience).get(url);
     if let Some(admin) = admin {
         let bearer = format!("Bearer {}", admin.token);
         request = request.header("Authorization", bearer).header("Accept", "application/x-ndjson");

@@ -23,7 +23,9 @@
 //! own histograms say it). It speaks no TLS: aim it behind the balancer, or at one without. It does not run
 //! a page's scripts, and it does not poll.
 
+pub mod arrivals;
 pub mod behaviour;
+mod bot;
 mod connect;
 mod crowd;
 mod facts;
@@ -33,8 +35,10 @@ mod meters;
 mod outcome;
 mod progress;
 mod random;
+mod record;
 mod report;
 mod run;
+mod scenario;
 mod scene;
 mod session;
 mod sources;
@@ -43,6 +47,7 @@ mod threshold;
 mod turn;
 mod verify;
 mod visitor;
+mod whim;
 
 #[cfg(test)]
 mod fake;
@@ -51,9 +56,10 @@ mod tests;
 
 pub use behaviour::{Behaviour, WishKind};
 pub use crowd::crowd;
-pub use http::Admin;
+pub use http::{Admin, create_sale};
 pub use report::Report;
 pub use run::{Options, run};
+pub use scenario::{SaleWanted, Scenario};
 pub use sources::SourceSpec;
 pub use target::Target;
 pub use threshold::Threshold;

@@ -27,6 +27,10 @@ pub struct Report {
     pub seed: u64,
     /// From the first arrival to the last visitor's end, in seconds.
     pub duration_s: f64,
+    /// CPU that the generator used, in seconds: on a machine that it shares with the server, not the server's.
+    pub generator_cpu_s: f64,
+    /// Why the history is not whole.
+    pub history_fault: Option<String>,
     /// Ended by Ctrl-C.
     pub interrupted: bool,
     /// Visitors who were to arrive.
@@ -153,17 +157,23 @@ impl Report {
         }
     }
 
+    /// How late the generator's own event loop was at worst, in microseconds.
+    pub fn lag_us(&self) -> u64 {
+        self.durations.get(Measure::LoopLag.as_str()).map_or(0, |lag| (lag.max_ms * 1e3) as u64)
+    }
+
     /// Whether a promise or a threshold was broken.
     pub fn broken(&self) -> bool {
         let undrained = self.require_drain && self.unfinished.total() > 0;
         undrained || !self.violations.is_empty() || self.thresholds.iter().any(|t| !t.held)
     }
 
-    /// The process's exit status: 99 if a promise or a threshold was broken, 69 if nobody was let in or the
+    /// The process's exit status: 99 if a promise or a threshold was broken, 74 if the history could not be written, 69 if nobody was let in or the
     /// shop's list could not be had, so that nothing can be said, else 0.
     pub fn exit_status(&self) -> u8 {
         match self {
             _ if self.broken() => 99,
+            _ if self.history_fault.is_some() => 74,
             _ if self.export_fault.is_some() => 69,
             _ if self.joined == 0 && self.visitors > 0 && !self.outcomes.contains_key("closed") => 69,
             _ => 0,
@@ -232,6 +242,8 @@ impl Display for Report {
             counts.iter().map(|(k, n)| format!("{k} {n}")).collect::<Vec<_>>().join(", ")
         };
         let own = |map: &BTreeMap<String, u64>| counts(&map.iter().map(|(k, n)| (k.as_str(), *n)).collect());
+        let share = 100.0 * self.generator_cpu_s / self.duration_s.max(0.001);
+        writeln!(f, "  generator    {:.1} s of CPU, {share:.0} % of a core", self.generator_cpu_s)?;
         writeln!(f, "  ended        {}", counts(&self.outcomes))?;
         let Unfinished { never_joined, waiting, granted } = self.unfinished;
         if self.unfinished.total() > 0 {
@@ -294,6 +306,9 @@ impl Report {
             let value = t.value_ms.map_or("nothing measured".into(), |v| format!("{v:.1} ms"));
             let held = if t.held { "held" } else { "BROKEN" };
             writeln!(f, "threshold {} <= {:.1} ms: {value}, {held}", t.name, t.limit_ms)?;
+        }
+        if let Some(fault) = &self.history_fault {
+            writeln!(f, "the history is NOT whole: {fault}")?;
         }
         for v in &self.violations {
             writeln!(f, "VIOLATED {} ({} times)", v.kind, v.count)?;

@@ -2,8 +2,10 @@
 
 use super::{
     Behaviour, LoadError, SourceSpec, Target, Threshold,
+    arrivals::{self, Wave},
     connect::Dialer,
     facts::VisitorFacts,
+    history::{Clock, Header, Recorder, VERSION},
     http::{self, Admin, ExportRow},
     meters::{Measure, Meters},
     progress,
@@ -15,18 +17,25 @@ use super::{
     verify::verify,
     visitor::Visitor,
 };
-use crate::domain::identity;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use crate::domain::{identity, sale::SaleSettings};
+use jiff::Timestamp;
+use rustix::{
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    time::{ClockId, clock_gettime},
+};
 use std::{
     net::SocketAddr,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::{
     task::{AbortHandle, JoinSet, spawn_blocking},
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 
+/// Ranks are written down of about so many visitors.
+const RANKS_OF: usize = 2_000;
 /// How often the generator looks how late its own event loop is.
 const LAG_LOOK: Duration = Duration::from_millis(10);
 /// Files that a run needs beside its sockets.
@@ -39,10 +48,20 @@ const IDENTITY_SPARE_S: u64 = 3600;
 pub struct Options {
     /// Where.
     pub target: Target,
-    /// How many visitors.
+    /// The scenario's name.
+    pub scenario: String,
+    /// How many visitors, over all parts.
     pub visitors: usize,
-    /// Over what time they arrive.
-    pub ramp: Duration,
+    /// When they arrive.
+    pub arrivals: Vec<Wave>,
+    /// Which part of them this process plays, of how many: from 1.
+    pub part: (u32, u32),
+    /// Names the run in all its parts; drawn if none is given.
+    pub run: Option<String>,
+    /// When the run begins, so that all parts begin together; at once if none is given.
+    pub start_at: Option<Timestamp>,
+    /// Where the history is written.
+    pub history: Option<PathBuf>,
     /// How they behave.
     pub behaviour: Behaviour,
     /// How long the run may go on after the last arrival.
@@ -84,42 +103,101 @@ pub async fn run(options: Options) -> Result<Report, LoadError> {
     let address = options.target.resolve().await?;
     let target = options.target.clone();
     let plan = blocking(move || http::plan(&target)).await?;
+    let mut settings = None;
     if let Some(admin) = options.admin.clone() {
         let sale = options.target.sale.clone();
-        blocking(move || http::check_admin(&admin, &sale)).await?;
+        settings = Some(blocking(move || http::settings(&admin, &sale)).await?);
     }
-    raise_file_limit(options.visitors)?;
-    let sources = sources(&options, address);
+    let visitors = in_part(options.visitors, options.part).count();
+    raise_file_limit(visitors)?;
+    let sources = sources(&options, visitors, address);
     let dialer = Dialer::new(&options.target, address, sources).map_err(LoadError::Usage)?;
-    let scene =
-        Scene { plan, behaviour: options.behaviour, meters: Meters::default(), start: Instant::now() };
-    let facts = (0..options.visitors).map(|_| Mutex::default()).collect();
+    wait_for_start(&options).await;
+    let mut scene = Scene::new(plan, options.behaviour);
+    let run_id = options.run.clone().unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
+    if let Some(path) = &options.history {
+        scene.recorder = Some(record(path, &options, &run_id, &scene, settings)?);
+    }
+    let facts = (0..visitors).map(|_| Mutex::default()).collect();
     let run = Arc::new(Run { world: World { scene, dialer }, facts });
 
-    let interrupted = crowd_through(&run, &options).await;
+    let interrupted = crowd_through(&run, &options, &run_id).await;
     let duration = run.world.scene.start.elapsed();
     let export = match options.admin.clone() {
-        Some(admin) => {
+        // The others' bookings are not this part's to miss; `waitroom check` sees all.
+        Some(admin) if options.part.1 == 1 => {
             let sale = options.target.sale.clone();
             Some(blocking(move || http::export(&admin, &sale)).await)
         }
-        None => None,
+        _ => None,
     };
-    Ok(conclude(&run, &options, duration, interrupted, export))
+    let mut report = conclude(&run, &options, duration, interrupted, export);
+    // Every visitor's task has ended, and with it its hold on the run.
+    let recorder = Arc::into_inner(run).and_then(|run| run.world.scene.recorder);
+    if let (Some(recorder), Some(path)) = (recorder, &options.history) {
+        let lag_us = report.lag_us();
+        report.history_fault =
+            recorder.finish(Instant::now(), lag_us).err().map(|error| file_fault(path, error).to_string());
+    }
+    Ok(report)
+}
+
+/// The numbers of the visitors whom this part plays.
+fn in_part(visitors: usize, (part, parts): (u32, u32)) -> impl Iterator<Item = usize> {
+    (part.saturating_sub(1) as usize..visitors).step_by(parts.max(1) as usize)
+}
+
+async fn wait_for_start(options: &Options) {
+    if let Some(at) = options.start_at
+        && let Ok(wait) = Duration::try_from(at.duration_since(Timestamp::now()))
+    {
+        sleep(wait).await;
+    }
+}
+
+fn record(
+    path: &Path,
+    options: &Options,
+    run: &str,
+    scene: &Scene,
+    settings: Option<SaleSettings>,
+) -> Result<Recorder, LoadError> {
+    let clock = Clock::new();
+    let visitors = in_part(options.visitors, options.part).count() as u64;
+    let machine = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let header = Header {
+        history: VERSION,
+        run: run.into(),
+        part: options.part,
+        scenario: options.scenario.clone(),
+        sale: options.target.sale.to_string(),
+        seats: scene.plan.seats.len() as u64,
+        visitors,
+        started_at: Timestamp::now(),
+        started_us: clock.us(scene.start),
+        machine: machine.trim().into(),
+        ranks_of_every: options.visitors.div_ceil(RANKS_OF) as u32,
+        settings,
+    };
+    Recorder::create(path, clock, &header).map_err(|error| file_fault(path, error))
+}
+
+fn file_fault(path: &Path, source: std::io::Error) -> LoadError {
+    LoadError::File { path: path.display().to_string(), source }
 }
 
 /// Lets all arrive and waits until their stories have ended; whether that was cut short by Ctrl-C.
-async fn crowd_through(run: &Arc<Run>, options: &Options) -> bool {
+async fn crowd_through(run: &Arc<Run>, options: &Options, run_id: &str) -> bool {
     let watched = run.clone();
     let _lag =
         Background(tokio::spawn(async move { watch_lag(&watched.world.scene.meters).await }).abort_handle());
     let watched = run.clone();
-    let (visitors, quiet) = (options.visitors as u64, options.quiet);
+    let (visitors, quiet) = (run.facts.len() as u64, options.quiet);
     let shown = async move { progress::show(&watched.world.scene.meters, visitors, quiet).await };
     let _progress = Background(tokio::spawn(shown).abort_handle());
     let mut tasks = JoinSet::new();
     let all = async {
-        arrive(run, options, &mut tasks).await;
+        arrive(run, options, run_id, &mut tasks).await;
         let end = Instant::now() + options.timeout;
         while let Ok(Some(_)) = timeout_at(end, tasks.join_next()).await {}
     };
@@ -133,37 +211,33 @@ async fn crowd_through(run: &Arc<Run>, options: &Options) -> bool {
 }
 
 /// Starts each visitor at his time. Nothing here waits for anything but the clock.
-async fn arrive(run: &Arc<Run>, options: &Options, tasks: &mut JoinSet<()>) {
+async fn arrive(run: &Arc<Run>, options: &Options, run_id: &str, tasks: &mut JoinSet<()>) {
     let start = run.world.scene.start;
-    // So that a second run with the same seed is a second crowd, not the same people again.
-    let run_id = uuid::Uuid::new_v4().simple().to_string();
-    let lifetime_s = (options.ramp + options.timeout).as_secs() + IDENTITY_SPARE_S;
+    let lifetime_s = (arrivals::end(&options.arrivals) + options.timeout).as_secs() + IDENTITY_SPARE_S;
     let expires_s = jiff::Timestamp::now().as_second().saturating_add_unsigned(lifetime_s);
-    for (n, after) in arrivals(options.visitors, options.ramp, options.seed).into_iter().enumerate() {
-        let intended = start + after;
+    let times = arrivals::draw(options.visitors, &options.arrivals, options.seed);
+    for (slot, n) in in_part(times.len(), options.part).enumerate() {
+        let intended = start + times[n];
         if intended > Instant::now() {
             sleep_until(intended).await;
         }
+        // The run's id, so that a second run with the same seed is a second crowd, not the same people again.
         let identity = options.identity_key.as_ref().map(|key| {
             let sub = format!("load-{run_id}-{n}");
             identity::sign(key, &sub, options.target.sale.as_str(), expires_s)
         });
-        let visitor = Box::new(Visitor::new(Random::part(options.seed, n as u64), identity, intended));
+        let mut random = Random::part(options.seed, n as u64);
+        let is_bot = random.chance(options.behaviour.bot_share);
+        let mut visitor = Box::new(Visitor::new(n as u32, random, identity, intended));
+        if is_bot {
+            visitor.turn_bot(intended);
+        }
         let run = run.clone();
         tasks.spawn(async move {
-            live(&run.world, &run.facts[n], visitor, intended).await;
+            live(&run.world, &run.facts[slot], visitor, intended).await;
         });
         while tasks.try_join_next().is_some() {}
     }
-}
-
-/// When each visitor arrives after the start: uniform draws, sorted, which is what independent people make
-/// (a Poisson process of which the number is known), bunches and gaps included.
-fn arrivals(visitors: usize, ramp: Duration, seed: u64) -> Vec<Duration> {
-    let mut random = Random::new(seed);
-    let mut arrivals: Vec<_> = (0..visitors).map(|_| ramp.mul_f64(random.unit())).collect();
-    arrivals.sort_unstable();
-    arrivals
 }
 
 async fn watch_lag(meters: &Meters) {
@@ -174,14 +248,14 @@ async fn watch_lag(meters: &Meters) {
     }
 }
 
-fn sources(options: &Options, address: SocketAddr) -> Option<Sources> {
-    let many = options.visitors > CONNECTIONS_AN_ADDRESS;
+fn sources(options: &Options, visitors: usize, address: SocketAddr) -> Option<Sources> {
+    let many = visitors > CONNECTIONS_AN_ADDRESS;
     let here = address.is_ipv4() && address.ip().is_loopback();
     let spec = options.sources.clone().or_else(|| (many && here).then_some(SourceSpec::LOOPBACK));
     if many && spec.is_none() {
         eprintln!("more than {CONNECTIONS_AN_ADDRESS} connections from one address: give --source-ips");
     }
-    spec.map(|spec| Sources::new(&spec, options.visitors))
+    spec.map(|spec| Sources::new(&spec, visitors))
 }
 
 /// A socket is an open file.
@@ -226,6 +300,7 @@ fn conclude(
     report.sale = options.target.sale.to_string();
     report.seed = options.seed;
     report.duration_s = duration.as_secs_f64();
+    report.generator_cpu_s = cpu_s();
     report.interrupted = interrupted;
     report.require_drain = options.require_drain;
     report.bookings_compared = export.map(|rows| rows.len());
@@ -233,25 +308,15 @@ fn conclude(
     report
 }
 
+/// CPU that this process has used, in seconds.
+fn cpu_s() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
 /// Runs what blocks off the event loop.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LoadError> + Send + 'static,
 ) -> Result<T, LoadError> {
     spawn_blocking(work).await.map_err(|e| LoadError::Unreachable(e.to_string()))?
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn arrivals_are_fixed_by_the_seed_and_fill_the_ramp() {
-        let ramp = Duration::from_secs(10);
-        let times = arrivals(1000, ramp, 7);
-        assert_eq!(times, arrivals(1000, ramp, 7));
-        assert_ne!(times, arrivals(1000, ramp, 8));
-        assert!(times.is_sorted() && times.iter().all(|t| *t < ramp));
-        let first_half = times.iter().filter(|t| **t < ramp / 2).count();
-        assert!((400..600).contains(&first_half), "{first_half}");
-    }
 }

@@ -2,7 +2,9 @@
 
 use super::{
     behaviour::Behaviour,
+    bot::Pot,
     facts::{Micros, NEVER, VisitorFacts},
+    history::Recorder,
     meters::Meters,
 };
 use crate::domain::plan::Plan;
@@ -18,9 +20,24 @@ pub struct Scene {
     pub meters: Meters,
     /// When the run began.
     pub start: Instant,
+    /// Where the history is written, if it is.
+    pub recorder: Option<Recorder>,
+    /// Tokens that bots got hold of.
+    pub pot: Pot,
 }
 
 impl Scene {
+    /// A scene that begins now, without a history.
+    pub fn new(plan: Plan, behaviour: Behaviour) -> Self {
+        let (meters, start) = (Meters::default(), Instant::now());
+        Self { plan, behaviour, meters, start, recorder: None, pot: Pot::default() }
+    }
+
+    /// When all sockets are cut at once.
+    pub fn herd(&self) -> Option<Instant> {
+        self.behaviour.herd.map(|after| self.start + after)
+    }
+
     /// A moment on the run's clock.
     pub fn micros(&self, at: Instant) -> Micros {
         u64::try_from(at.saturating_duration_since(self.start).as_micros()).unwrap_or(NEVER)

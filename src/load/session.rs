@@ -3,8 +3,10 @@
 use super::{
     connect::{DialError, Dialer, Socket},
     facts::{Breach, VisitorFacts},
+    history::Event,
     meters::{Measure, lock},
     outcome::{Next, Outcome, pause},
+    record,
     scene::{Moment, Scene},
     visitor::{Step, Visitor},
 };
@@ -20,6 +22,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 /// Silence after which a connection counts as dead: a server pings after 20 s, so nobody is this quiet.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How soon an older tab must be closed: the contract's second, and as much for a busy machine.
+const REPLACED_WITHIN: Duration = Duration::from_secs(3);
 /// How long a goodbye may take.
 const CLOSING: Duration = Duration::from_secs(2);
 
@@ -35,6 +39,8 @@ pub struct World {
 enum End {
     Done(Outcome),
     Vanished(Duration),
+    /// A second tab takes over from this one.
+    SecondTab,
     Closed(Option<u16>),
     NotReached(DialError),
 }
@@ -65,7 +71,11 @@ pub async fn live(
     let meters = &world.scene.meters;
     meters.arrived.fetch_add(1, Relaxed);
     meters.record(Measure::StartLag, intended.elapsed());
+    record::record(&world.scene, &visitor, Instant::now(), || {
+        Some(Event::Arrive { intended: world.scene.recorder.as_ref()?.clock().us(intended) })
+    });
     let (mut failures, mut cookie, mut connected) = (0, None, false);
+    let mut older: Option<Socket> = None;
     let outcome = loop {
         let mut come_back = None;
         let end = match Box::pin(world.dialer.dial(cookie.as_deref())).await {
@@ -77,7 +87,19 @@ pub async fn live(
                 }
                 cookie = new_cookie.or(cookie);
                 let _open = Open::new(world);
-                talk(world, facts, &mut visitor, &mut socket, &mut come_back).await
+                visitor.connected();
+                let talk = talk(world, facts, &mut visitor, &mut socket, &mut come_back);
+                let end = match older.take() {
+                    None => talk.await,
+                    // Boxed: rare, and both at once are much.
+                    Some(older) => Box::pin(async { tokio::join!(talk, replaced(facts, older)).0 }).await,
+                };
+                let code = if let End::Closed(code) = end { code } else { None };
+                record::record(&world.scene, &visitor, Instant::now(), || Some(Event::Cut(code)));
+                if matches!(end, End::SecondTab) {
+                    older = Some(socket);
+                }
+                end
             }
             Err(error) => End::NotReached(error),
         };
@@ -109,6 +131,10 @@ fn after(
         End::Vanished(delay) => {
             visitor.cut(Instant::now());
             return Ok(delay);
+        }
+        End::SecondTab => {
+            visitor.cut(Instant::now());
+            return Ok(Duration::ZERO);
         }
         End::Closed(code) => {
             let name = code.map_or_else(|| "none".into(), |code| code.to_string());
@@ -146,11 +172,12 @@ async fn talk(
 ) -> End {
     let scene = &world.scene;
     let join = visitor.join(&mut Moment { scene, facts: &mut lock(facts), now: Instant::now() });
+    record::said(scene, visitor, &join);
     Box::pin(say(socket, &join)).await;
     let mut heard = Instant::now();
     loop {
         let dead = heard + SILENCE_MAX;
-        let wake = visitor.deadline().map_or(dead, |at| at.min(dead));
+        let wake = visitor.deadline(scene).map_or(dead, |at| at.min(dead));
         let frame = timeout_at(wake, socket.next()).await;
         let now = Instant::now();
         let step = match frame {
@@ -170,7 +197,11 @@ async fn talk(
         match step {
             Step::Wait => {}
             // Rare, so boxed: what it needs would else be kept ready in every visitor.
-            Step::Say(message) => Box::pin(say(socket, &message)).await,
+            Step::Say(message) => {
+                record::said(scene, visitor, &message);
+                Box::pin(say(socket, &message)).await;
+            }
+            Step::SecondTab => return End::SecondTab,
             // No goodbye: that is how a phone leaves the network.
             Step::Vanish(delay) => return End::Vanished(delay),
             Step::Done(outcome) => {
@@ -202,7 +233,15 @@ fn receive(
             *come_back = Some(moment.now + Duration::from_millis(after_ms));
             Step::Wait
         }
-        Ok(Some(message)) => visitor.hear(message, moment),
+        Ok(Some(message)) => {
+            record::heard(moment.scene, visitor, moment.facts, moment.now, &message);
+            let known = moment.facts.breaches.len();
+            let step = visitor.hear(message, moment);
+            for breach in &moment.facts.breaches[known..] {
+                record::record(moment.scene, visitor, moment.now, || Some(Event::Breach(breach.to_string())));
+            }
+            step
+        }
         Ok(None) => {
             moment.scene.meters.unknown_messages.fetch_add(1, Relaxed);
             Step::Wait
@@ -232,6 +271,19 @@ fn understand(text: &str) -> Result<Option<ServerMessage>, String> {
     }
 }
 
+/// The older tab: it must be told within a second that a newer has taken over. (From the newer one's join, which
+/// begins with this.)
+async fn replaced(facts: &Mutex<VisitorFacts>, mut older: Socket) {
+    let closed = async {
+        // The server may close it for a reason of its own, draining for one; only silence is none.
+        while !matches!(older.next().await, Some(Ok(Message::Close(_)) | Err(_)) | None) {}
+    };
+    if timeout(REPLACED_WITHIN, closed).await.is_err() {
+        lock(facts).breaches.push(Breach::NotReplaced);
+    }
+    drain(&mut older).await;
+}
+
 /// A failure to send is no news: the reading side is about to tell why.
 async fn say(socket: &mut Socket, message: &ClientMessage) {
     // Plain strings and numbers: this cannot fail.
@@ -256,7 +308,7 @@ mod tests {
     use super::*;
     use crate::{
         domain::{ids::SaleId, plan::Plan},
-        load::{Behaviour, Target, meters::Meters, random::Random},
+        load::{Behaviour, Target, random::Random},
     };
 
     /// A hundred thousand visitors must fit into a machine that also runs the server.
@@ -265,10 +317,10 @@ mod tests {
         let plan = Plan::parse(include_bytes!("../../data/seating-plan-riethsporthalle.json")).unwrap();
         let target = Target::parse("http://127.0.0.1:1", SaleId::parse("demo").unwrap()).unwrap();
         let dialer = Dialer::new(&target, ([127, 0, 0, 1], 1).into(), None).unwrap();
-        let (behaviour, meters, start) = (Behaviour::default(), Meters::default(), Instant::now());
-        let world = World { scene: Scene { plan, behaviour, meters, start }, dialer };
+        let start = Instant::now();
+        let world = World { scene: Scene::new(plan, Behaviour::default()), dialer };
         let facts = Mutex::default();
-        let life = live(&world, &facts, Box::new(Visitor::new(Random::new(1), None, start)), start);
+        let life = live(&world, &facts, Box::new(Visitor::new(0, Random::new(1), None, start)), start);
         let bytes = size_of_val(&life) + size_of::<Visitor>() + size_of_val(&facts);
         assert!(bytes < 1792, "{bytes} bytes a visitor, before his buffer of 512 and his token");
     }

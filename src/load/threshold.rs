@@ -1,4 +1,4 @@
-//! Thresholds: `join_p99=250ms`.
+//! Thresholds: `join_p99<250ms`. (`join_p99=250ms` says the same.)
 
 use super::{
     behaviour::parse_duration,
@@ -44,8 +44,9 @@ impl FromStr for Threshold {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, limit) = text.split_once('=').ok_or("a threshold looks like join_p99=250ms")?;
-        let limit = parse_duration(limit)?;
+        let (name, limit) = text.split_once(['<', '=']).ok_or("a threshold looks like join_p99<250ms")?;
+        let limit = parse_duration(limit.trim_start_matches('=').trim())?;
+        let name = name.trim();
         let (measure, percent) = name.rsplit_once('_').ok_or("a threshold's name looks like join_p99")?;
         let measure = Measure::parse(measure).ok_or_else(|| {
             let names = Measure::ALL.map(Measure::as_str).join(", ");
@@ -81,6 +82,8 @@ mod tests {
         assert_eq!(percent("join_p999=250ms"), 99.9);
         assert_eq!(percent("join_answer_p5=1s"), 5.0);
         assert_eq!(percent("redeem_max=1s"), 100.0);
+        assert_eq!(percent("join_p99<250ms"), 99.0);
+        assert_eq!(percent("join_p99 <= 250ms"), 99.0);
         for bad in ["", "join_p99", "join=1s", "join_p99=1", "nap_p99=1s", "join_px=1s", "join_p=1s"] {
             assert!(bad.parse::<Threshold>().is_err(), "{bad}");
         }

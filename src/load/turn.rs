@@ -1,6 +1,6 @@
 //! A visitor's turn: which seats he asks for, and what he does when he does not get them.
 
-use super::{facts::Breach, random::Random};
+use super::{behaviour::Pick, facts::Breach, random::Random};
 use crate::{
     domain::{
         plan::{Plan, SeatIndex},
@@ -63,7 +63,7 @@ struct Map {
 pub struct Turn {
     token: Box<str>,
     count: u32,
-    explicit: bool,
+    pick: Pick,
     map: Option<Map>,
     redeem_at: Instant,
     tries: u32,
@@ -77,11 +77,11 @@ pub struct Turn {
 
 impl Turn {
     /// The turn that `granted` gives, to be used from `redeem_at` on.
-    pub fn new(granted: Granted, count: u32, explicit: bool, redeem_at: Instant) -> Self {
+    pub fn new(granted: Granted, count: u32, pick: Pick, redeem_at: Instant) -> Self {
         Self {
             token: granted.token.into(),
             count: count.min(granted.max_seats.max(1)),
-            explicit,
+            pick,
             map: None,
             redeem_at,
             tries: 0,
@@ -99,7 +99,7 @@ impl Turn {
 
     /// When the next try is to be sent; none while one is under way, or before there is a map to pick from.
     pub fn due(&self) -> Option<Instant> {
-        let ready = self.sent.is_none() && (!self.explicit || self.map.is_some());
+        let ready = self.sent.is_none() && (self.pick == Pick::Server || self.map.is_some());
         ready.then_some(self.redeem_at)
     }
 
@@ -118,10 +118,26 @@ impl Turn {
         RedeemMessage { request: request_id(request), token: self.token.to_string(), seats, best }
     }
 
-    /// The first free seats from a random one on; none if the server shall choose, or too few are free.
+    /// The token once more, after it has booked.
+    pub fn replay(&mut self, request: u32, now: Instant) -> RedeemMessage {
+        let best = BestMessage { count: 1, category: None, together: false };
+        self.sent = Some(Try { intended: now, sent: now, request, wish: Wanted::Best(1) });
+        RedeemMessage {
+            request: request_id(request),
+            token: self.token.to_string(),
+            seats: None,
+            best: Some(best),
+        }
+    }
+
+    /// The first free seats from a random one on, or from the front; none if the server shall choose, or too few are free.
     fn pick(&self, seats: usize, random: &mut Random) -> Option<Vec<SeatIndex>> {
-        let map = self.map.as_ref().filter(|_| self.explicit)?;
-        let start = random.next() as usize % seats.max(1);
+        let map = self.map.as_ref()?;
+        let start = match self.pick {
+            Pick::Server => return None,
+            Pick::Front => 0,
+            Pick::Anywhere => random.next() as usize % seats.max(1),
+        };
         let round = (0..seats).map(|i| ((start + i) % seats) as SeatIndex);
         let picked: Vec<_> = round.filter(|s| !map.taken.contains(*s)).take(self.count as usize).collect();
         (picked.len() == self.count as usize).then_some(picked)
@@ -136,7 +152,7 @@ impl Turn {
         }
         let is_taken = |s: &SeatIndex| bytes[*s as usize / 8] & (1 << (*s % 8)) != 0;
         let taken = SeatSet::from_seats(seats, (0..seats as SeatIndex).filter(is_taken));
-        if self.explicit && self.map.is_none() {
+        if self.pick != Pick::Server && self.map.is_none() {
             // Nobody clicks a seat before he sees the seats.
             self.redeem_at = self.redeem_at.max(now);
         }

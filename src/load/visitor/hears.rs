@@ -1,178 +1,28 @@
-//! One simulated visitor: what he says next, given what he heard. No I/O; time is an argument.
+//! What a visitor hears, and what he does next.
 
-use super::{
-    facts::{BookingFacts, Breach, NEVER},
-    meters::Measure,
-    outcome::Outcome,
-    random::Random,
-    scene::Moment,
-    turn::{After, Turn},
-};
+use super::{Stage, Step, Visitor};
 use crate::{
     domain::{booking::BookingStatus, phase::Phase},
+    load::{
+        bot::TRICK,
+        facts::{BookingFacts, Breach, NEVER},
+        meters::Measure,
+        outcome::Outcome,
+        scene::Moment,
+        turn::{After, Turn},
+        whim,
+    },
     protocol::{
         client::ClientMessage,
         server::{BookingMessage, Granted, Joined, LapseReason, PlaceState, Refused, ServerMessage},
     },
 };
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
-use tokio::time::Instant;
 
 /// How long a visitor who left waits to be told so.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// What a visitor does next.
-#[derive(Debug, PartialEq)]
-pub enum Step {
-    /// Waits.
-    Wait,
-    /// Sends this.
-    Say(ClientMessage),
-    /// His connection breaks off; he is back after that time.
-    Vanish(Duration),
-    /// It is over.
-    Done(Outcome),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Joining,
-    Waiting,
-    Granted,
-    /// The grant ended while a redeem was under way, which may still succeed.
-    Ending(Outcome),
-    Leaving(Outcome),
-}
-
-#[derive(Clone, Copy)]
-enum Whim {
-    Leave,
-    Vanish,
-}
-
-/// A visitor's mind; small, since there are many.
-pub struct Visitor {
-    random: Random,
-    identity: Option<Box<str>>,
-    place: Option<Box<str>>,
-    stage: Stage,
-    /// When he was meant to arrive, until he has joined.
-    intended: Option<Instant>,
-    join_sent: Instant,
-    /// When his connection was lost, until he has joined again.
-    lost: Option<Instant>,
-    rank: Option<(u64, Instant)>,
-    turn: Option<Box<Turn>>,
-    whim: Option<(Instant, Whim)>,
-    goodbye: Option<Instant>,
-    requests: u32,
-}
-
 impl Visitor {
-    /// A visitor who is to arrive at `intended`; anonymous without an identity.
-    pub fn new(random: Random, identity: Option<String>, intended: Instant) -> Self {
-        Self {
-            random,
-            identity: identity.map(Into::into),
-            place: None,
-            stage: Stage::Joining,
-            intended: Some(intended),
-            join_sent: intended,
-            lost: None,
-            rank: None,
-            turn: None,
-            whim: None,
-            goodbye: None,
-            requests: 0,
-        }
-    }
-
-    /// His dice.
-    pub fn random(&mut self) -> &mut Random {
-        &mut self.random
-    }
-
-    /// Whether he holds a place token.
-    pub fn has_place(&self) -> bool {
-        self.place.is_some()
-    }
-
-    /// Whether the server has acknowledged his place on this connection.
-    pub fn has_joined(&self) -> bool {
-        self.stage != Stage::Joining
-    }
-
-    /// The first message on a connection, or after a missed turn.
-    pub fn join(&mut self, moment: &mut Moment) -> ClientMessage {
-        self.stage = Stage::Joining;
-        self.rank = None;
-        self.join_sent = moment.now;
-        let sent = moment.micros();
-        moment.facts.see_join(sent);
-        let identity = self.identity.as_deref().filter(|_| self.place.is_none()).map(Into::into);
-        ClientMessage::Join { identity, place: self.place.as_deref().map(Into::into), again: None }
-    }
-
-    /// The connection is gone. Whoever was about to go anyway does not come back: then his outcome.
-    pub fn cut(&mut self, now: Instant) -> Option<Outcome> {
-        if let Stage::Leaving(outcome) | Stage::Ending(outcome) = self.stage {
-            return Some(outcome);
-        }
-        if let Some(turn) = &mut self.turn {
-            turn.cut();
-        }
-        self.lost.get_or_insert(now);
-        self.stage = Stage::Joining;
-        None
-    }
-
-    /// When he wants to be asked next.
-    pub fn deadline(&self) -> Option<Instant> {
-        let redeem = self.turn.as_ref().filter(|_| self.stage == Stage::Granted).and_then(|t| t.due());
-        let whim = self.whim.filter(|_| self.stage == Stage::Waiting).map(|(at, _)| at);
-        let goodbye = self.goodbye.filter(|_| matches!(self.stage, Stage::Leaving(_)));
-        [redeem, whim, goodbye].into_iter().flatten().min()
-    }
-
-    /// His time has come.
-    pub fn tick(&mut self, moment: &mut Moment) -> Step {
-        if self.goodbye.is_some_and(|at| at <= moment.now)
-            && let Stage::Leaving(outcome) = self.stage
-        {
-            return Step::Done(outcome);
-        }
-        if self.stage == Stage::Waiting
-            && let Some((_, whim)) = self.whim.take_if(|(at, _)| *at <= moment.now)
-        {
-            return match whim {
-                Whim::Leave => self.leave(Outcome::Left, moment),
-                Whim::Vanish => Step::Vanish(self.random.time(moment.scene.behaviour.absence)),
-            };
-        }
-        self.redeem_if_due(moment)
-    }
-
-    fn redeem_if_due(&mut self, moment: &mut Moment) -> Step {
-        let Some(turn) = self.turn.as_mut().filter(|_| self.stage == Stage::Granted) else {
-            return Step::Wait;
-        };
-        if turn.due().is_none_or(|at| at > moment.now) {
-            return Step::Wait;
-        }
-        self.requests += 1;
-        moment.facts.unsure = true;
-        let message = turn.redeem(self.requests, moment.now, &moment.scene.plan, &mut self.random);
-        Step::Say(ClientMessage::Redeem(message))
-    }
-
-    /// Anything came from the server: it still counts him among those who wait.
-    pub fn hears(&mut self, moment: &mut Moment) {
-        let now = moment.micros();
-        if let (Stage::Waiting, Some(place)) = (self.stage, moment.facts.places.last_mut()) {
-            place.heard = now;
-        }
-    }
-
     /// A message came.
     pub fn hear(&mut self, message: ServerMessage, moment: &mut Moment) -> Step {
         match message {
@@ -233,22 +83,10 @@ impl Visitor {
                 if joined.phase == Phase::SoldOut {
                     return self.leave(Outcome::SoldOut, moment);
                 }
-                self.whim = self.whim.or_else(|| self.draw_whim(moment));
+                self.whim = self.whim.or_else(|| whim::draw(moment, &mut self.random));
                 Step::Wait
             }
         }
-    }
-
-    fn draw_whim(&mut self, moment: &Moment) -> Option<(Instant, Whim)> {
-        let behaviour = &moment.scene.behaviour;
-        let whim = if self.random.chance(behaviour.leave_chance) {
-            Whim::Leave
-        } else if self.random.chance(behaviour.vanish_chance) {
-            Whim::Vanish
-        } else {
-            return None;
-        };
-        Some((moment.now + self.random.time(behaviour.whim), whim))
     }
 
     fn ranked(&mut self, rank: u64, moment: &mut Moment) -> Step {
@@ -271,12 +109,19 @@ impl Visitor {
         }
         self.stage = Stage::Granted;
         let behaviour = &moment.scene.behaviour;
+        if self.random.chance(behaviour.no_show_chance) {
+            self.turn = None;
+            return Step::Wait;
+        }
+        if behaviour.bot_share > 0.0 {
+            moment.scene.pot.put(&granted.token);
+        }
         let unsure = self.turn.take().is_some_and(|turn| turn.unsure || turn.sent.is_some());
         // Who was cut off in the middle of a redeem wants to know what became of it.
         let think = if unsure { Duration::ZERO } else { self.random.time(behaviour.think) };
         let count = self.random.count(behaviour.seats);
-        let explicit = behaviour.explicit(&mut self.random);
-        let mut turn = Turn::new(granted, count, explicit, moment.now + think);
+        let pick = behaviour.pick(&mut self.random);
+        let mut turn = Turn::new(granted, count, pick, moment.now + think);
         turn.unsure = unsure;
         turn.seats_asked = Some(moment.now);
         self.turn = Some(Box::new(turn));
@@ -319,6 +164,16 @@ impl Visitor {
     }
 
     fn booked(&mut self, booking: &BookingMessage, moment: &mut Moment) -> Step {
+        if booking.request.as_ref().is_some_and(|request| request.starts_with(TRICK)) {
+            moment.facts.breaches.push(Breach::TrickBooked(booking.booking));
+            return Step::Wait;
+        }
+        if self.bot.as_ref().is_some_and(|bot| bot.replayed) {
+            if moment.facts.bookings.last().is_some_and(|first| first.booking != booking.booking) {
+                moment.facts.breaches.push(Breach::BookedTwice(booking.booking));
+            }
+            return Step::Done(Outcome::Booked);
+        }
         let plan = &moment.scene.plan;
         let seats: Vec<_> = booking.seats.iter().filter_map(|id| plan.index_of(id)).collect();
         let tried = booking.request.as_ref().and_then(|r| self.turn.as_mut()?.answered(r));
@@ -341,7 +196,17 @@ impl Visitor {
         moment.facts.see_booking(BookingFacts { booking: booking.booking, seats, answered, live_until });
         moment.facts.unsure = false;
         moment.facts.end_place();
-        Step::Done(Outcome::Booked)
+        self.replay(moment)
+    }
+
+    /// A bot tries its spent token once more; a person goes home.
+    fn replay(&mut self, moment: &Moment) -> Step {
+        let (Some(bot), Some(turn)) = (&mut self.bot, &mut self.turn) else {
+            return Step::Done(Outcome::Booked);
+        };
+        bot.replayed = true;
+        self.requests += 1;
+        Step::Say(ClientMessage::Redeem(turn.replay(self.requests, moment.now)))
     }
 
     fn refused(&mut self, refused: &Refused, moment: &mut Moment) -> Step {
@@ -368,7 +233,7 @@ impl Visitor {
         }
     }
 
-    fn leave(&mut self, outcome: Outcome, moment: &mut Moment) -> Step {
+    pub(super) fn leave(&mut self, outcome: Outcome, moment: &mut Moment) -> Step {
         moment.facts.end_place();
         self.stage = Stage::Leaving(outcome);
         self.goodbye = Some(moment.now + GOODBYE);
