@@ -24,6 +24,7 @@
 //! a page's scripts, and it does not poll.
 
 pub mod behaviour;
+pub mod checker;
 mod connect;
 mod crowd;
 mod facts;
