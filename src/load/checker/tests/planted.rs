@@ -164,7 +164,6 @@ fn more_live_grants_than_allowed() {
 #[test]
 fn an_admission_while_paused() {
     let mut recorded = Recorded::healthy(100);
-    recorded.find(99, |event| matches!(event, Event::Rank(_))).0 = 19 * S;
     recorded.put(22 * S, 99, 1, Event::Phase(Phase::Paused));
     recorded.put(26 * S, 99, 1, Event::Phase(Phase::Open));
     assert!(recorded.example(Invariant::Admission).text.contains("stood still"));
