@@ -1,5 +1,6 @@
 //! The program's commands, one file each, and what they share.
 
+pub mod check;
 pub mod demo;
 pub mod doctor;
 mod exit;
@@ -50,7 +51,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Send a crowd of simulated visitors to a sale and check what they see
     Load(Box<load::LoadArgs>),
-    // `check` has its place here.
+    /// Prove from recorded histories that the line was fair and no seat was sold twice
+    Check(Box<check::CheckArgs>),
     /// Look at settings, Redis, PostgreSQL and limits, and say what to change
     Doctor(Box<ServeArgs>),
 }
@@ -83,6 +85,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Sale(args) => sale::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Load(args) => load::run(*args),
+        Command::Check(args) => check::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     }
 }

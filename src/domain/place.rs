@@ -4,7 +4,7 @@ use super::ids::{GrantKey, Seq};
 use serde::{Deserialize, Serialize};
 
 /// Where a place stands; the line's own record of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// In the line.
     Waiting,

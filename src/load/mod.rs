@@ -26,6 +26,7 @@
 pub mod arrivals;
 pub mod behaviour;
 mod bot;
+pub mod checker;
 mod connect;
 mod crowd;
 mod facts;

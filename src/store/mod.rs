@@ -12,4 +12,5 @@ pub mod migrations;
 pub mod redis;
 pub mod sales;
 mod scripts;
+pub mod shop;
 pub mod tls;

@@ -1,6 +1,7 @@
 //! A sale's line in Redis: every change is one atomic Lua call of `lua/`.
 
 mod reads;
+mod survey;
 mod values;
 
 use super::{
@@ -19,6 +20,7 @@ use crate::{
 };
 use redis::{FromRedisValue, Script, ScriptInvocation, aio::ConnectionManager};
 use std::{sync::Arc, time::Instant};
+pub use survey::{Look, Survey};
 pub use values::*;
 
 /// One sale's line; cheap to clone.

@@ -1,0 +1,167 @@
+//! `check`: proves the invariants on recorded histories and the final state of the stores.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+
+use super::{Exit, ExitError, output, serve};
+use crate::domain::ids::SaleId;
+use crate::load::checker::{
+    FinalState, LineState, Log, PlaceState, ShopBooking, ShopState, Status, Verdict, check, fingerprint,
+};
+use crate::load::history::{HistoryError, belong_together, read};
+use crate::settings::SecretUrl;
+use crate::store::bookings::Bookings;
+use crate::store::connect::{self, ConnectError};
+use crate::store::errors::StoreError;
+use crate::store::line::{Look, Survey};
+use crate::store::redis::Redis;
+use crate::store::sales::Sales;
+
+/// Proves from the histories of a run that the line was fair and no seat was sold twice.
+///
+/// Give the files of all parts of one run, and the Redis and PostgreSQL of the sale after it, while nobody uses them:
+/// without those some promises cannot be judged. What is proved, from what and with which tolerance: docs/check.md.
+///
+/// Exit status: 0 proved; 64 wrong usage; 69 Redis or PostgreSQL cannot be reached; 74 a file cannot be read or is
+/// garbled; 75 nothing was found broken, but not everything could be judged; 99 a promise was broken.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// The histories that `waitroom load --history` wrote: all parts of one run
+    #[arg(required = true, value_name = "HISTORY")]
+    histories: Vec<PathBuf>,
+    /// The line's Redis, after the run
+    #[arg(long, value_name = "URL")]
+    redis_url: Option<SecretUrl>,
+    /// The bookings' PostgreSQL, after the run
+    #[arg(long, value_name = "URL")]
+    postgres_url: Option<SecretUrl>,
+    /// Write the verdicts there as JSON; `-` for stdout, instead of the lines
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    status: Status,
+    entries: usize,
+    verdicts: &'a [Verdict],
+}
+
+/// Checks and prints a line for each invariant.
+pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
+    let mut log = take_in(&args.histories)?;
+    let state = serve::runtime()?.block_on(final_state(args, &log)).map_err(explain)?;
+    let verdicts = check(&mut log, &state);
+    let any = |status| verdicts.iter().any(|verdict| verdict.status == status);
+    let status = [Status::Violated, Status::TooLittle].into_iter().find(|status| any(*status));
+    let status = status.unwrap_or(Status::Proved);
+    let report = Report { status, entries: log.len(), verdicts: &verdicts };
+    let to_stdout = args.json.as_ref().is_some_and(|path| path.as_os_str() == "-");
+    if to_stdout {
+        output::print(&serde_json::to_string_pretty(&report)?)?;
+    } else {
+        let lines: Vec<String> = verdicts.iter().map(ToString::to_string).collect();
+        output::print(&lines.join("\n"))?;
+        if let Some(path) = &args.json {
+            fs::write(path, serde_json::to_vec_pretty(&report)?)
+                .map_err(|error| ExitError::new(Exit::File, format!("{}: {error}", path.display())))?;
+        }
+    }
+    Ok(match status {
+        Status::Proved => Exit::Done,
+        Status::TooLittle => Exit::TooLittle,
+        Status::Violated => Exit::Broken,
+    })
+}
+
+fn take_in(paths: &[PathBuf]) -> Result<Log, ExitError> {
+    let fault = |error: HistoryError| {
+        let exit = if matches!(error, HistoryError::Mixed(_)) { Exit::Usage } else { Exit::File };
+        ExitError::new(exit, error.to_string())
+    };
+    let mut log = Log::default();
+    for path in paths {
+        let part = read(path, |line, entry| log.take(line, entry)).map_err(fault)?;
+        log.part_done(part);
+    }
+    belong_together(log.parts()).map_err(fault)?;
+    Ok(log)
+}
+
+fn explain(error: anyhow::Error) -> anyhow::Error {
+    let exit = match error.downcast_ref::<StoreError>() {
+        Some(StoreError::Connect(ConnectError::Url { .. } | ConnectError::Tls(_))) => Exit::Settings,
+        Some(StoreError::Corrupt(_)) => Exit::Bug,
+        Some(_) => Exit::Unreachable,
+        None => return error,
+    };
+    ExitError::new(exit, format!("{error:#}")).into()
+}
+
+async fn final_state(args: &CheckArgs, log: &Log) -> anyhow::Result<FinalState> {
+    let sale = log.parts().first().and_then(|part| SaleId::parse(&part.header.sale));
+    let sale = sale.ok_or_else(|| ExitError::new(Exit::File, "the history names no sale"))?;
+    let line = match &args.redis_url {
+        Some(url) => line_state(url.expose(), &sale).await?,
+        None => None,
+    };
+    let shop = match &args.postgres_url {
+        Some(url) => Some(shop_state(url.expose(), &sale).await?),
+        None => None,
+    };
+    Ok(FinalState { line, shop })
+}
+
+async fn line_state(url: &str, sale: &SaleId) -> anyhow::Result<Option<LineState>> {
+    // Reads only: it needs no lease, and so no name.
+    let redis = Redis::connect(url, "check").await?;
+    match redis.line(sale).survey().await? {
+        Look::Missing => {
+            eprintln!("waitroom: this Redis has no line of sale {sale}; it is left out");
+            Ok(None)
+        }
+        Look::Moving => {
+            eprintln!("waitroom: the line of sale {sale} still changes, so it is left out; check again when the run is over");
+            Ok(None)
+        }
+        Look::Still(survey) => Ok(Some(plain(*survey))),
+    }
+}
+
+fn plain(survey: Survey) -> LineState {
+    let numbered = |set: Vec<(String, u64)>| {
+        set.into_iter().map(|(visitor, seq)| (fingerprint(&visitor), seq)).collect()
+    };
+    let place =
+        |(visitor, stage, seq): (String, _, _)| PlaceState { visitor: fingerprint(&visitor), seq, stage };
+    LineState {
+        epoch: survey.epoch,
+        places: survey.places.into_iter().map(place).collect(),
+        line: numbered(survey.line),
+        returned: numbered(survey.returned),
+        away: numbered(survey.away),
+        grants: survey.grants.iter().map(|visitor| fingerprint(visitor)).collect(),
+    }
+}
+
+async fn shop_state(url: &str, id: &SaleId) -> anyhow::Result<ShopState> {
+    let pool = connect::postgres_pool(url, 2).map_err(StoreError::from)?;
+    let sale = Sales::new(pool.clone()).load(id).await?;
+    let unknown = || ExitError::new(Exit::Usage, format!("this PostgreSQL has no sale {id}"));
+    let sale = sale.ok_or_else(unknown)?;
+    let survey = Bookings::new(pool, id.clone(), sale.plan).survey().await;
+    let (bookings, seats) = survey.context("reading the bookings")?;
+    let booking = |sold: crate::store::shop::Sold| ShopBooking {
+        booking: sold.booking,
+        grant: sold.grant,
+        visitor: fingerprint(&sold.visitor),
+        seats: sold.seats,
+        status: sold.status,
+    };
+    let bookings = bookings.into_iter().map(booking).collect();
+    Ok(ShopState { sale: id.clone(), settings: sale.state.settings, bookings, seats })
+}

@@ -1,0 +1,89 @@
+//! Invariant 9: every story comes to its end, and nobody is left hanging.
+
+use super::{
+    finding::{Findings, Invariant},
+    log::{Log, Op, Spot, What},
+};
+use crate::{
+    domain::place::LapseReason,
+    load::facts::Micros,
+    protocol::{
+        close::{ErrorCode, TOO_BIG},
+        server::PlaceState,
+    },
+};
+
+/// An operation that is not answered by then, on a connection that goes on, never will be: all bounds of the contract
+/// (a dead peer, the slowest rank, a drain) have passed.
+const ANSWER_MAX_US: Micros = 60_000_000;
+
+/// Whether a connection that the server ended so is the end of the story.
+fn is_last(code: u16) -> bool {
+    let last = [
+        ErrorCode::BadMessage,
+        ErrorCode::IdentityInvalid,
+        ErrorCode::LimitReached,
+        ErrorCode::SaleClosed,
+    ];
+    code == TOO_BIG || last.iter().any(|error| error.close_code() == code)
+}
+
+/// Looks at how each visitor's story stands when the run ends.
+pub(super) fn check(log: &Log, findings: &mut Findings) {
+    let mut open = 0;
+    for ops in log.visitors() {
+        findings.over(Invariant::Drained, 1);
+        let footer = log.parts().get(usize::from(ops[0].spot.part)).and_then(|part| part.footer.as_ref());
+        let (ended, unanswered) = story(log, ops);
+        open += usize::from(!ended);
+        let Some(footer) = footer else { continue };
+        let late = |(_, _, at, _): &&(u32, Option<u32>, Micros, Spot)| at + ANSWER_MAX_US < footer.ended_us;
+        for (_, _, at, spot) in unanswered.iter().filter(late) {
+            findings.add(Invariant::Drained, [*spot], || {
+                let s = (footer.ended_us - at) / 1_000_000;
+                format!("visitor {} had no answer for {s} s, until the run ended", ops[0].visitor)
+            });
+        }
+    }
+    if open > 0 {
+        findings.lack(Invariant::Drained, format!("the stories of {open} visitors had not ended when the run did"));
+    }
+}
+
+/// Whether the story ended, and what was never answered: connection, request of a redeem, when, where.
+fn story(log: &Log, ops: &[Op]) -> (bool, Vec<(u32, Option<u32>, Micros, Spot)>) {
+    let (mut ended, mut unanswered) = (false, Vec::new());
+    for op in ops {
+        let answered = |request: Option<u32>, list: &mut Vec<(u32, Option<u32>, Micros, Spot)>| {
+            list.retain(|(connection, asked, ..)| (*connection, *asked) != (op.connection, request));
+        };
+        match op.what {
+            What::Join => {
+                ended = false;
+                unanswered.push((op.connection, None, op.at, op.spot));
+            }
+            What::Redeem { request, .. } => {
+                unanswered.push((op.connection, Some(request), op.at, op.spot));
+            }
+            What::Joined(index) => {
+                answered(None, &mut unanswered);
+                ended = log.joined[index as usize].state == PlaceState::Booked;
+            }
+            What::Booking(index) => {
+                ended = true;
+                if let Some(request) = log.bookings[index as usize].request {
+                    answered(Some(request), &mut unanswered);
+                }
+            }
+            What::Refused { request, .. } => answered(Some(request), &mut unanswered),
+            What::Lapsed(reason) => ended = reason != LapseReason::Missed,
+            What::Leave => ended = true,
+            What::Cut(code) => {
+                ended |= code.is_some_and(is_last);
+                unanswered.retain(|(connection, ..)| *connection != op.connection);
+            }
+            _ => {}
+        }
+    }
+    (ended, unanswered)
+}
