@@ -1,6 +1,6 @@
 //! `waitroom load`: the load generator.
 
-use super::{Exit, ExitError, limits, output};
+use super::{Exit, ExitError, limits, load_report::ReportArgs, output};
 use crate::{
     domain::ids::SaleId,
     load::{
@@ -80,6 +80,8 @@ pub struct LoadArgs {
     /// Write the report there as JSON; `-` for stdout, instead of the table.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    #[command(flatten)]
+    report: ReportArgs,
     /// No progress.
     #[arg(long)]
     quiet: bool,
@@ -92,6 +94,9 @@ fn parse_chance(text: &str) -> Result<f64, String> {
 
 /// Makes the run and prints its report to stdout.
 pub fn run(args: LoadArgs) -> anyhow::Result<Exit> {
+    if !args.report.merge.is_empty() {
+        return args.report.merge(args.json.as_deref());
+    }
     limits::raise_open_files();
     let report = try_run(args).map_err(|error| match error.downcast::<LoadError>() {
         Ok(LoadError::Usage(why)) => ExitError::new(Exit::Usage, why).into(),
@@ -107,7 +112,7 @@ pub fn run(args: LoadArgs) -> anyhow::Result<Exit> {
 }
 
 fn try_run(args: LoadArgs) -> anyhow::Result<Report> {
-    let json = args.json.clone();
+    let (json, report_args) = (args.json.clone(), args.report.clone());
     let options = options(args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let report = runtime.context("cannot start the runtime")?.block_on(crate::load::run(options))?;
@@ -121,10 +126,12 @@ fn try_run(args: LoadArgs) -> anyhow::Result<Report> {
         }
         None => output::print(report.to_string().trim_end())?,
     }
+    report_args.after_run(None, &report)?;
     Ok(report)
 }
 
 fn options(args: LoadArgs) -> Result<Options, LoadError> {
+    args.report.check(None)?;
     if args.visitors == 0 {
         return Err(LoadError::Usage("--visitors must be at least 1".into()));
     }
@@ -205,6 +212,7 @@ mod tests {
             "load --vanish 2",
             "load --identity-key a --identity-key-file b",
             "load --identity-key short",
+            "load --html page.html",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

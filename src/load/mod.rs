@@ -38,6 +38,7 @@ mod run;
 mod scene;
 mod session;
 mod sources;
+pub mod summary;
 mod target;
 mod threshold;
 mod turn;
