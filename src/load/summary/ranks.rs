@@ -66,13 +66,12 @@ impl Ranks {
     }
 }
 
-/// Every other point goes, gaps and the last one excepted.
+/// Every other point goes, gaps excepted and what was shown last before them.
 fn thin(points: &mut Vec<(Micros, Option<u64>)>) {
-    let (last, mut n) = (points.len(), 0);
-    points.retain(|(_, rank)| {
-        n += 1;
-        rank.is_none() || n % 2 == 1 || n == last
-    });
+    let is_end = |i: usize| points.get(i + 1).is_none_or(|(_, next)| next.is_none());
+    let keep: Vec<_> = (0..points.len()).map(|i| i % 2 == 0 || points[i].1.is_none() || is_end(i)).collect();
+    let mut keep = keep.into_iter();
+    points.retain(|_| keep.next().unwrap_or(true));
     // Nothing but gaps and returns: the oldest half goes.
     if points.len() > POINTS_MAX * 3 / 4 {
         points.drain(..POINTS_MAX / 2);

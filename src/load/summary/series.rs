@@ -110,8 +110,11 @@ impl Series {
     /// of a second, which shorter buckets would show as a comb.
     pub fn admissions_a_second(&self) -> Vec<f64> {
         let window = ((1.0 / self.bucket_s).round() as usize).max(1);
-        let sum = |end: usize| self.admitted[(end + 1).saturating_sub(window)..=end].iter().sum::<i64>();
-        (0..self.admitted.len()).map(|end| sum(end) as f64 / (window as f64 * self.bucket_s)).collect()
+        let mean = |end: usize| {
+            let last = &self.admitted[(end + 1).saturating_sub(window)..=end];
+            last.iter().sum::<i64>() as f64 / (last.len() as f64 * self.bucket_s)
+        };
+        (0..self.admitted.len()).map(mean).collect()
     }
 }
 
@@ -146,8 +149,8 @@ mod tests {
 
     #[test]
     fn admissions_are_a_mean_over_a_second() {
-        let series = Series { bucket_s: 0.25, admitted: vec![2, 3, 2, 3, 10], ..Series::default() };
-        assert_eq!(series.admissions_a_second(), [2.0, 5.0, 7.0, 10.0, 18.0]);
+        let series = Series { bucket_s: 0.25, admitted: vec![2, 3, 4, 3, 10], ..Series::default() };
+        assert_eq!(series.admissions_a_second(), [8.0, 10.0, 12.0, 12.0, 20.0]);
         let series = Series { bucket_s: 2.0, admitted: vec![2, 4], ..Series::default() };
         assert_eq!(series.admissions_a_second(), [1.0, 2.0]);
     }

@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn numbers_are_as_people_write_them() {
-        assert_eq!([0, 999, 1000, -1_234_567].map(grouped::<i64>), ["0", "999", "1,000", "-1,234,567"]);
+        assert_eq!([0_i64, 999, 1000, -1_234_567].map(grouped), ["0", "999", "1,000", "-1,234,567"]);
         let read = [0.04, 4.14, 12.3, 999.0, 1234.0, 12_345.0, 65_000.0].map(millis);
         assert_eq!(read, ["0.0 ms", "4.1 ms", "12 ms", "999 ms", "1.23 s", "12.3 s", "1:05 min"]);
         assert_eq!(list(&BTreeMap::from([("seat_taken", 1200)])), "1,200 seat taken");

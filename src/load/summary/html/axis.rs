@@ -51,7 +51,7 @@ impl Axis {
     }
 
     /// Percentiles, each nine as wide as the last: from 0 to the nines that `count` can tell.
-    pub fn percentiles(count: u64) -> Self {
+    pub fn percentiles(count: u64, ticks_max: f64) -> Self {
         let nines = (count.max(10) as f64).log10();
         let named = [
             (0.0, "0"),
@@ -62,13 +62,12 @@ impl Axis {
             (99.99, "99.99"),
             (99.999, "99.999"),
         ];
-        let ticks = named.into_iter().map(|(p, label)| (nines_of(p), format!("{label} %")));
-        Self {
-            from: 0.0,
-            to: nines,
-            is_log: false,
-            ticks: ticks.filter(|(at, _)| *at <= nines + 1e-9).collect(),
-        }
+        // Where the nines are many, 50 % comes too close to 0.
+        let is_close = nines_of(50.0) / nines < 0.55 / ticks_max;
+        let ticks = named.into_iter().skip(usize::from(is_close));
+        let ticks = ticks.map(|(p, label)| (nines_of(p), format!("{label} %")));
+        let ticks = ticks.filter(|(at, _)| *at <= nines + 1e-9).collect();
+        Self { from: 0.0, to: nines, is_log: false, ticks }
     }
 
     /// Where a value lies, from 0 to 1; what is outside lies on the edge.
@@ -143,7 +142,8 @@ mod tests {
         assert_eq!(labels(&Axis::millis(0.8, 40.0)), "0.1 ms|1 ms|10 ms|100 ms");
         assert_eq!(labels(&Axis::millis(2.0, 40.0)), "1 ms|2 ms|5 ms|10 ms|20 ms|50 ms|100 ms");
         assert_eq!(labels(&Axis::millis(1500.0, 40_000.0)), "1 s|2 s|5 s|10 s|20 s|50 s|100 s");
-        assert_eq!(labels(&Axis::percentiles(2000)), "0 %|50 %|90 %|99 %|99.9 %");
+        assert_eq!(labels(&Axis::percentiles(2000, 7.0)), "0 %|50 %|90 %|99 %|99.9 %");
+        assert_eq!(labels(&Axis::percentiles(2000, 4.0)), "50 %|90 %|99 %|99.9 %");
     }
 
     #[test]
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!((axis.place(0.0), axis.place(50.0), axis.place(1e9)), (0.0, 0.5, 1.0));
         let axis = Axis::millis(1.0, 100.0);
         assert!((axis.place(10.0) - 0.5).abs() < 1e-9 && axis.place(0.0) == 0.0);
-        assert!((Axis::percentiles(100).place(nines_of(90.0)) - 0.5).abs() < 1e-9);
+        assert!((Axis::percentiles(100, 7.0).place(nines_of(90.0)) - 0.5).abs() < 1e-9);
     }
 
     #[test]

@@ -48,7 +48,7 @@ const FRAMES: [Frame; 2] = [
     Frame { class: "narrow", width: 350.0, height: 250.0, ticks: (4.0, 5.0) },
 ];
 const LEFT: f64 = 58.0;
-const RIGHT: f64 = 22.0;
+const RIGHT: f64 = 30.0;
 const TOP: f64 = 26.0;
 const BOTTOM: f64 = 42.0;
 

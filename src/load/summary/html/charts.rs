@@ -5,7 +5,7 @@ use super::{
     chart::{Chart, Line},
 };
 use crate::load::summary::{
-    Summary,
+    Latency, Summary,
     text::{grouped, millis},
 };
 
@@ -90,7 +90,7 @@ fn ranks(summary: &Summary) -> Chart {
         };
         named = Some(fifth);
         let track = &tracks[*n];
-        let points = track.points.iter().map(|(at, rank)| (*at, rank.map(|rank| rank as f64))).collect();
+        let points = held(&track.points);
         let tip = format!("visitor {}", track.visitor);
         lines.push(Line { tip, ..line(name, RANK_LOOKS[fifth], points) });
     }
@@ -98,8 +98,8 @@ fn ranks(summary: &Summary) -> Chart {
         tracks.iter().flat_map(|track| &track.points).filter_map(|(_, rank)| *rank).max().unwrap_or(0);
     let see = format!(
         "{} visitors, drawn by lot from those whose ranks were written down; each line is what one of them was shown. It \
-         should only ever fall, and lines that begin one after another should not cross: first come, first served. A gap is \
-         a lost connection.",
+         should only ever fall, and who came earlier should come to 0 earlier: first come, first served. A gap is a lost \
+         connection; far from the head, ranks are shown every few seconds.",
         tracks.len()
     );
     Chart {
@@ -118,7 +118,8 @@ fn admissions(summary: &Summary) -> Chart {
     let rate = summary.settings.as_ref().map(|settings| settings.rate);
     let mut lines = vec![Line { is_area: true, ..line("admitted", "c1", steps(summary, &admitted)) }];
     let see = "Should keep to the allowed rate while anybody waits, and stay below it where nobody does, where grants or \
-               seats have run out, or the sale is paused; never for long above it. Mean over a second.";
+               seats have run out, or the sale is paused; never for long above it. A grant counts when its visitor hears of \
+               it: after a cut, many hear at once. Mean over a second.";
     let see = match rate {
         None => format!("{see} The allowed rate is not known: the run had no operator's token."),
         Some(rate) => {
@@ -170,16 +171,6 @@ fn answers(summary: &Summary) -> Chart {
         ("refused", "click to refusal", "c3 dotted"),
         ("reconnect", "cut off to place again", "c4 dashdot"),
     ];
-    curves(summary, "How soon visitors are answered", see, &names)
-}
-
-fn waits(summary: &Summary) -> Chart {
-    let see = "From the place in the line to the turn. This is the line itself and no fault of the server: the visitors over \
-               the rate, at the pace of the rate. Those who still waited at the end are not in it.";
-    curves(summary, "How long visitors wait for their turn", see, &[("wait", "place to turn", "c1")])
-}
-
-fn curves(summary: &Summary, title: &'static str, see: &str, names: &[(&str, &str, &'static str)]) -> Chart {
     let measured = || names.iter().filter_map(|(measure, ..)| summary.latencies.get(measure));
     let count = measured().map(|latency| latency.count).max().unwrap_or(0);
     let low = measured().filter_map(|l| l.curve.first()).map(|p| p.1).fold(f64::INFINITY, f64::min);
@@ -193,12 +184,32 @@ fn curves(summary: &Summary, title: &'static str, see: &str, names: &[(&str, &st
         Some(Line { tip, ..line(*name, *look, points) })
     };
     Chart {
-        title,
+        title: "How soon visitors are answered",
         see: see.into(),
         unit: "within",
         along: "of the visitors",
-        axes: Box::new(move |_, _| (Axis::percentiles(count), Axis::millis(low, high.max(low)))),
+        axes: Box::new(move |across, _| (Axis::percentiles(count, across), Axis::millis(low, high.max(low)))),
         lines: names.iter().filter_map(line_of).collect(),
+        tips: Vec::new(),
+    }
+}
+
+fn waits(summary: &Summary) -> Chart {
+    let see = "From the place in the line to the turn. This is the line itself and no fault of the server: the visitors over \
+               the rate, at the pace of the rate. Those who still waited at the end are not in it.";
+    let latency = summary.latencies.get("wait");
+    let (count, longest_s) = latency.map_or((0, 1.0), |latency| (latency.count, latency.max_ms / 1000.0));
+    let points = |latency: &Latency| {
+        let lines = latency.curve.iter().map(|(p, ms)| (nines_of(*p), Some(ms / 1000.0)));
+        Line { is_area: true, ..line("place to turn", "c1", lines.collect()) }
+    };
+    Chart {
+        title: "How long visitors wait for their turn",
+        see: see.into(),
+        unit: "within",
+        along: "of the visitors",
+        axes: Box::new(move |across, up| (Axis::percentiles(count, across), Axis::time(longest_s, up))),
+        lines: latency.map(points).into_iter().collect(),
         tips: Vec::new(),
     }
 }
@@ -218,6 +229,18 @@ fn floats(counts: &[i64]) -> Vec<f64> {
 
 fn top(all: &[&[f64]]) -> f64 {
     all.iter().flat_map(|values| values.iter()).copied().fold(0.0, f64::max)
+}
+
+/// A rank holds until the next one is shown, or none is any more.
+fn held(ranks: &[(f64, Option<u64>)]) -> Points {
+    let mut points = Points::new();
+    let mut shown = None;
+    for (at, rank) in ranks {
+        points.extend(shown.map(|rank| (*at, Some(rank))));
+        shown = rank.map(|rank| rank as f64);
+        points.push((*at, shown));
+    }
+    points
 }
 
 /// Each value holds over its bucket.
