@@ -1,5 +1,5 @@
 //! What came out of a run, from the histories of its parts: for people as a table and as a page with pictures, for
-//! programs as JSON. One pass over the entries; what is kept are a few hundred bytes a visitor, histograms, a fixed
+//! programs as JSON. One pass over the entries; what is kept is less than a kilobyte a visitor, histograms, a fixed
 //! number of buckets of time, and the ranks of a small sample. What it says and how: docs/report.md.
 
 mod html;

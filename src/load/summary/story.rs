@@ -215,7 +215,8 @@ impl Story {
     ) {
         let is_it = |r: &Redeem| r.connection == connection && Some(r.request.as_str()) == request;
         if let Some(found) = self.redeems.iter().position(is_it) {
-            sums.times.record(measure, self.redeems.remove(found).intended, at);
+            sums.times.record(measure, self.redeems.swap_remove(found).intended, at);
+            self.redeems.shrink_to_fit();
         }
     }
 
@@ -223,6 +224,8 @@ impl Story {
         let known = self.bookings.iter().position(|bought| bought.booking == booking);
         let known = known.unwrap_or_else(|| {
             sums.bookings += 1;
+            // Most have one, and a vector would make room for four.
+            self.bookings.reserve_exact(1);
             self.bookings.push(Bought { booking, seats, sold: false });
             self.bookings.len() - 1
         });

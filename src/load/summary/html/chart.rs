@@ -47,7 +47,7 @@ const FRAMES: [Frame; 2] = [
     Frame { class: "wide", width: 560.0, height: 300.0, ticks: (7.0, 6.0) },
     Frame { class: "narrow", width: 350.0, height: 250.0, ticks: (4.0, 5.0) },
 ];
-const LEFT: f64 = 58.0;
+const LEFT: f64 = 62.0;
 const RIGHT: f64 = 30.0;
 const TOP: f64 = 26.0;
 const BOTTOM: f64 = 42.0;

@@ -181,7 +181,7 @@ fn answers(summary: &Summary) -> Chart {
         let points = latency.curve.iter().map(|(p, ms)| (nines_of(*p), Some(*ms))).collect();
         let tip =
             format!("{name}: half within {}, 99 % within {}", millis(latency.p50_ms), millis(latency.p99_ms));
-        Some(Line { tip, ..line(*name, *look, points) })
+        Some(Line { tip, ..line(*name, look, points) })
     };
     Chart {
         title: "How soon visitors are answered",
