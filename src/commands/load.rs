@@ -1,6 +1,6 @@
 //! `waitroom load`: the load generator.
 
-use super::{Exit, ExitError, limits, output};
+use super::{Exit, ExitError, limits, load_report::ReportArgs, output};
 use crate::{
     domain::ids::SaleId,
     load::{
@@ -103,6 +103,8 @@ pub struct LoadArgs {
     /// Write the report there as JSON; `-` for stdout, instead of the table.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    #[command(flatten)]
+    report: ReportArgs,
     /// No progress.
     #[arg(long)]
     quiet: bool,
@@ -125,6 +127,9 @@ fn parse_part(text: &str) -> Result<(u32, u32), String> {
 
 /// Makes the run and prints its report to stdout.
 pub fn run(args: LoadArgs) -> anyhow::Result<Exit> {
+    if !args.report.merge.is_empty() {
+        return args.report.merge(args.json.as_deref());
+    }
     limits::raise_open_files();
     let report = try_run(args).map_err(|error| match error.downcast::<LoadError>() {
         Ok(LoadError::Usage(why)) => ExitError::new(Exit::Usage, why).into(),
@@ -141,7 +146,7 @@ pub fn run(args: LoadArgs) -> anyhow::Result<Exit> {
 }
 
 fn try_run(args: LoadArgs) -> anyhow::Result<Report> {
-    let json = args.json.clone();
+    let (json, history, pages) = (args.json.clone(), args.history.clone(), args.report.clone());
     let (options, wanted) = options(args)?;
     if let (Some(wanted), Some(admin)) = (&wanted, &options.admin) {
         let opens_at =
@@ -160,11 +165,13 @@ fn try_run(args: LoadArgs) -> anyhow::Result<Report> {
         }
         None => output::print(report.to_string().trim_end())?,
     }
+    pages.after_run(history.as_deref(), &report)?;
     Ok(report)
 }
 
 /// What to run, and the sale to make for it if there is none.
 fn options(args: LoadArgs) -> Result<(Options, Option<SaleWanted>), LoadError> {
+    args.report.check(args.history.as_deref())?;
     let admin_token = secret(args.admin_token, args.admin_token_file)?.map(|token| token.expose().to_owned());
     let identity_key = secret(args.identity_key, args.identity_key_file)?.map(|key| {
         let key = IdentityKey::parse(key.expose());
@@ -273,6 +280,7 @@ mod tests {
             "load --stretch 0",
             "load --identity-key a --identity-key-file b",
             "load --identity-key short",
+            "load --html page.html",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

@@ -6,6 +6,7 @@ pub mod doctor;
 mod exit;
 mod limits;
 pub mod load;
+mod load_report;
 mod logging;
 pub mod migrate;
 mod output;

@@ -13,7 +13,7 @@ pub enum WishKind {
     Explicit,
     /// Half the visitors this, half that.
     Mixed,
-    /// The front rows, which everyone wants: the first free seats in the visitor's seat map.
+    /// The front rows, which everyone wants: among the first hundred free seats in the visitor's seat map.
     Front,
 }
 
@@ -24,7 +24,7 @@ pub enum Pick {
     Server,
     /// He clicks somewhere in his map.
     Anywhere,
-    /// He clicks the first free ones.
+    /// He clicks near the front.
     Front,
 }
 

@@ -183,7 +183,8 @@ impl Meters {
     }
 }
 
-fn histogram() -> Histogram<u64> {
+/// For durations of up to a day, in microseconds.
+pub(super) fn histogram() -> Histogram<u64> {
     // Constant bounds that the crate allows.
     #[allow(clippy::expect_used)]
     Histogram::new_with_bounds(1, MICROS_MAX, 3).expect("1 µs to a day in 3 digits")

@@ -43,6 +43,7 @@ mod scenario;
 mod scene;
 mod session;
 mod sources;
+pub mod summary;
 mod target;
 mod threshold;
 mod turn;

@@ -102,18 +102,18 @@ pub struct Percentiles {
 /// How a threshold came out.
 #[derive(Debug, Serialize)]
 pub struct ThresholdResult {
-    name: String,
-    limit_ms: f64,
-    value_ms: Option<f64>,
-    held: bool,
+    pub(super) name: String,
+    pub(super) limit_ms: f64,
+    pub(super) value_ms: Option<f64>,
+    pub(super) held: bool,
 }
 
 /// One kind of broken promise.
 #[derive(Debug, Serialize)]
 pub struct Violation {
-    kind: &'static str,
-    count: u64,
-    examples: Vec<String>,
+    pub(super) kind: &'static str,
+    pub(super) count: u64,
+    pub(super) examples: Vec<String>,
 }
 
 impl Report {

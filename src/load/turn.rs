@@ -15,6 +15,8 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// The front: so many of the seats that are still free, in plan order. Everyone wants these, but not all the very same.
+const FRONT_SEATS: usize = 100;
 /// How often a visitor tries before he gives up.
 const TRIES_MAX: u32 = 10;
 /// How long he looks for other seats after a refusal, from and to.
@@ -130,12 +132,15 @@ impl Turn {
         }
     }
 
-    /// The first free seats from a random one on, or from the front; none if the server shall choose, or too few are free.
+    /// The first free seats from a random one on, anywhere or near the front; none if the server shall choose, or too few are free.
     fn pick(&self, seats: usize, random: &mut Random) -> Option<Vec<SeatIndex>> {
         let map = self.map.as_ref()?;
         let start = match self.pick {
             Pick::Server => return None,
-            Pick::Front => 0,
+            Pick::Front => {
+                let mut free = (0..seats).filter(|seat| !map.taken.contains(*seat as SeatIndex));
+                free.nth(random.next() as usize % FRONT_SEATS).unwrap_or(0)
+            }
             Pick::Anywhere => random.next() as usize % seats.max(1),
         };
         let round = (0..seats).map(|i| ((start + i) % seats) as SeatIndex);

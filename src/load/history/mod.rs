@@ -5,7 +5,7 @@
 mod reader;
 mod recorder;
 
-pub use reader::{HistoryError, Part, belong_together, read};
+pub use reader::{HistoryError, Part, belong_together, header, read};
 pub use recorder::{Clock, Recorder};
 
 use super::facts::Micros;

@@ -40,13 +40,8 @@ pub struct Part {
 pub fn read(path: &Path, mut take: impl FnMut(u64, Entry)) -> Result<Part, HistoryError> {
     let file = |error| HistoryError::File(path.into(), error);
     let fault = |line, why: String| HistoryError::Line(path.into(), line, why);
-    let mut lines = BufReader::with_capacity(1 << 20, File::open(path).map_err(file)?);
+    let (header, mut lines) = begin(path)?;
     let mut text = String::new();
-    lines.read_line(&mut text).map_err(file)?;
-    let header: Header = serde_json::from_str(&text).map_err(|error| fault(1, error.to_string()))?;
-    if header.history != VERSION {
-        return Err(fault(1, format!("format {}, this version reads {VERSION}", header.history)));
-    }
     let mut footer = None;
     for line in 2.. {
         text.clear();
@@ -68,6 +63,27 @@ pub fn read(path: &Path, mut take: impl FnMut(u64, Entry)) -> Result<Part, Histo
         }
     }
     Ok(Part { path: path.into(), header, footer })
+}
+
+/// Reads a part's first line alone, for who must know all parts before he reads them.
+///
+/// # Errors
+/// As [`read`].
+pub fn header(path: &Path) -> Result<Header, HistoryError> {
+    Ok(begin(path)?.0)
+}
+
+fn begin(path: &Path) -> Result<(Header, BufReader<File>), HistoryError> {
+    let file = |error| HistoryError::File(path.into(), error);
+    let fault = |why: String| HistoryError::Line(path.into(), 1, why);
+    let mut lines = BufReader::with_capacity(1 << 20, File::open(path).map_err(file)?);
+    let mut text = String::new();
+    lines.read_line(&mut text).map_err(file)?;
+    let header: Header = serde_json::from_str(&text).map_err(|error| fault(error.to_string()))?;
+    if header.history != VERSION {
+        return Err(fault(format!("format {}, this version reads {VERSION}", header.history)));
+    }
+    Ok((header, lines))
 }
 
 /// Whether these parts are all of one run, each once, with clocks that can be compared.
