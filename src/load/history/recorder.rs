@@ -71,18 +71,23 @@ impl Recorder {
     /// # Errors
     /// The file cannot be made, or exists: what was measured once is not overwritten.
     pub fn create(path: &Path, clock: Clock, header: &Header) -> io::Result<Self> {
-        let mut file = File::create_new(path)?;
+        Self::start(File::create_new(path)?, clock, header)
+    }
+
+    pub(super) fn start(
+        mut file: impl Write + Send + 'static,
+        clock: Clock,
+        header: &Header,
+    ) -> io::Result<Self> {
         let mut first = serde_json::to_vec(header)?;
         first.push(b'\n');
         file.write_all(&first)?;
         let (to_disk, buffers) = sync_channel::<Vec<u8>>(BUFFERS_WAITING_MAX);
         let writer = thread::spawn(move || {
-            let mut result = Ok(());
             // After a fault the rest is thrown away, so that nobody waits for a full disk.
-            for buffer in buffers {
-                result = result.and_then(|()| file.write_all(&buffer));
-            }
-            result.and_then(|()| file.sync_all())
+            buffers
+                .into_iter()
+                .fold(Ok(()), |so_far: io::Result<()>, buffer| so_far.and_then(|()| file.write_all(&buffer)))
         });
         let buffer = Buffer { bytes: Vec::with_capacity(BUFFER_BYTES * 2), entries: 0, to_disk };
         Ok(Self { clock, ranks_of_every: header.ranks_of_every.max(1), buffer: Mutex::new(buffer), writer })

@@ -88,3 +88,36 @@ fn parts_of_other_runs_and_the_same_part_twice_are_refused() {
     let elsewhere = Header { machine: "n".into(), ..header("r", 2) };
     assert!(belong_together(&[first(), part("elsewhere", &elsewhere)]).is_err());
 }
+
+/// A disk with room for so many bytes.
+struct Disk {
+    file: fs::File,
+    room: usize,
+}
+
+impl std::io::Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let fits = bytes.len().min(self.room);
+        if fits == 0 {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        self.room -= fits;
+        self.file.write(&bytes[..fits])
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_what_was_written_can_be_read() {
+    let (_folder, path) = folder();
+    let disk = Disk { file: fs::File::create(&path).unwrap(), room: 300_000 };
+    let recorder = Recorder::start(disk, Clock::new(), &header("r", 1)).unwrap();
+    let now = Instant::now();
+    (0..50_000).for_each(|n| recorder.record(now, n, 1, Event::Leave));
+    assert_eq!(recorder.finish(now, 0).unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    let (part, entries) = entries(&path).unwrap();
+    assert!(part.footer.is_none() && entries.len() > 5_000, "{}", entries.len());
+}
