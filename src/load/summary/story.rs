@@ -244,7 +244,10 @@ impl Story {
             self.open -= 1;
             sums.counts.add(Kind::Sockets, at, -1);
         }
-        self.cut_at = self.joined.then_some(at);
+        // Not when a second tab lives on; and failed attempts after the loss are part of the way back.
+        if self.joined && self.open == 0 {
+            self.cut_at.get_or_insert(at);
+        }
     }
 
     fn place_is_over(&mut self, at: Micros, sums: &mut Sums) {

@@ -216,3 +216,28 @@ fn a_turn_that_was_missed_and_came_again_counts_twice_and_a_released_hold_not_at
     assert_eq!(summary.latencies["wait"].count, 2);
     assert_eq!(summary.outcomes, BTreeMap::from([("other", 1)]));
 }
+
+#[test]
+fn the_way_back_counts_from_the_loss_of_the_last_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let (waiting, join) = (joined("waiting", 0), r#"{"join":{"again":false}}"#);
+    let entries = [
+        (1, 0, 1, join),
+        (2, 0, 1, &*waiting),
+        (10, 0, 2, join),
+        (11, 0, 2, &waiting),
+        // The older tab is replaced: the visitor is still there.
+        (20, 0, 1, r#"{"cut":4409}"#),
+        (100, 0, 2, r#"{"cut":null}"#),
+        // An attempt that reached nobody.
+        (150, 0, 3, r#"{"cut":null}"#),
+        (200, 0, 4, join),
+        (210, 0, 4, &waiting),
+    ];
+    let text = file(&header((1, 1), 1, "null"), &entries, Some(1000));
+    let summary = summarise(&[write(&folder, "tabs", &text)]).unwrap();
+    let back = &summary.latencies["reconnect"];
+    assert_eq!((back.count, back.max_ms.round(), summary.reconnects), (1, 110.0, 2));
+    assert_eq!(summary.series.sockets, [1, 1, 1, 1, 1]);
+    assert_eq!(summary.series.in_line, [1, 1, 1, 1, 1]);
+}

@@ -90,14 +90,14 @@ fn ranks(summary: &Summary) -> Chart {
         };
         named = Some(fifth);
         let track = &tracks[*n];
-        let points = held(&track.points);
+        let points = held(&track.points, summary.duration_s);
         let tip = format!("visitor {}", track.visitor);
         lines.push(Line { tip, ..line(name, RANK_LOOKS[fifth], points) });
     }
     let highest =
         tracks.iter().flat_map(|track| &track.points).filter_map(|(_, rank)| *rank).max().unwrap_or(0);
     let see = format!(
-        "{} visitors, drawn by lot from those whose ranks were written down; each line is what one of them was shown. It \
+        "{} drawn by lot from the visitors whose ranks were written down; each line is what one of them was shown. It \
          should only ever fall, and who came earlier should come to 0 earlier: first come, first served. A gap is a lost \
          connection; far from the head, ranks are shown every few seconds.",
         tracks.len()
@@ -231,8 +231,8 @@ fn top(all: &[&[f64]]) -> f64 {
     all.iter().flat_map(|values| values.iter()).copied().fold(0.0, f64::max)
 }
 
-/// A rank holds until the next one is shown, or none is any more.
-fn held(ranks: &[(f64, Option<u64>)]) -> Points {
+/// A rank holds until the next one is shown, or none is any more, or the run ends.
+fn held(ranks: &[(f64, Option<u64>)], end: f64) -> Points {
     let mut points = Points::new();
     let mut shown = None;
     for (at, rank) in ranks {
@@ -240,6 +240,7 @@ fn held(ranks: &[(f64, Option<u64>)]) -> Points {
         shown = rank.map(|rank| rank as f64);
         points.push((*at, shown));
     }
+    points.push((end, shown));
     points
 }
 
