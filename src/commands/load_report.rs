@@ -27,7 +27,7 @@ impl ReportArgs {
     /// Whether what was asked for can be had; `history` is the file that a run would write.
     pub fn check(&self, history: Option<&Path>) -> Result<(), LoadError> {
         if self.html.is_some() && self.merge.is_empty() && history.is_none() {
-            return Err(LoadError::Usage("--html needs a history: give --merge".into()));
+            return Err(LoadError::Usage("--html needs a history: give --history or --merge".into()));
         }
         Ok(())
     }
