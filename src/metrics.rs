@@ -219,6 +219,11 @@ pub fn redeem(sale: &str, outcome: &'static str, took: Duration) {
     histogram!("waitroom_redeem_duration_seconds").record(took.as_secs_f64());
 }
 
+/// A redeem came with a token that opens nothing: counted, but not as a duration, for nothing was done.
+pub fn token_invalid(sale: &str) {
+    counter!("waitroom_redeems_total", "sale" => sale.to_owned(), "outcome" => "token_invalid").increment(1);
+}
+
 /// A rank was sent.
 pub fn rank_push(age: Duration) {
     counter!("waitroom_rank_pushes_total").increment(1);
