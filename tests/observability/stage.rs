@@ -35,7 +35,7 @@ pub struct Stage {
     pub stores: Embedded,
     pub public: String,
     pub admin: String,
-    pub folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
 }
 
 impl Stage {
@@ -54,7 +54,7 @@ impl Stage {
         let server = Running(server.spawn().unwrap());
         wait_until("the server is ready", || get(&format!("http://{admin}/readyz"), &[]).is_some());
         let prometheus = Prometheus::start(folder.path(), &admin);
-        Self { prometheus, _server: server, stores, public, admin, folder }
+        Self { prometheus, _server: server, stores, public, admin, _folder: folder }
     }
 
     /// An open sale.
@@ -98,6 +98,8 @@ impl Prometheus {
         let started = Self { address, _process: Running(process) };
         let ready = format!("http://{}/-/ready", started.address);
         wait_until("Prometheus is ready", || get(&ready, &[]).is_some());
+        // It looks for its targets every 5 s.
+        wait_until("the first scrape", || started.has_data("up == 1", now() - 1.0));
         started
     }
 
@@ -147,7 +149,6 @@ fn configuration(admin: &str) -> String {
 /// A query of a panel.
 pub struct Query {
     pub panel: String,
-    pub legend: String,
     pub expr: String,
 }
 
@@ -162,7 +163,7 @@ pub fn queries(dashboard: &str, sale: &str) -> Vec<Query> {
             let expr = expr.replace("$sale", sale).replace("$__rate_interval", RATE_INTERVAL);
             assert!(!expr.contains('$'), "a variable that is not known here: {expr}");
             let text = |value: &Value| value.as_str().unwrap().to_owned();
-            queries.push(Query { panel: text(&panel["title"]), legend: text(&target["legendFormat"]), expr });
+            queries.push(Query { panel: text(&panel["title"]), expr });
         }
     }
     queries
