@@ -2,6 +2,7 @@
 //! against a server under load.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helper may fail its test")]
 
+#[allow(dead_code, reason = "shared with benches/troubles.rs, which uses another part of it")]
 mod stage;
 
 use stage::{Stage, now, queries, wait_until};

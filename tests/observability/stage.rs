@@ -71,6 +71,12 @@ impl Stage {
         Running(load.spawn().unwrap())
     }
 
+    /// The operator reads all bookings.
+    pub fn list_bookings(&self, sale: &str) {
+        let mut list = waitroom(&["sale", "bookings", sale, &format!("--admin-listen={}", self.admin)]);
+        let _ = list.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+
     /// The page that Prometheus reads.
     pub fn metrics(&self) -> String {
         get(&format!("http://{}/metrics", self.admin), &[]).unwrap()
@@ -79,7 +85,7 @@ impl Stage {
 
 /// A Prometheus that scrapes one server.
 pub struct Prometheus {
-    address: String,
+    pub address: String,
     _process: Running,
 }
 
