@@ -3,13 +3,28 @@
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 /// Buckets in seconds for everything that a visitor waits for.
 const SECONDS: [f64; 15] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0];
 /// Buckets in rows for the size of a COPY.
 const ROWS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1000.0, 5000.0];
+
+/// The phases of a sale, in the contract's words.
+const PHASES: [&str; 6] = ["scheduled", "open", "paused", "all_held", "sold_out", "closed"];
+/// Operations whose errors are shown at 0 before the first.
+const OPERATIONS: [(&str, &[&str]); 2] =
+    [("Redis", &["probe", "join", "tick", "lock", "bookings"]), ("PostgreSQL", &["probe", "commit"])];
+
+/// Sends that wait for their peer, now. Counted here, since a gauge's own look-up would cost each frame more.
+static SENDING: AtomicUsize = AtomicUsize::new(0);
 
 static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
@@ -22,6 +37,7 @@ pub fn handle() -> Option<&'static PrometheusHandle> {
                 .and_then(|b| b.set_buckets_for_metric(Matcher::Full("waitroom_copy_rows".into()), &ROWS));
             let handle = builder.ok()?.install_recorder().ok()?;
             describe();
+            start();
             gauge!("waitroom_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
             Some(handle)
         })
@@ -30,25 +46,64 @@ pub fn handle() -> Option<&'static PrometheusHandle> {
 
 fn describe() {
     metrics_process::Collector::default().describe();
-    describe_gauge!("waitroom_connections", "WebSocket connections of this instance");
+    describe_gauge!("waitroom_build_info", "The version that runs; always 1");
+    describe_sale();
+    describe_service();
+    describe_durations();
+}
+
+fn describe_sale() {
     describe_gauge!("waitroom_waiting", "Places in the line");
     describe_gauge!("waitroom_grants_active", "Live grants");
+    describe_gauge!(
+        "waitroom_bookings_held",
+        "Bookings that are not yet confirmed; each counts as a live grant"
+    );
     describe_gauge!("waitroom_seats_left", "Seats that are neither booked, held nor blocked");
-    describe_gauge!("waitroom_build_info", "The version that runs; always 1");
+    describe_gauge!("waitroom_rate", "Admissions a second that the operator allows, over all instances");
+    describe_gauge!(
+        "waitroom_max_active",
+        "Live grants at once that the operator allows, over all instances"
+    );
+    describe_gauge!("waitroom_phase", "1 for the phase that the sale is in, 0 for the others");
     describe_counter!("waitroom_joins_total", "New places drawn through this instance");
     describe_counter!("waitroom_admissions_total", "Grants given by this instance's ticks");
     describe_counter!("waitroom_lapses_total", "Grants and places that ended unspent, by reason");
     describe_counter!("waitroom_redeems_total", "Redeems answered, by outcome");
+}
+
+fn describe_service() {
+    describe_gauge!("waitroom_connections", "WebSocket connections of this instance");
+    describe_gauge!("waitroom_sends_waiting", "Frames that wait until their peer reads");
+    describe_counter!("waitroom_sockets_dropped_total", "Sockets given up because of their peer, by reason");
+    describe_counter!("waitroom_join_errors_total", "Joins that a store or a full queue kept from an answer");
     describe_counter!("waitroom_rank_pushes_total", "Ranks sent over sockets");
     describe_counter!(
         "waitroom_rank_audit_failures_total",
         "Ranks of the board that Redis contradicted; must stay 0"
     );
+    describe_gauge!("waitroom_store_up", "Whether the store answered when last asked, by store");
+    describe_counter!("waitroom_store_errors_total", "Calls to a store that failed, by store and operation");
+    describe_gauge!(
+        "waitroom_postgres_pool_connections",
+        "Open connections of the PostgreSQL pool, by state"
+    );
+    describe_gauge!(
+        "waitroom_postgres_pool_max_connections",
+        "Connections that the PostgreSQL pool may open"
+    );
+    describe_gauge!(
+        "waitroom_postgres_pool_waiting",
+        "Callers that wait for a connection of the PostgreSQL pool"
+    );
+}
+
+fn describe_durations() {
     let seconds = |name: &'static str, help: &'static str| describe_histogram!(name, Unit::Seconds, help);
     seconds("waitroom_join_duration_seconds", "From a join's arrival to its durable place");
     seconds(
         "waitroom_rank_age_seconds",
-        "How old a pushed rank is: time since its line's last change was decided",
+        "How old a pushed rank is: from the sweep that read it off the board to its sending",
     );
     seconds(
         "waitroom_grant_delivery_seconds",
@@ -57,12 +112,33 @@ fn describe() {
     seconds("waitroom_redeem_duration_seconds", "From a redeem's arrival to its answer");
     seconds("waitroom_copy_duration_seconds", "One transaction that commits a batch of bookings");
     seconds("waitroom_redis_duration_seconds", "One call to Redis, by operation");
+    seconds(
+        "waitroom_probe_duration_seconds",
+        "A question that needs no work, put to a store twice a second",
+    );
+    seconds(
+        "waitroom_postgres_pool_wait_seconds",
+        "How long that question waited for a connection of the pool",
+    );
     describe_histogram!("waitroom_copy_rows", "Rows written by one batch of bookings");
+}
+
+/// Makes what belongs to no sale visible at 0.
+fn start() {
+    for (store, operations) in OPERATIONS {
+        operations.iter().for_each(|operation| store_errors(store, operation, 0));
+    }
+    ["lane_full", "unread", "silent"].into_iter().for_each(|reason| sockets_dropped(reason, 0));
+    counter!("waitroom_join_errors_total").increment(0);
+    counter!("waitroom_rank_pushes_total").increment(0);
+    counter!("waitroom_rank_audit_failures_total").increment(0);
+    connections(0);
 }
 
 /// The page for Prometheus.
 pub fn render() -> String {
     metrics_process::Collector::default().collect();
+    gauge!("waitroom_sends_waiting").set(SENDING.load(Ordering::Relaxed) as f64);
     handle().map(PrometheusHandle::render).unwrap_or_default()
 }
 
@@ -79,10 +155,35 @@ pub fn connections(count: usize) {
 }
 
 /// A sale's live numbers.
-pub fn sale_gauges(sale: &str, waiting: u64, grants: u64, seats_left: u64) {
-    gauge!("waitroom_waiting", "sale" => sale.to_owned()).set(waiting as f64);
-    gauge!("waitroom_grants_active", "sale" => sale.to_owned()).set(grants as f64);
-    gauge!("waitroom_seats_left", "sale" => sale.to_owned()).set(seats_left as f64);
+pub struct SaleGauges {
+    /// Places in the line.
+    pub waiting: u64,
+    /// Live grants.
+    pub grants: u64,
+    /// Bookings that are held.
+    pub held: u64,
+    /// Free seats.
+    pub seats_left: u64,
+    /// Allowed admissions a second.
+    pub rate: f64,
+    /// Allowed live grants.
+    pub max_active: u32,
+    /// The phase.
+    pub phase: &'static str,
+}
+
+/// Shows a sale's live numbers.
+pub fn sale(sale: &str, now: &SaleGauges) {
+    gauge!("waitroom_waiting", "sale" => sale.to_owned()).set(now.waiting as f64);
+    gauge!("waitroom_grants_active", "sale" => sale.to_owned()).set(now.grants as f64);
+    gauge!("waitroom_bookings_held", "sale" => sale.to_owned()).set(now.held as f64);
+    gauge!("waitroom_seats_left", "sale" => sale.to_owned()).set(now.seats_left as f64);
+    gauge!("waitroom_rate", "sale" => sale.to_owned()).set(now.rate);
+    gauge!("waitroom_max_active", "sale" => sale.to_owned()).set(f64::from(now.max_active));
+    for phase in PHASES {
+        let is_now = f64::from(u8::from(phase == now.phase));
+        gauge!("waitroom_phase", "sale" => sale.to_owned(), "phase" => phase).set(is_now);
+    }
 }
 
 /// Makes a sale's counters visible at 0, so that rates are right from the first event on.
@@ -92,8 +193,9 @@ pub fn start_sale(sale: &str) {
     for reason in ["missed", "expired", "left", "closed"] {
         lapses(sale, reason, 0);
     }
-    counter!("waitroom_rank_pushes_total").increment(0);
-    counter!("waitroom_rank_audit_failures_total").increment(0);
+    for outcome in ["booked", "busy"] {
+        counter!("waitroom_redeems_total", "sale" => sale.to_owned(), "outcome" => outcome).increment(0);
+    }
 }
 
 /// New places.
@@ -117,6 +219,11 @@ pub fn redeem(sale: &str, outcome: &'static str, took: Duration) {
     histogram!("waitroom_redeem_duration_seconds").record(took.as_secs_f64());
 }
 
+/// A redeem came with a token that opens nothing: counted, but not as a duration, for nothing was done.
+pub fn token_invalid(sale: &str) {
+    counter!("waitroom_redeems_total", "sale" => sale.to_owned(), "outcome" => "token_invalid").increment(1);
+}
+
 /// A rank was sent.
 pub fn rank_push(age: Duration) {
     counter!("waitroom_rank_pushes_total").increment(1);
@@ -128,9 +235,10 @@ pub fn rank_audit_failure() {
     counter!("waitroom_rank_audit_failures_total").increment(1);
 }
 
-/// A join was answered.
-pub fn join_duration(took: Duration) {
+/// A join was answered, or could not be.
+pub fn join(took: Duration, answered: bool) {
     histogram!("waitroom_join_duration_seconds").record(took.as_secs_f64());
+    counter!("waitroom_join_errors_total").increment(u64::from(!answered));
 }
 
 /// A grant reached its socket.
@@ -147,4 +255,75 @@ pub fn copy(rows: usize, took: Duration) {
 /// A call to Redis returned.
 pub fn redis(operation: &'static str, took: Duration) {
     histogram!("waitroom_redis_duration_seconds", "operation" => operation).record(took.as_secs_f64());
+}
+
+/// A store answered, or did not.
+pub fn store_up(store: &'static str, up: bool) {
+    gauge!("waitroom_store_up", "store" => store).set(f64::from(u8::from(up)));
+    store_errors(store, "probe", u64::from(!up));
+}
+
+/// Calls to a store failed.
+pub fn store_errors(store: &'static str, operation: &'static str, count: u64) {
+    counter!("waitroom_store_errors_total", "store" => store, "operation" => operation).increment(count);
+}
+
+/// The pool of connections to PostgreSQL, as it is now.
+pub fn postgres_pool(max: usize, open: usize, idle: usize, waiting: usize) {
+    let in_use = open.saturating_sub(idle);
+    gauge!("waitroom_postgres_pool_connections", "state" => "in_use").set(in_use as f64);
+    gauge!("waitroom_postgres_pool_connections", "state" => "idle").set(idle as f64);
+    gauge!("waitroom_postgres_pool_max_connections").set(max as f64);
+    gauge!("waitroom_postgres_pool_waiting").set(waiting as f64);
+}
+
+/// Sockets were given up: `lane_full`, `unread` (a frame that the peer did not take) or `silent`.
+pub fn sockets_dropped(reason: &'static str, count: u64) {
+    counter!("waitroom_sockets_dropped_total", "reason" => reason).increment(count);
+}
+
+/// A frame is being sent for as long as the guard lives.
+pub struct Sending(());
+
+/// Counts a send.
+pub fn sending() -> Sending {
+    SENDING.fetch_add(1, Ordering::Relaxed);
+    Sending(())
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        SENDING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A wait, recorded when it ends: also one that was given up, or the worst would not be seen.
+pub struct Wait {
+    began: Instant,
+    record: fn(f64),
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        (self.record)(self.began.elapsed().as_secs_f64());
+    }
+}
+
+/// Redis is asked.
+pub fn redis_probe() -> Wait {
+    wait(|s| histogram!("waitroom_probe_duration_seconds", "store" => "Redis").record(s))
+}
+
+/// PostgreSQL is asked.
+pub fn postgres_probe() -> Wait {
+    wait(|s| histogram!("waitroom_probe_duration_seconds", "store" => "PostgreSQL").record(s))
+}
+
+/// A connection of the PostgreSQL pool is waited for.
+pub fn postgres_pool_wait() -> Wait {
+    wait(|s| histogram!("waitroom_postgres_pool_wait_seconds").record(s))
+}
+
+fn wait(record: fn(f64)) -> Wait {
+    Wait { began: Instant::now(), record }
 }

@@ -165,6 +165,47 @@ fn files_and_functions_are_small() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
+/// The metrics that a text names, without what Prometheus adds to a histogram's name.
+fn metrics_named(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+    let names = words.filter(|word| word.starts_with("waitroom_"));
+    let bare = |name: &str| {
+        ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).map(str::to_owned)
+    };
+    names.map(|name| bare(name).unwrap_or_else(|| name.to_owned())).collect()
+}
+
+/// The metrics that `text` names and `metrics.rs` does not have.
+fn unknown_metrics(text: &str, source: &str) -> Vec<String> {
+    let known: BTreeSet<&str> = source.split('"').filter(|word| word.starts_with("waitroom_")).collect();
+    metrics_named(text).into_iter().filter(|name| !known.contains(name.as_str())).collect()
+}
+
+#[test]
+fn dashboards_and_alerts_name_metrics_that_exist() {
+    let source = fs::read_to_string("src/metrics.rs").unwrap();
+    for path in [
+        "grafana/dashboards/sale.json",
+        "grafana/dashboards/service.json",
+        "grafana/prometheus/alerts.yml",
+        "grafana/prometheus/alerts_test.yml",
+        "docs/runbook.md",
+    ] {
+        let text = fs::read_to_string(path).unwrap();
+        assert!(!metrics_named(&text).is_empty(), "{path} names no metric");
+        assert_eq!(unknown_metrics(&text, &source), Vec::<String>::new(), "{path}");
+    }
+}
+
+#[test]
+fn planted_metrics_are_seen() {
+    let source = r#"counter!("waitroom_joins_total"); histogram!("waitroom_join_duration_seconds");"#;
+    let good = "rate(waitroom_joins_total[1m]) / rate(waitroom_join_duration_seconds_bucket[1m])";
+    assert_eq!(unknown_metrics(good, source), Vec::<String>::new());
+    let bad = "sum(waitroom_joins) + waitroom_join_duration_seconds_count{sale=\"$sale\"}";
+    assert_eq!(unknown_metrics(bad, source), ["waitroom_joins"]);
+}
+
 #[test]
 fn planted_imports_are_seen() {
     assert_eq!(import_faults("domain", "use crate::store::line;"), ["domain imports store"]);

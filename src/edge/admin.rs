@@ -58,7 +58,8 @@ async fn authorize(
     Ok(next.run(request).await)
 }
 
-async fn metrics_page() -> Response {
+async fn metrics_page(State(edge): State<Arc<Edge>>) -> Response {
+    edge.rooms.sample();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::render()).into_response()
 }
 

@@ -10,6 +10,7 @@ use crate::{
         refusal::Refusal,
         token::Claim,
     },
+    metrics,
     protocol::{
         client::RedeemMessage,
         close::ErrorCode,
@@ -141,7 +142,10 @@ pub async fn redeem(
     grant: Option<GrantKey>,
     message: &RedeemMessage,
 ) -> Result<Booking, Refusal> {
-    let grant = grant.ok_or(Refusal::TokenInvalid)?;
+    let Some(grant) = grant else {
+        metrics::token_invalid(room.id.as_str());
+        return Err(Refusal::TokenInvalid);
+    };
     let wish = wish(&room.plan, message);
     room.redeem(Redeem { visitor: visitor.clone(), grant, wish }).await
 }

@@ -1,6 +1,7 @@
 //! A WebSocket as a session uses it: frames in, messages out, and an end that the peer hears of.
 
 use crate::{
+    metrics,
     protocol::{close, server::ServerMessage},
     room::hub::Socket,
 };
@@ -79,8 +80,9 @@ impl Wire {
 
     async fn send_frame(&mut self, frame: Message) -> Result<(), Gone> {
         let socket = self.socket.clone();
+        let _sending = metrics::sending();
         let sent = tokio::select! {
-            sent = timeout(SEND_TIMEOUT, self.websocket.send(frame)) => sent.map_err(|_| Gone)?,
+            sent = timeout(SEND_TIMEOUT, self.websocket.send(frame)) => sent.map_err(|_| unread())?,
             () = socket.killed() => return Err(Gone),
         };
         socket.sent();
@@ -104,6 +106,11 @@ impl Wire {
     pub async fn close_too_big(self) {
         self.close(close::TOO_BIG, "a frame may have 4096 bytes").await;
     }
+}
+
+fn unread() -> Gone {
+    metrics::sockets_dropped("unread", 1);
+    Gone
 }
 
 fn is_too_big(error: axum::Error) -> bool {

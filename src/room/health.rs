@@ -1,6 +1,9 @@
 //! Whether the stores answer: what admissions and readiness rest on.
 
-use crate::store::{errors::StoreError, redis::Redis, sales::Sales};
+use crate::{
+    metrics,
+    store::{errors::StoreError, redis::Redis, sales::Sales},
+};
 use std::{
     future::Future,
     sync::atomic::{AtomicU64, Ordering},
@@ -67,7 +70,7 @@ impl Health {
 
     async fn ask<F: Future<Output = Result<(), StoreError>>>(
         &self,
-        name: &str,
+        name: &'static str,
         at: &AtomicU64,
         ask: impl Fn() -> F,
     ) {
@@ -77,7 +80,9 @@ impl Health {
             every.tick().await;
             // The proof is as old as the question: the answer may have waited on its way back.
             let asked = self.now_ms();
-            match timeout(TIMEOUT, ask()).await {
+            let answer = timeout(TIMEOUT, ask()).await;
+            metrics::store_up(name, matches!(answer, Ok(Ok(()))));
+            match answer {
                 Ok(Ok(())) => {
                     at.store(asked, Ordering::Relaxed);
                     if std::mem::take(&mut was_away) {

@@ -8,6 +8,7 @@ use crate::{
         place::LapseReason,
     },
     limits::LANE_MAX,
+    metrics,
     store::events::Position,
 };
 use dashmap::DashMap;
@@ -147,7 +148,7 @@ impl Socket {
         let mut inner = self.inner();
         if inner.lane.len() >= LANE_MAX {
             drop(inner);
-            return self.kill();
+            return self.kill("lane_full");
         }
         inner.lane.push_back((position, news));
         drop(inner);
@@ -185,8 +186,10 @@ impl Socket {
     }
 
     /// Ends the socket at once: it does not read what it is sent.
-    pub fn kill(&self) {
-        self.dead.store(true, Ordering::Relaxed);
+    fn kill(&self, reason: &'static str) {
+        if !self.dead.swap(true, Ordering::Relaxed) {
+            metrics::sockets_dropped(reason, 1);
+        }
         self.wake.notify_one();
     }
 
@@ -237,7 +240,7 @@ impl Socket {
         let now = self.now_s();
         let ago = |at: &AtomicU32| now.saturating_sub(at.load(Ordering::Relaxed));
         if ago(&self.heard_s) >= drop_after_s {
-            return self.kill();
+            return self.kill("silent");
         }
         let quiet = ago(&self.sent_s) >= ping_after_s || ago(&self.heard_s) >= ping_after_s;
         if quiet && ago(&self.pinged_s) >= ping_after_s / 2 {

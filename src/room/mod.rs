@@ -122,11 +122,10 @@ impl Room {
     pub async fn join(&self, join: Join) -> Result<JoinAnswer, StoreError> {
         let started = Instant::now();
         let (reply, answer) = oneshot::channel();
-        let stopped = || StoreError::Timeout("the line");
         let queued = timeout(QUEUE_PATIENCE, self.joins.send(joins::Request { join, reply })).await;
-        queued.map_err(|_| stopped())?.map_err(|_| stopped())?;
-        let answer = answer.await.map_err(|_| stopped())?;
-        metrics::join_duration(started.elapsed());
+        let heard = if matches!(queued, Ok(Ok(()))) { answer.await.ok() } else { None };
+        let answer = heard.unwrap_or(Err(StoreError::Timeout("the line")));
+        metrics::join(started.elapsed(), answer.is_ok());
         answer
     }
 

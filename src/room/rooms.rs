@@ -125,6 +125,12 @@ impl Rooms {
         }
     }
 
+    /// Shows what is true at the moment of a scrape.
+    pub fn sample(&self) {
+        let pool = self.pool.status();
+        metrics::postgres_pool(pool.max_size, pool.size, pool.available, pool.waiting);
+    }
+
     /// How far the server is on its way out.
     pub fn stage(&self) -> Stage {
         *self.stage.borrow()

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     domain::eta::{Pace, eta_s},
     limits::{DROP_S, FAR_SWEEPS, NEAR_RANK, PING_S, SWEEP},
-    metrics,
+    metrics::{self, SaleGauges},
     shutdown::Stage,
     store::events::Position,
 };
@@ -58,7 +58,17 @@ fn offer(room: &Room, socket: &Socket, sweep: u64, pace: Option<Pace>) {
 /// The sale's numbers as Redis has them; while it does not answer, the last ones stand.
 async fn gauges(room: &Room) {
     if let Ok(counts) = room.counts().await {
-        metrics::sale_gauges(room.id.as_str(), counts.waiting, counts.granted, counts.seats_left);
+        let settings = room.settings();
+        let now = SaleGauges {
+            waiting: counts.waiting,
+            grants: counts.granted,
+            held: counts.held,
+            seats_left: counts.seats_left,
+            rate: settings.rate,
+            max_active: settings.max_active,
+            phase: room.phase().as_str(),
+        };
+        metrics::sale(room.id.as_str(), &now);
     }
 }
 

@@ -47,6 +47,7 @@ pub(super) async fn commit(bookings: &Bookings, batch: &[NewBooking], hold_ttl_s
         Ok(verdicts) => return verdicts,
         Err(error) => error,
     };
+    metrics::store_errors("PostgreSQL", "commit", 1);
     tracing::warn!(sale = %bookings.sale, "a batch of {} bookings failed: {error}", batch.len());
     settle(bookings, batch).await.unwrap_or_else(|error| {
         tracing::warn!(sale = %bookings.sale, "the outcome of {} bookings is unknown: {error}", batch.len());

@@ -2,7 +2,7 @@
 //! the pool is for long reads, which must not stand in front of others; blocking reads get a connection each.
 
 use super::{connect, errors::StoreError, events::EventReader, facts::RedisFacts, line::Line};
-use crate::domain::ids::SaleId;
+use crate::{domain::ids::SaleId, metrics};
 use redis::{
     AsyncConnectionConfig, Client,
     aio::{ConnectionManager, ConnectionManagerConfig},
@@ -59,6 +59,7 @@ impl Redis {
 
     /// Whether Redis answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
+        let _wait = metrics::redis_probe();
         Ok(redis::cmd("PING").query_async(&mut self.shared.clone()).await?)
     }
 

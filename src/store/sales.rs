@@ -1,12 +1,15 @@
 //! Sales in PostgreSQL: the operator's word. Redis follows it by version.
 
 use super::errors::StoreError;
-use crate::domain::{
-    ids::SaleId,
-    phase::Phase,
-    plan::{Plan, SeatIndex},
-    sale::SaleSettings,
-    seats::SeatSet,
+use crate::{
+    domain::{
+        ids::SaleId,
+        phase::Phase,
+        plan::{Plan, SeatIndex},
+        sale::SaleSettings,
+        seats::SeatSet,
+    },
+    metrics,
 };
 use deadpool_postgres::{GenericClient, Pool};
 use jiff::Timestamp;
@@ -252,7 +255,10 @@ impl Sales {
 
     /// Whether PostgreSQL answers and takes writes: a standby books nothing.
     pub async fn prove(&self) -> Result<(), StoreError> {
+        let wait = metrics::postgres_pool_wait();
         let client = self.pool.get().await?;
+        drop(wait);
+        let _wait = metrics::postgres_probe();
         let query = "SELECT current_setting('transaction_read_only')::bool";
         let read_only: bool = client.query_one(query, &[]).await?.get(0);
         if read_only { Err(StoreError::ReadOnly) } else { Ok(()) }

@@ -67,9 +67,12 @@ impl Line {
     ) -> Result<T, StoreError> {
         let started = Instant::now();
         let connection = if name == "join" { &self.joins } else { &self.shared };
-        let result = call.invoke_async(&mut connection.clone()).await;
+        let result = call.invoke_async(&mut connection.clone()).await.map_err(StoreError::from);
         metrics::redis(name, started.elapsed());
-        Ok(result?)
+        // That Redis has no life of this sale is an answer.
+        let failed = result.as_ref().is_err_and(|error| !error.is_missing_line());
+        metrics::store_errors("Redis", name, u64::from(failed));
+        result
     }
 
     /// Brings visitors into the line, or back to their places, in this order. Safe to repeat.
