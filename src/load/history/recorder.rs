@@ -84,10 +84,8 @@ impl Recorder {
         file.write_all(&first)?;
         let (to_disk, buffers) = sync_channel::<Vec<u8>>(BUFFERS_WAITING_MAX);
         let writer = thread::spawn(move || {
-            // After a fault the rest is thrown away, so that nobody waits for a full disk.
-            buffers
-                .into_iter()
-                .fold(Ok(()), |so_far: io::Result<()>, buffer| so_far.and_then(|()| file.write_all(&buffer)))
+            // After a fault nobody takes the rest, so that nobody waits for a full disk.
+            buffers.into_iter().try_for_each(|buffer| file.write_all(&buffer))
         });
         let buffer = Buffer { bytes: Vec::with_capacity(BUFFER_BYTES * 2), entries: 0, to_disk };
         Ok(Self { clock, ranks_of_every: header.ranks_of_every.max(1), buffer: Mutex::new(buffer), writer })
