@@ -90,11 +90,11 @@ impl Dialer {
 
     /// One attempt, and the cookie that came with it, if any. Box it: its state is far bigger than that of
     /// the visitor who waits for it, and is needed only once.
-    pub async fn dial(&self, cookie: Option<&str>) -> Result<(Socket, Option<Box<str>>), DialError> {
+    pub async fn dial(&self, cookie: Option<&str>) -> Result<(Box<Socket>, Option<Box<str>>), DialError> {
         timeout(PATIENCE, self.open(cookie)).await.map_err(|_| DialError::Patience)?
     }
 
-    async fn open(&self, cookie: Option<&str>) -> Result<(Socket, Option<Box<str>>), DialError> {
+    async fn open(&self, cookie: Option<&str>) -> Result<(Box<Socket>, Option<Box<str>>), DialError> {
         let stream = match &self.sources {
             Some(sources) => sources.connect(self.address).await,
             None => TcpStream::connect(self.address).await,
@@ -109,12 +109,12 @@ impl Dialer {
         // Small buffers: the defaults take 128 KiB a socket and zero it at each read. The handshake of the
         // library would leave its own 4 KiB behind for good, more than all the rest of a visitor.
         let config = WebSocketConfig::default()
-            .read_buffer_size(512)
+            .read_buffer_size(256)
             .write_buffer_size(0)
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
         let socket = WebSocketStream::from_partially_read(stream, rest, Role::Client, Some(config)).await;
-        Ok((socket, cookie_in(&response)))
+        Ok((Box::new(socket), cookie_in(&response)))
     }
 
     /// The upgrade's bytes, and the key that its answer must know.
