@@ -125,7 +125,9 @@ async fn line_state(url: &str, sale: &SaleId) -> anyhow::Result<Option<LineState
             Ok(None)
         }
         Look::Moving => {
-            eprintln!("waitroom: the line of sale {sale} still changes, so it is left out; check again when the run is over");
+            eprintln!(
+                "waitroom: the line of sale {sale} still changes, so it is left out; check again when the run is over"
+            );
             Ok(None)
         }
         Look::Still(survey) => Ok(Some(plain(*survey))),

@@ -82,7 +82,10 @@ pub(super) fn active(
         let over = i64::from(live) > i64::from(settings.max_active);
         if over && !above {
             findings.add(Invariant::Admission, [spot], || {
-                format!("{live} grants and held bookings lived at once, and max_active is {}", settings.max_active)
+                format!(
+                    "{live} grants and held bookings lived at once, and max_active is {}",
+                    settings.max_active
+                )
             });
         }
         above = over;
@@ -140,7 +143,8 @@ pub(super) fn phases(log: &Log, facts: &Facts, tolerance: Micros, findings: &mut
     // Of the spans that began before, the one that lasts longest decides.
     let mut longest: Vec<(Micros, Micros, Spot)> = Vec::with_capacity(spans.len());
     for span in spans {
-        let best = longest.last().filter(|best| best.1 > span.1).map_or(span, |best| (span.0, best.1, best.2));
+        let best =
+            longest.last().filter(|best| best.1 > span.1).map_or(span, |best| (span.0, best.1, best.2));
         longest.push(best);
     }
     for grant in &facts.grants {

@@ -19,12 +19,8 @@ const ANSWER_MAX_US: Micros = 60_000_000;
 
 /// Whether a connection that the server ended so is the end of the story.
 fn is_last(code: u16) -> bool {
-    let last = [
-        ErrorCode::BadMessage,
-        ErrorCode::IdentityInvalid,
-        ErrorCode::LimitReached,
-        ErrorCode::SaleClosed,
-    ];
+    let last =
+        [ErrorCode::BadMessage, ErrorCode::IdentityInvalid, ErrorCode::LimitReached, ErrorCode::SaleClosed];
     code == TOO_BIG || last.iter().any(|error| error.close_code() == code)
 }
 
@@ -46,7 +42,10 @@ pub(super) fn check(log: &Log, findings: &mut Findings) {
         }
     }
     if open > 0 {
-        findings.lack(Invariant::Drained, format!("the stories of {open} visitors had not ended when the run did"));
+        findings.lack(
+            Invariant::Drained,
+            format!("the stories of {open} visitors had not ended when the run did"),
+        );
     }
 }
 

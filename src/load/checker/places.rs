@@ -14,7 +14,8 @@ pub(super) fn seen(facts: &Facts, findings: &mut Findings) {
     findings.over(Invariant::Places, facts.places.len());
     let ids: HashMap<u32, u64> = facts.visitors.iter().filter_map(|v| Some((v.number, v.id?))).collect();
     let same = |a: &Place, b: &Place| {
-        a.visitor == b.visitor || matches!((ids.get(&a.visitor), ids.get(&b.visitor)), (Some(a), Some(b)) if a == b)
+        a.visitor == b.visitor
+            || matches!((ids.get(&a.visitor), ids.get(&b.visitor)), (Some(a), Some(b)) if a == b)
     };
     let mut by_seq: Vec<&Place> = facts.places.iter().collect();
     by_seq.sort_unstable_by_key(|place| place.seq);
@@ -46,7 +47,10 @@ pub(super) fn replaced(facts: &Facts, findings: &mut Findings) {
     for replaced in &facts.replaced {
         let place = facts.place(replaced.place);
         findings.add(Invariant::Kept, [place.joined.spot, replaced.by.spot], || {
-            format!("visitor {} had place {} and came back to place {}", place.visitor, place.seq, replaced.seq)
+            format!(
+                "visitor {} had place {} and came back to place {}",
+                place.visitor, place.seq, replaced.seq
+            )
         });
     }
 }
@@ -95,7 +99,9 @@ fn kept(place: &Place, visitor: &Visitor, record: Option<&(Seq, Stage)>, finding
     }
     match record {
         None => findings.add(Invariant::Kept, [place.joined.spot], || {
-            format!("place {seq} of visitor {number} was acknowledged, never ended, and Redis does not have it")
+            format!(
+                "place {seq} of visitor {number} was acknowledged, never ended, and Redis does not have it"
+            )
         }),
         // A later place is there: the earlier one ended where its visitor could not see it, or was reported above.
         Some((later, _)) if *later > seq || visitor.unknown_join => {}
@@ -151,11 +157,14 @@ fn consistent(line: &LineState, findings: &mut Findings) {
                 format!("place {seq} is {stage:?} by its record, and in no set of Redis that would serve it")
             }),
             Some((set, number)) => findings.add(Invariant::Places, [], || {
-                format!("place {seq} is {stage:?} by its record, and in Redis' sets it is {set:?} at {number}")
+                format!(
+                    "place {seq} is {stage:?} by its record, and in Redis' sets it is {set:?} at {number}"
+                )
             }),
         }
     }
     for (stage, seq) in somewhere.values() {
-        findings.add(Invariant::Kept, [], || format!("Redis has place {seq} {stage:?} without a record of it"));
+        findings
+            .add(Invariant::Kept, [], || format!("Redis has place {seq} {stage:?} without a record of it"));
     }
 }

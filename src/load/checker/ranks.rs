@@ -100,8 +100,7 @@ fn still_in_line(facts: &Facts, line: Option<&LineState>) -> HashSet<usize> {
         line.places.iter().filter(|p| p.stage == Stage::Waiting).map(|p| (p.visitor, p.seq)).collect();
     let ids: HashMap<u32, u64> = facts.visitors.iter().filter_map(|v| Some((v.number, v.id?))).collect();
     let places = facts.places.iter().enumerate().filter(|(_, place)| place.epoch == line.epoch);
-    let still =
-        places.filter(|(_, p)| ids.get(&p.visitor).is_some_and(|id| waiting.contains(&(*id, p.seq))));
+    let still = places.filter(|(_, p)| ids.get(&p.visitor).is_some_and(|id| waiting.contains(&(*id, p.seq))));
     still.map(|(index, _)| index).collect()
 }
 

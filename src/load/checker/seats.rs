@@ -85,8 +85,9 @@ pub(super) fn sold(shop: &ShopState, findings: &mut Findings) {
         }
         for seat in row.seats.iter().filter(|_| row.status != BookingStatus::Released) {
             if let Some(other) = owner.insert(seat.as_str(), row.booking) {
-                findings
-                    .add(Invariant::Seats, [], || format!("seat {seat} is in {other} and in {}", row.booking));
+                findings.add(Invariant::Seats, [], || {
+                    format!("seat {seat} is in {other} and in {}", row.booking)
+                });
             }
             if rows.get(seat.as_str()) != Some(&row.booking) {
                 findings.add(Invariant::Seats, [], || {

@@ -147,7 +147,9 @@ impl<'a, 'b, 'c> Walk<'a, 'b, 'c> {
                     });
                 }
                 Token::Own if lapsed.is_some() => self.findings.add(Invariant::Tokens, spots(lapsed), || {
-                    format!("visitor {visitor} got booking {id} for a grant that had lapsed before he sent it")
+                    format!(
+                        "visitor {visitor} got booking {id} for a grant that had lapsed before he sent it"
+                    )
                 }),
                 Token::Own => self.once(op, redeem, id),
                 Token::Old => {}
@@ -165,7 +167,9 @@ impl<'a, 'b, 'c> Walk<'a, 'b, 'c> {
             Some((_, other, spot)) if *other != id => {
                 self.findings.add(Invariant::Seats, [*spot, redeem.sent.spot, op.spot], || {
                     let visitor = op.visitor;
-                    format!("the token of place {place} of visitor {visitor} got booking {other} and then {id}")
+                    format!(
+                        "the token of place {place} of visitor {visitor} got booking {other} and then {id}"
+                    )
                 });
             }
             Some(_) => {}
@@ -174,7 +178,9 @@ impl<'a, 'b, 'c> Walk<'a, 'b, 'c> {
     }
 
     fn refused(&mut self, op: &Op, request: u32, reason: u16) {
-        let Some(redeem) = self.answered(op, request).filter(|redeem| redeem.token == Token::Own) else { return };
+        let Some(redeem) = self.answered(op, request).filter(|redeem| redeem.token == Token::Own) else {
+            return;
+        };
         let (visitor, reason) = (op.visitor, self.log.reasons.name(u32::from(reason)));
         if let Some((booking, spot)) = redeem.booked.filter(|_| reason != "busy") {
             self.findings.add(Invariant::Seats, [spot, redeem.sent.spot, op.spot], || {
@@ -194,7 +200,9 @@ pub(super) fn grants(facts: &Facts, shop: &ShopState, findings: &mut Findings) {
     let visitors: HashMap<u64, &Visitor> =
         facts.visitors.iter().filter_map(|visitor| Some((visitor.id?, visitor))).collect();
     for row in &shop.bookings {
-        let Some(visitor) = visitors.get(&row.visitor).filter(|visitor| !visitor.known_before) else { continue };
+        let Some(visitor) = visitors.get(&row.visitor).filter(|visitor| !visitor.known_before) else {
+            continue;
+        };
         findings.over(Invariant::Tokens, 1);
         let (number, booking) = (visitor.number, row.booking);
         if !visitor.granted {
