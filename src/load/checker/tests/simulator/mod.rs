@@ -89,6 +89,7 @@ pub struct Simulator {
     absent: HashMap<u32, Micros>,
     shown: HashMap<u32, u64>,
     booked: HashMap<Key, Uuid>,
+    max_active: usize,
     bucket: f64,
     open: bool,
     bookings: u32,
@@ -115,8 +116,10 @@ pub fn play(seed: u64, fault: Fault) -> Recorded {
 impl Simulator {
     fn new(seed: u64, fault: Fault) -> Self {
         let mut recorded = Recorded::new();
+        let tight = fault != Fault::Burst && (fault != Fault::None || seed % 2 == 0);
+        let max_active = if tight { 8 } else { 40 };
         let rules =
-            SaleSettings { rate: 5.0, max_active: 8, grant_ttl_s: 12, claim_s: 4, away_s: 3, ..settings() };
+            SaleSettings { rate: 5.0, max_active, grant_ttl_s: 12, claim_s: 4, away_s: 3, ..settings() };
         recorded.settings = Some(rules.clone());
         recorded.shop().settings = rules;
         let mut simulator = Self {
@@ -137,6 +140,7 @@ impl Simulator {
             absent: HashMap::new(),
             shown: HashMap::new(),
             booked: HashMap::new(),
+            max_active: max_active as usize,
             bucket: 0.0,
             open: false,
             bookings: 0,

@@ -160,9 +160,9 @@ impl Simulator {
             return;
         }
         let (rate, max) = match self.fault {
-            Fault::Burst => (15.0, 8),
+            Fault::Burst => (15.0, self.max_active),
             Fault::Crowd => (5.0, 40),
-            _ => (5.0, 8),
+            _ => (5.0, self.max_active),
         };
         self.bucket += rate * 0.1;
         let mut budget = (self.bucket.floor() as usize).min(max - self.grants.len().min(max));
