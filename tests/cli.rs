@@ -123,3 +123,36 @@ fn a_reader_that_leaves_is_no_error() {
     let output = Command::new("bash").args(["-o", "pipefail", "-c", &line]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
 }
+
+#[test]
+fn check_says_what_is_wrong_with_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let header = |run: &str, part: u32| {
+        format!(
+            r#"{{"history":1,"run":"{run}","part":[{part},2],"scenario":"steady","sale":"demo","seats":9,"visitors":1,"started_at":"2026-11-22T10:00:00Z","started_us":0,"machine":"m","ranks_of_every":1,"settings":null}}"#
+        )
+    };
+    let good = file("good", &format!("{}\n[7,0,1,\"leave\"]\n", header("a", 1)));
+    let other = file("other", &format!("{}\n", header("b", 2)));
+    let garbled = file("garbled", &format!("{}\n[7,0,1,\"dance\"]\n", header("a", 1)));
+    let away = ["--redis-url", "redis+unix:///nonexistent/redis.sock"];
+    for (args, wanted, words) in [
+        (vec![], 64, "HISTORY"),
+        (vec!["/nonexistent"], 74, "/nonexistent"),
+        (vec![&*garbled], 74, "garbled, line 2"),
+        (vec![&*good, &*other], 64, "different runs"),
+        (vec![&*good, &*good], 64, "the same part twice"),
+        (vec![&*good], 75, "9 every story comes to its end"),
+        (vec![&*good, away[0], away[1]], 69, "Redis"),
+        (vec![&*good, "--redis-url", "http://h"], 78, "redis_url"),
+    ] {
+        let (status, said) = run(&[vec!["check"], args.clone()].concat(), &[]);
+        assert_eq!(status, wanted, "{args:?}: {said}");
+        assert!(said.contains(words), "{args:?}: {said}");
+    }
+}

@@ -4,6 +4,7 @@
 mod world;
 
 mod bookings;
+mod check;
 mod conversation;
 mod faults;
 mod line;

@@ -53,6 +53,8 @@ pub(super) struct Place {
     pub missed: u8,
     /// Its visitor may have given it up.
     pub leave_sent: bool,
+    /// Surely had its first turn before it, when it was seen last: it can miss one more unseen, and is kept.
+    pub first_turn: bool,
     /// A join of its visitor was never answered while it lived.
     pub unsure: bool,
     pub end: Option<End>,

@@ -160,6 +160,8 @@ impl<'a> Walk<'a> {
                 let (epoch, rank, moment) = (joined.epoch, joined.rank, now);
                 let shown = Shown { place: index, epoch, rank, moment, since, maybe_returned: known };
                 self.facts.shown.push(shown);
+                // Who is served ahead of the line, at rank 0, may have missed a turn already.
+                self.facts.places[index as usize].first_turn = !known || rank > 0;
             }
             PlaceState::Granted => {
                 self.visitor.granted = true;
@@ -185,7 +187,7 @@ impl<'a> Walk<'a> {
         }
         if let Some(before) = self.latest().map(|index| (index, self.facts.place(index))) {
             let (index, place) = before;
-            if place.open() && !place.unsure && place.epoch == joined.epoch {
+            if place.open() && !place.unsure && place.first_turn && place.epoch == joined.epoch {
                 self.facts.replaced.push(Replaced { place: index, seq, by: now });
             }
         }
@@ -202,6 +204,7 @@ impl<'a> Walk<'a> {
             turns: 0,
             missed: 0,
             leave_sent: false,
+            first_turn: true,
             unsure: false,
             end: None,
         });

@@ -1,1 +1,35 @@
+//! Whole simulated sales: an honest one never yields a finding, and one whose server breaks a promise does.
 
+use super::{
+    Invariant,
+    simulator::{Fault, play},
+};
+use proptest::prelude::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn an_honest_sale_yields_no_finding(seed: u64) {
+        let recorded = play(seed, Fault::None);
+        prop_assert_eq!(recorded.violated(), [], "{:#?}", recorded.verdicts());
+    }
+}
+
+#[test]
+fn a_dishonest_sale_is_caught_under_the_noise() {
+    let cases = [
+        (Fault::LastFirst, Invariant::Order),
+        (Fault::Burst, Invariant::Admission),
+        (Fault::Crowd, Invariant::Admission),
+        (Fault::Unpaused, Invariant::Admission),
+        (Fault::Amnesia, Invariant::Kept),
+        (Fault::Forgiving, Invariant::Places),
+        (Fault::Spendthrift, Invariant::Seats),
+        (Fault::Gullible, Invariant::Tokens),
+    ];
+    for (fault, invariant) in cases {
+        let caught = (0..5).filter(|seed| play(*seed, fault).violated().contains(&invariant)).count();
+        assert!(caught >= 4, "{fault:?} was caught in {caught} of 5 sales");
+    }
+}
