@@ -27,7 +27,7 @@ const TROUBLE: Duration = Duration::from_secs(24);
 const LEAD: Duration = Duration::from_secs(6);
 
 /// A column of the table: its panel, which of its queries, and of which series if there are several.
-const COLUMNS: [(&str, &str, usize, &str); 9] = [
+const COLUMNS: [(&str, &str, usize, &str); 8] = [
     ("joins /s", "Joins: rate and errors", 0, ""),
     ("join p99", "Join duration", 1, ""),
     ("Redis probe", "Stores: probe duration (p99)", 0, "Redis"),
@@ -36,7 +36,6 @@ const COLUMNS: [(&str, &str, usize, &str); 9] = [
     ("pool callers waiting", "PostgreSQL pool", 2, ""),
     ("COPY p99", "COPY duration", 1, ""),
     ("waiting frames", "Sockets", 1, ""),
-    ("CPU cores", "CPU", 0, ""),
 ];
 
 type Plant = fn(&Stage, Instant);
@@ -50,7 +49,7 @@ const TROUBLES: [(&str, &[&str], Plant); 6] = [
         &["--postgres-pool=2"],
         starved_pool,
     ),
-    ("slow readers: 20 ask for seat maps of 150,000 seats and read nothing", &[], slow_readers),
+    ("slow readers: 20 ask for seat maps of 100,000 seats and read nothing", &[], slow_readers),
     ("flood: 700 joins a second more", &[], flood),
 ];
 
@@ -142,7 +141,7 @@ fn starved_pool(stage: &Stage, until: Instant) {
 
 /// Visitors whose turn it is ask for the seats as often as they may, and read nothing of what comes.
 fn slow_readers(stage: &Stage, until: Instant) {
-    stage.sale(ARENA, &["--seats=150000", "--rate=100"]);
+    stage.sale(ARENA, &["--seats=100000", "--rate=100"]);
     let address: SocketAddr = stage.public.parse().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let reader = async move || {
@@ -161,7 +160,7 @@ fn slow_readers(stage: &Stage, until: Instant) {
         while Instant::now() < until {
             // Fails once the server has given up on it.
             let _ = socket.send(Message::Text(r#"{"type":"seats"}"#.into())).await;
-            tokio::time::sleep(Duration::from_millis(70)).await;
+            tokio::time::sleep(Duration::from_millis(52)).await;
         }
     };
     runtime.block_on(futures_util::future::join_all((0..20).map(|_| reader())));
