@@ -43,7 +43,7 @@ async function panel({ title, gridPos, targets, fieldConfig }) {
   const [width, height] = [gridPos.w * COLUMN - 12, gridPos.h * ROW - 12];
   const legendLines = Math.ceil(series.length / Math.max(1, Math.floor(width / 150)));
   const box = { left: 52, top: 26, right: width - 10, bottom: height - 12 - 14 * legendLines };
-  const top = Math.max(1e-9, ...series.flatMap(({ points }) => points.map(([, value]) => value))) * 1.05;
+  const top = (Math.max(0, ...series.flatMap(({ points }) => points.map(([, value]) => value))) || 1) * 1.05;
   const x = (at) => box.left + ((at - start) / (end - start)) * (box.right - box.left);
   const y = (value) => box.bottom - (value / top) * (box.bottom - box.top);
   const lines = [0, 0.5, 1].map((share) => {

@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "shared with benches/troubles.rs, which uses another part of it")]
 mod stage;
 
+use serde_json::Value;
 use stage::{Stage, now, queries, wait_until};
 use std::{collections::BTreeSet, fs, process::Command, thread::sleep, time::Duration};
 
@@ -75,6 +76,30 @@ fn every_alert_has_its_paragraph_in_the_runbook() {
 }
 
 #[test]
+fn dashboards_fit_their_provisioning() {
+    let read = |file: &str| fs::read_to_string(format!("grafana/{file}")).unwrap();
+    let sources = read("provisioning/datasources/prometheus.yml");
+    let folder = read("provisioning/dashboards/waitroom.yml");
+    // The one folder that is mounted, and from where Grafana is told to provision itself.
+    let readme = fs::read_to_string("README.md").unwrap();
+    assert!(readme.contains("grafana:/waitroom:ro") && readme.contains("=/waitroom/provisioning"));
+    assert!(folder.contains("path: /waitroom/dashboards"));
+    for board in ["sale", "service"] {
+        let board: Value = serde_json::from_str(&read(&format!("dashboards/{board}.json"))).unwrap();
+        let mut ids = BTreeSet::new();
+        for panel in board["panels"].as_array().unwrap() {
+            let uid = panel["datasource"]["uid"].as_str().unwrap();
+            assert!(sources.contains(&format!("uid: {uid}\n")), "{panel}");
+            assert!(ids.insert(panel["id"].as_u64().unwrap()), "{panel}");
+            assert!(
+                panel["description"].as_str().unwrap().len() > 40,
+                "what does it tell, what to do? {panel}"
+            );
+        }
+    }
+}
+
+#[test]
 fn every_panel_shows_data_of_a_server_under_load() {
     let stage = Stage::start(&[]);
     let from = now();
@@ -104,6 +129,12 @@ fn every_panel_shows_data_of_a_server_under_load() {
         let alerts = alerts["alerts"].as_array().unwrap();
         alerts.iter().any(|a| a["labels"]["alertname"] == "StoreAway" && a["labels"]["store"] == "Redis")
     });
+    // A wait that was given up counts as one that took so long.
+    let buckets = |le: &str| format!(r#"waitroom_probe_duration_seconds_bucket{{store="Redis", le="{le}"}}"#);
+    assert!(prometheus.has_data(&format!("{} - ignoring (le) {} > 0", buckets("+Inf"), buckets("1")), from));
+    assert!(
+        prometheus.has_data(r#"waitroom_store_errors_total{store="Redis", operation="probe"} > 0"#, from)
+    );
     stage.stores.redis.thaw();
 }
 
