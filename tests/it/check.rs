@@ -179,9 +179,8 @@ async fn a_real_sale_is_proved_and_doctored_stores_are_caught() {
         Event::Joined { visitor, .. } if entry.1 == 2 => visitor.clone(),
         _ => None,
     });
-    for (command, key) in
-        [("HDEL", "places"), ("ZREM", "line"), ("HDEL", "places"), ("ZREM", "grants"), ("ZREM", "claims")]
-    {
+    // Waiting, or granted meanwhile.
+    for (command, key) in [("HDEL", "places"), ("ZREM", "line"), ("ZREM", "grants"), ("ZREM", "claims")] {
         let key = format!("waitroom:{{{id}}}:{key}");
         let _: i64 = redis::cmd(command).arg(key).arg(&visitor).query(&mut redis).unwrap();
     }

@@ -33,8 +33,9 @@ pub(super) fn check(log: &Log, findings: &mut Findings) {
         let (ended, unanswered) = story(log, ops);
         open += usize::from(!ended);
         let Some(footer) = footer else { continue };
-        let late = |(_, _, at, _): &&(u32, Option<u32>, Micros, Spot)| at + ANSWER_MAX_US < footer.ended_us;
-        for (_, _, at, spot) in unanswered.iter().filter(late) {
+        for Asked { at, spot, .. } in
+            unanswered.iter().filter(|asked| asked.at + ANSWER_MAX_US < footer.ended_us)
+        {
             findings.add(Invariant::Drained, [*spot], || {
                 let s = (footer.ended_us - at) / 1_000_000;
                 format!("visitor {} had no answer for {s} s, until the run ended", ops[0].visitor)
@@ -49,37 +50,46 @@ pub(super) fn check(log: &Log, findings: &mut Findings) {
     }
 }
 
-/// Whether the story ended, and what was never answered: connection, request of a redeem, when, where.
-fn story(log: &Log, ops: &[Op]) -> (bool, Vec<(u32, Option<u32>, Micros, Spot)>) {
-    let (mut ended, mut unanswered) = (false, Vec::new());
+/// A join, or the redeem of that request, that has no answer.
+struct Asked {
+    connection: u32,
+    request: Option<u32>,
+    at: Micros,
+    spot: Spot,
+}
+
+/// Whether the story ended, and what was never answered.
+fn story(log: &Log, ops: &[Op]) -> (bool, Vec<Asked>) {
+    let (mut ended, mut unanswered) = (false, Vec::<Asked>::new());
     for op in ops {
-        let answered = |request: Option<u32>, list: &mut Vec<(u32, Option<u32>, Micros, Spot)>| {
-            list.retain(|(connection, asked, ..)| (*connection, *asked) != (op.connection, request));
+        let (connection, at, spot) = (op.connection, op.at, op.spot);
+        let not = |request: Option<u32>| {
+            move |asked: &Asked| (asked.connection, asked.request) != (connection, request)
         };
         match op.what {
             What::Join => {
                 ended = false;
-                unanswered.push((op.connection, None, op.at, op.spot));
+                unanswered.push(Asked { connection, request: None, at, spot });
             }
             What::Redeem { request, .. } => {
-                unanswered.push((op.connection, Some(request), op.at, op.spot));
+                unanswered.push(Asked { connection, request: Some(request), at, spot });
             }
             What::Joined(index) => {
-                answered(None, &mut unanswered);
+                unanswered.retain(not(None));
                 ended = log.joined[index as usize].state == PlaceState::Booked;
             }
             What::Booking(index) => {
                 ended = true;
                 if let Some(request) = log.bookings[index as usize].request {
-                    answered(Some(request), &mut unanswered);
+                    unanswered.retain(not(Some(request)));
                 }
             }
-            What::Refused { request, .. } => answered(Some(request), &mut unanswered),
+            What::Refused { request, .. } => unanswered.retain(not(Some(request))),
             What::Lapsed(reason) => ended = reason != LapseReason::Missed,
             What::Leave => ended = true,
             What::Cut(code) => {
                 ended |= code.is_some_and(is_last);
-                unanswered.retain(|(connection, ..)| *connection != op.connection);
+                unanswered.retain(|asked| asked.connection != connection);
             }
             _ => {}
         }

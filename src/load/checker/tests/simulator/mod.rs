@@ -116,7 +116,7 @@ pub fn play(seed: u64, fault: Fault) -> Recorded {
 impl Simulator {
     fn new(seed: u64, fault: Fault) -> Self {
         let mut recorded = Recorded::new();
-        let tight = fault != Fault::Burst && (fault != Fault::None || seed % 2 == 0);
+        let tight = fault != Fault::Burst && (fault != Fault::None || seed.is_multiple_of(2));
         let max_active = if tight { 8 } else { 40 };
         let rules =
             SaleSettings { rate: 5.0, max_active, grant_ttl_s: 12, claim_s: 4, away_s: 3, ..settings() };
