@@ -106,18 +106,10 @@ impl<'a> Walk<'a> {
             What::Booking(index) => self.booked(c, now, self.log.bookings[index as usize].request),
             What::Refused { request, .. } => {
                 self.connections[c].redeems.retain(|(r, _)| *r != request);
-                self.heard(c, now);
             }
             What::Leave => self.leave(c, op.at),
-            What::Phase(_) => self.heard(c, now),
-            What::Cut(code) => self.cut(c, now, code.is_some()),
-            What::Arrive | What::Breach(_) => {}
-        }
-    }
-
-    fn heard(&mut self, c: usize, now: Moment) {
-        if let Some(waiting) = &mut self.connections[c].waiting {
-            waiting.heard = now;
+            What::Cut(_) => self.cut(c),
+            What::Arrive | What::Breach(_) | What::Phase(_) => {}
         }
     }
 
@@ -227,9 +219,10 @@ impl<'a> Walk<'a> {
     }
 
     fn rank(&mut self, c: usize, now: Moment, rank: u64) {
-        self.heard(c, now);
-        let connection = &self.connections[c];
-        let (Some(place), Some(_)) = (connection.place, &connection.waiting) else { return };
+        let connection = &mut self.connections[c];
+        let (Some(place), Some(waiting)) = (connection.place, &mut connection.waiting) else { return };
+        // Only who is in the line is shown his rank: what else he hears does not say that he still waits.
+        waiting.heard = now;
         let first = self.facts.place(place);
         let maybe_returned = first.connection != connection.number || first.granted;
         let (epoch, since) = (connection.epoch, None);
@@ -280,7 +273,6 @@ impl<'a> Walk<'a> {
     }
 
     fn lapsed(&mut self, c: usize, now: Moment, reason: LapseReason) {
-        self.heard(c, now);
         self.wait_over(c, None);
         self.grant_may_end(now.at);
         let Connection { place: Some(index), epoch, .. } = self.connections[c] else { return };
@@ -299,7 +291,6 @@ impl<'a> Walk<'a> {
     }
 
     fn booked(&mut self, c: usize, now: Moment, request: Option<u32>) {
-        self.heard(c, now);
         let connection = &mut self.connections[c];
         let Some(redeem) = connection.redeems.iter().position(|(r, _)| Some(*r) == request) else { return };
         let (_, token) = connection.redeems.swap_remove(redeem);
@@ -319,9 +310,6 @@ impl<'a> Walk<'a> {
 
     fn leave(&mut self, c: usize, at: Micros) {
         self.grant_may_end(at);
-        if let Some(waiting) = &mut self.connections[c].waiting {
-            waiting.heard.at = waiting.heard.at.max(at);
-        }
         self.wait_over(c, None);
         if let Some(index) = self.latest() {
             self.facts.places[index as usize].leave_sent = true;
@@ -342,10 +330,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn cut(&mut self, c: usize, now: Moment, told: bool) {
-        if told {
-            self.heard(c, now);
-        }
+    fn cut(&mut self, c: usize) {
         self.wait_over(c, None);
         let connection = self.connections.swap_remove(c);
         self.visitor.unknown_redeem |= !connection.redeems.is_empty();
