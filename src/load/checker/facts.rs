@@ -42,6 +42,8 @@ pub(super) struct Place {
     pub joined: Moment,
     /// The connection of that.
     pub connection: u32,
+    /// No earlier join can have drawn it: it had not been in the line unseen.
+    pub fresh: bool,
     /// From when it was surely out of the line.
     pub gone: Micros,
     /// Until when it was surely in the line, never having left it.

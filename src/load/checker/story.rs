@@ -126,7 +126,10 @@ impl<'a> Walk<'a> {
         self.visitor.id = self.visitor.id.or(joined.visitor);
         self.facts.epochs.entry(joined.epoch).and_modify(|at| *at = now.at.min(*at)).or_insert(now.at);
         let place = match joined.seq {
-            Some(seq) => Some(self.place(seq, joined, drawn, now, number)),
+            Some(seq) => {
+                let fresh = answered.is_some_and(|sent| sent.spot == drawn.spot);
+                Some(self.place(seq, joined, drawn, now, (number, fresh)))
+            }
             None if joined.state == PlaceState::Booked => self.latest(),
             None => {
                 self.visitor.unreadable = true;
@@ -142,7 +145,8 @@ impl<'a> Walk<'a> {
         (connection.place, connection.epoch) = (place, joined.epoch);
         let Some(index) = place else { return };
         self.came_back(index, joined, answered, now);
-        let known = self.facts.place(index).joined.at < now.at;
+        let place = self.facts.place(index);
+        let known = place.joined.at < now.at || !place.fresh;
         match joined.state {
             PlaceState::Waiting => {
                 let connection = &mut self.connections[c];
@@ -172,7 +176,14 @@ impl<'a> Walk<'a> {
     }
 
     /// The place of that number; a new one if the visitor had none such.
-    fn place(&mut self, seq: u64, joined: &JoinedOp, drawn: Moment, now: Moment, connection: u32) -> u32 {
+    fn place(
+        &mut self,
+        seq: u64,
+        joined: &JoinedOp,
+        drawn: Moment,
+        now: Moment,
+        (connection, fresh): (u32, bool),
+    ) -> u32 {
         let (from, until) = self.visitor.places;
         if let Some(known) = (from..until).find(|index| self.facts.place(*index).seq == seq) {
             return known;
@@ -190,6 +201,7 @@ impl<'a> Walk<'a> {
             drawn,
             joined: now,
             connection,
+            fresh,
             gone: NEVER,
             in_line_until: 0,
             granted: false,
@@ -224,7 +236,7 @@ impl<'a> Walk<'a> {
         // Only who is in the line is shown his rank: what else he hears does not say that he still waits.
         waiting.heard = now;
         let first = self.facts.place(place);
-        let maybe_returned = first.connection != connection.number || first.granted;
+        let maybe_returned = first.connection != connection.number || first.granted || !first.fresh;
         let (epoch, since) = (connection.epoch, None);
         self.facts.shown.push(Shown { place, epoch, rank, moment: now, since, maybe_returned });
     }
@@ -325,7 +337,7 @@ impl<'a> Walk<'a> {
         self.facts.waits.push(Wait { place, epoch, from: waiting.from, until, last });
         let place = &mut self.facts.places[place as usize];
         // Who never was away never left the line before his turn.
-        if granted.is_some() && place.connection == number && place.joined.at == waiting.from {
+        if granted.is_some() && place.fresh && place.connection == number && place.joined.at == waiting.from {
             place.in_line_until = until;
         }
     }
