@@ -1,11 +1,11 @@
 //! What the operations of all visitors amount to: places, waits, grants, ranks.
 
-use super::log::Spot;
+use super::{log::Spot, state::LineState};
 use crate::{
-    domain::ids::Seq,
+    domain::{ids::Seq, place::Stage},
     load::facts::{Micros, NEVER},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A moment that is written down.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +42,8 @@ pub(super) struct Place {
     pub joined: Moment,
     /// The connection of that.
     pub connection: u32,
+    /// No earlier join can have drawn it: it had not been in the line unseen.
+    pub fresh: bool,
     /// From when it was surely out of the line.
     pub gone: Micros,
     /// Until when it was surely in the line, never having left it.
@@ -174,5 +176,17 @@ impl Facts {
 
     pub fn places_of(&self, visitor: &Visitor) -> &[Place] {
         &self.places[visitor.places.0 as usize..visitor.places.1 as usize]
+    }
+
+    /// The places that were drawn in the line's present life and are in it to this day, never having left it.
+    pub fn still_in_line(&self, line: &LineState) -> HashSet<usize> {
+        let waiting: HashSet<(u64, Seq)> =
+            line.places.iter().filter(|p| p.stage == Stage::Waiting).map(|p| (p.visitor, p.seq)).collect();
+        let ids: HashMap<u32, u64> = self.visitors.iter().filter_map(|v| Some((v.number, v.id?))).collect();
+        let waits = |place: &Place| {
+            let id = ids.get(&place.visitor);
+            place.epoch == line.epoch && id.is_some_and(|id| waiting.contains(&(*id, place.seq)))
+        };
+        self.places.iter().enumerate().filter(|(_, place)| waits(place)).map(|(index, _)| index).collect()
     }
 }

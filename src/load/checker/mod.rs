@@ -102,7 +102,10 @@ fn timed(
 /// What the stores say.
 fn stores(log: &Log, facts: &Facts, state: &FinalState, findings: &mut Findings) {
     match &state.line {
-        Some(line) => places::line(facts, line, findings),
+        Some(line) => {
+            order::reached(facts, line, findings);
+            places::line(facts, line, findings);
+        }
         None => findings.lack(Invariant::Kept, "the final state of Redis is not given"),
     }
     match &state.shop {

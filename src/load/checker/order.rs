@@ -3,6 +3,7 @@
 use super::{
     facts::{Facts, Place, Wait},
     finding::{Findings, Invariant},
+    state::LineState,
 };
 use crate::{domain::ids::Seq, load::facts::Micros};
 use std::collections::{BTreeMap, BTreeSet};
@@ -105,5 +106,22 @@ pub(super) fn grants(facts: &Facts, tolerance: Micros, findings: &mut Findings) 
                 });
             }
         }
+    }
+}
+
+/// Whose place is in the line to this day was never reached, present or not: so nobody behind him was. Who is not there
+/// when his turn comes leaves the line, and so does who is served.
+pub(super) fn reached(facts: &Facts, line: &LineState, findings: &mut Findings) {
+    let still = facts.still_in_line(line);
+    let first = still.iter().map(|index| &facts.places[*index]).min_by_key(|place| place.seq);
+    let Some(first) = first else { return };
+    let behind = |place: &&Place| place.granted && place.epoch == first.epoch && place.seq > first.seq;
+    for place in facts.places.iter().filter(behind) {
+        findings.add(Invariant::Order, [first.joined.spot, place.joined.spot], || {
+            format!(
+                "visitor {} at place {} was granted, and visitor {} at place {} is in the line to this day",
+                place.visitor, place.seq, first.visitor, first.seq
+            )
+        });
     }
 }

@@ -7,7 +7,7 @@ use super::{
     state::LineState,
 };
 use crate::{
-    domain::{ids::Seq, place::Stage},
+    domain::ids::Seq,
     load::facts::{Micros, NEVER},
 };
 use std::collections::{HashMap, HashSet};
@@ -78,7 +78,7 @@ impl Below {
 /// seqs below his own, less those that had surely left the line before it can have been counted. All within one life of
 /// the line.
 pub(super) fn bounds(facts: &Facts, line: Option<&LineState>, tolerance: Micros, findings: &mut Findings) {
-    let still = still_in_line(facts, line);
+    let still: HashSet<usize> = line.map(|line| facts.still_in_line(line)).unwrap_or_default();
     for epoch in facts.epochs.keys() {
         let places: Vec<(usize, &Place)> =
             facts.places.iter().enumerate().filter(|(_, place)| place.epoch == *epoch).collect();
@@ -91,17 +91,6 @@ pub(super) fn bounds(facts: &Facts, line: Option<&LineState>, tolerance: Micros,
         at_least(facts, &places, &still, tolerance, &mut shown, below(), findings);
         at_most(facts, &places, tolerance, &mut shown, below(), findings);
     }
-}
-
-/// The places that are in the line to this day.
-fn still_in_line(facts: &Facts, line: Option<&LineState>) -> HashSet<usize> {
-    let Some(line) = line else { return HashSet::new() };
-    let waiting: HashSet<(u64, Seq)> =
-        line.places.iter().filter(|p| p.stage == Stage::Waiting).map(|p| (p.visitor, p.seq)).collect();
-    let ids: HashMap<u32, u64> = facts.visitors.iter().filter_map(|v| Some((v.number, v.id?))).collect();
-    let places = facts.places.iter().enumerate().filter(|(_, place)| place.epoch == line.epoch);
-    let still = places.filter(|(_, p)| ids.get(&p.visitor).is_some_and(|id| waiting.contains(&(*id, p.seq))));
-    still.map(|(index, _)| index).collect()
 }
 
 fn at_least(

@@ -106,18 +106,10 @@ impl<'a> Walk<'a> {
             What::Booking(index) => self.booked(c, now, self.log.bookings[index as usize].request),
             What::Refused { request, .. } => {
                 self.connections[c].redeems.retain(|(r, _)| *r != request);
-                self.heard(c, now);
             }
             What::Leave => self.leave(c, op.at),
-            What::Phase(_) => self.heard(c, now),
-            What::Cut(code) => self.cut(c, now, code.is_some()),
-            What::Arrive | What::Breach(_) => {}
-        }
-    }
-
-    fn heard(&mut self, c: usize, now: Moment) {
-        if let Some(waiting) = &mut self.connections[c].waiting {
-            waiting.heard = now;
+            What::Cut(_) => self.cut(c),
+            What::Arrive | What::Breach(_) | What::Phase(_) => {}
         }
     }
 
@@ -134,7 +126,10 @@ impl<'a> Walk<'a> {
         self.visitor.id = self.visitor.id.or(joined.visitor);
         self.facts.epochs.entry(joined.epoch).and_modify(|at| *at = now.at.min(*at)).or_insert(now.at);
         let place = match joined.seq {
-            Some(seq) => Some(self.place(seq, joined, drawn, now, number)),
+            Some(seq) => {
+                let fresh = answered.is_some_and(|sent| sent.spot == drawn.spot);
+                Some(self.place(seq, joined, drawn, now, (number, fresh)))
+            }
             None if joined.state == PlaceState::Booked => self.latest(),
             None => {
                 self.visitor.unreadable = true;
@@ -150,7 +145,8 @@ impl<'a> Walk<'a> {
         (connection.place, connection.epoch) = (place, joined.epoch);
         let Some(index) = place else { return };
         self.came_back(index, joined, answered, now);
-        let known = self.facts.place(index).joined.at < now.at;
+        let place = self.facts.place(index);
+        let known = place.joined.at < now.at || !place.fresh;
         match joined.state {
             PlaceState::Waiting => {
                 let connection = &mut self.connections[c];
@@ -180,7 +176,14 @@ impl<'a> Walk<'a> {
     }
 
     /// The place of that number; a new one if the visitor had none such.
-    fn place(&mut self, seq: u64, joined: &JoinedOp, drawn: Moment, now: Moment, connection: u32) -> u32 {
+    fn place(
+        &mut self,
+        seq: u64,
+        joined: &JoinedOp,
+        drawn: Moment,
+        now: Moment,
+        (connection, fresh): (u32, bool),
+    ) -> u32 {
         let (from, until) = self.visitor.places;
         if let Some(known) = (from..until).find(|index| self.facts.place(*index).seq == seq) {
             return known;
@@ -198,6 +201,7 @@ impl<'a> Walk<'a> {
             drawn,
             joined: now,
             connection,
+            fresh,
             gone: NEVER,
             in_line_until: 0,
             granted: false,
@@ -227,11 +231,12 @@ impl<'a> Walk<'a> {
     }
 
     fn rank(&mut self, c: usize, now: Moment, rank: u64) {
-        self.heard(c, now);
-        let connection = &self.connections[c];
-        let (Some(place), Some(_)) = (connection.place, &connection.waiting) else { return };
+        let connection = &mut self.connections[c];
+        let (Some(place), Some(waiting)) = (connection.place, &mut connection.waiting) else { return };
+        // Only who is in the line is shown his rank: what else he hears does not say that he still waits.
+        waiting.heard = now;
         let first = self.facts.place(place);
-        let maybe_returned = first.connection != connection.number || first.granted;
+        let maybe_returned = first.connection != connection.number || first.granted || !first.fresh;
         let (epoch, since) = (connection.epoch, None);
         self.facts.shown.push(Shown { place, epoch, rank, moment: now, since, maybe_returned });
     }
@@ -280,7 +285,6 @@ impl<'a> Walk<'a> {
     }
 
     fn lapsed(&mut self, c: usize, now: Moment, reason: LapseReason) {
-        self.heard(c, now);
         self.wait_over(c, None);
         self.grant_may_end(now.at);
         let Connection { place: Some(index), epoch, .. } = self.connections[c] else { return };
@@ -299,7 +303,6 @@ impl<'a> Walk<'a> {
     }
 
     fn booked(&mut self, c: usize, now: Moment, request: Option<u32>) {
-        self.heard(c, now);
         let connection = &mut self.connections[c];
         let Some(redeem) = connection.redeems.iter().position(|(r, _)| Some(*r) == request) else { return };
         let (_, token) = connection.redeems.swap_remove(redeem);
@@ -319,9 +322,6 @@ impl<'a> Walk<'a> {
 
     fn leave(&mut self, c: usize, at: Micros) {
         self.grant_may_end(at);
-        if let Some(waiting) = &mut self.connections[c].waiting {
-            waiting.heard.at = waiting.heard.at.max(at);
-        }
         self.wait_over(c, None);
         if let Some(index) = self.latest() {
             self.facts.places[index as usize].leave_sent = true;
@@ -337,15 +337,12 @@ impl<'a> Walk<'a> {
         self.facts.waits.push(Wait { place, epoch, from: waiting.from, until, last });
         let place = &mut self.facts.places[place as usize];
         // Who never was away never left the line before his turn.
-        if granted.is_some() && place.connection == number && place.joined.at == waiting.from {
+        if granted.is_some() && place.fresh && place.connection == number && place.joined.at == waiting.from {
             place.in_line_until = until;
         }
     }
 
-    fn cut(&mut self, c: usize, now: Moment, told: bool) {
-        if told {
-            self.heard(c, now);
-        }
+    fn cut(&mut self, c: usize) {
         self.wait_over(c, None);
         let connection = self.connections.swap_remove(c);
         self.visitor.unknown_redeem |= !connection.redeems.is_empty();

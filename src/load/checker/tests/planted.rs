@@ -82,6 +82,17 @@ fn a_grant_out_of_order() {
 }
 
 #[test]
+fn a_grant_behind_someone_who_is_still_in_the_line() {
+    let mut recorded = Recorded::healthy(10);
+    recorded.stop(8, 20 * S);
+    recorded.keep(8, 9, Stage::Waiting);
+    // The one behind him was shown rank 0, too.
+    assert_eq!(recorded.violated(), [Invariant::Order, Invariant::Ranks]);
+    let order = &recorded.verdicts()[Invariant::Order.number()];
+    assert!(order.examples[0].text.contains("visitor 8 at place 9 is in the line"), "{order}");
+}
+
+#[test]
 fn a_place_given_to_two() {
     let mut recorded = Recorded::healthy(10);
     recorded.put(205 * MS, 20, 1, Event::Join { again: false });
