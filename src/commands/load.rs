@@ -8,6 +8,7 @@ use crate::{
         WishKind,
         arrivals::ramp,
         behaviour::{parse_counts, parse_duration, parse_durations},
+        parse_threshold,
     },
     settings::{IdentityKey, Secret},
 };
@@ -95,8 +96,9 @@ pub struct LoadArgs {
     #[arg(long, conflicts_with = "admin_token", value_name = "FILE")]
     admin_token_file: Option<PathBuf>,
     /// A threshold, such as `join_p99<250ms` or `redeem_max<1s`; may be given several times.
-    #[arg(long, value_name = "NAME_pXX<DURATION")]
-    max: Vec<Threshold>,
+    /// (`violations==0` may be said too; every run is held to it.)
+    #[arg(long, value_name = "NAME_pXX<DURATION", value_parser = parse_threshold)]
+    max: Vec<Option<Threshold>>,
     /// Fail if a visitor has no outcome at the end.
     #[arg(long)]
     require_drain: bool,
@@ -196,7 +198,7 @@ fn options(args: LoadArgs) -> Result<(Options, Option<SaleWanted>), LoadError> {
         scenario.arrivals = ramp(over);
     }
     scenario.stretch(args.stretch.unwrap_or(1.0));
-    scenario.thresholds.extend(args.max);
+    scenario.thresholds.extend(args.max.into_iter().flatten());
     let mut behaviour = scenario.behaviour;
     behaviour.seats = args.seats.unwrap_or(behaviour.seats);
     behaviour.wish = args.wish.unwrap_or(behaviour.wish);

@@ -1,6 +1,7 @@
 //! What a run measures: a histogram for each duration, a counter for each thing that happens.
 
 use super::outcome::Outcome;
+use crate::domain::phase::Phase;
 use hdrhistogram::Histogram;
 use std::{
     collections::BTreeMap,
@@ -97,6 +98,11 @@ impl Tally {
         }
     }
 
+    /// How often all of them together.
+    pub fn total(&self) -> u64 {
+        lock(&self.0).values().sum()
+    }
+
     /// All counts.
     pub fn counts(&self) -> BTreeMap<String, u64> {
         lock(&self.0).clone()
@@ -107,6 +113,8 @@ impl Tally {
 pub struct Meters {
     histograms: [Mutex<Histogram<u64>>; Measure::ALL.len()],
     outcomes: [AtomicU64; Outcome::ALL.len()],
+    /// The sale's phase, as it was told last.
+    pub phase: Mutex<Option<Phase>>,
     /// Sockets open now.
     pub open: AtomicI64,
     /// Visitors who have arrived.
@@ -134,6 +142,7 @@ impl Default for Meters {
         Self {
             histograms: std::array::from_fn(|_| Mutex::new(histogram())),
             outcomes: std::array::from_fn(|_| AtomicU64::new(0)),
+            phase: Mutex::default(),
             open: AtomicI64::new(0),
             arrived: AtomicU64::new(0),
             joined: AtomicU64::new(0),

@@ -64,7 +64,7 @@ pub use run::{Options, run};
 pub use scenario::{SaleWanted, Scenario};
 pub use sources::SourceSpec;
 pub use target::Target;
-pub use threshold::Threshold;
+pub use threshold::{Threshold, parse_threshold};
 
 /// Why a run could not be made.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! How far a run is, on stderr: a bar for people, a line every few seconds for logs.
 
 use super::{
-    meters::{Measure, Meters},
+    meters::{Measure, Meters, lock},
     outcome::Outcome,
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,10 +10,12 @@ use std::{
     sync::atomic::Ordering::Relaxed,
     time::Duration,
 };
-use tokio::time::{interval, sleep};
+use tokio::time::{Instant, interval, sleep};
 
 /// How often a person sees something new.
 const BAR_PACE: Duration = Duration::from_millis(200);
+/// Over what time rates are taken, at least.
+const RATE_OVER: Duration = Duration::from_secs(1);
 /// How often a log gets a line.
 const LINE_PACE: Duration = Duration::from_secs(5);
 
@@ -37,32 +39,79 @@ async fn bar(meters: &Meters, visitors: u64) {
     let bar = Clear(ProgressBar::new(visitors));
     bar.0.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let mut pace = interval(BAR_PACE);
+    let mut flow = Flow::default();
     loop {
         pace.tick().await;
         bar.0.set_position(meters.finished());
-        bar.0.set_message(state(meters));
+        bar.0.set_message(flow.state(meters));
     }
 }
 
 async fn lines(meters: &Meters, visitors: u64) {
+    let mut flow = Flow::default();
     loop {
         sleep(LINE_PACE).await;
-        eprintln!("load: {}/{visitors} done, {}", meters.finished(), state(meters));
+        eprintln!("load: {}/{visitors} done, {}", meters.finished(), flow.state(meters));
     }
 }
 
-fn state(meters: &Meters) -> String {
-    let mut text = format!(
-        "{} arrived, {} connected, {} joined, {} booked",
-        meters.arrived.load(Relaxed),
-        meters.open.load(Relaxed),
-        meters.joined.load(Relaxed),
-        meters.outcome(Outcome::Booked),
-    );
-    for (name, measure) in [("join", Measure::Join), ("redeem", Measure::Redeem)] {
-        if let Some(p99) = meters.percentile(measure, 99.0) {
-            text += &format!(", {name} p99 {:.0} ms", p99.as_secs_f64() * 1e3);
+/// What has come, and how fast lately.
+#[derive(Default)]
+struct Flow {
+    before: Option<(Instant, [u64; 2])>,
+    per_s: [f64; 2],
+}
+
+impl Flow {
+    fn state(&mut self, meters: &Meters) -> String {
+        let (joined, booked) = (meters.joined.load(Relaxed), meters.outcome(Outcome::Booked));
+        self.look(Instant::now(), [joined, booked]);
+        let mut text = lock(&meters.phase).map_or_else(String::new, |phase| format!("{phase}: "));
+        text += &format!(
+            "{} arrived, {} connected, {joined} joined ({:.0}/s), {booked} booked ({:.0}/s)",
+            meters.arrived.load(Relaxed),
+            meters.open.load(Relaxed),
+            self.per_s[0],
+            self.per_s[1],
+        );
+        for (name, measure) in [("join", Measure::Join), ("redeem", Measure::Redeem)] {
+            if let Some(p99) = meters.percentile(measure, 99.0) {
+                text += &format!(", {name} p99 {:.0} ms", p99.as_secs_f64() * 1e3);
+            }
+        }
+        let refused = meters.refusals.total();
+        let errors = meters.errors.total() + meters.dial_failures.total();
+        text + &format!(", {refused} refused, {errors} errors")
+    }
+
+    /// Rates over at least a second, so that they can be read.
+    fn look(&mut self, now: Instant, counts: [u64; 2]) {
+        let (at, before) = *self.before.get_or_insert((now, counts));
+        let over = now.duration_since(at);
+        if over >= RATE_OVER {
+            self.per_s = [0, 1].map(|i| (counts[i] - before[i]) as f64 / over.as_secs_f64());
+            self.before = Some((now, counts));
         }
     }
-    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::phase::Phase;
+
+    #[test]
+    fn the_state_tells_phase_rates_percentiles_and_errors() {
+        let meters = Meters::default();
+        *lock(&meters.phase) = Some(Phase::Paused);
+        meters.joined.store(30, Relaxed);
+        meters.record(Measure::Join, Duration::from_millis(40));
+        meters.errors.add("TooMany");
+        let mut flow = Flow::default();
+        flow.look(Instant::now() - Duration::from_secs(2), [10, 0]);
+        let text = flow.state(&meters);
+        for part in ["paused: ", "30 joined (10/s)", "join p99 40 ms", "1 errors"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
 }

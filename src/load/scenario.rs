@@ -5,6 +5,7 @@ use super::{
     Behaviour, LoadError, Threshold, WishKind,
     arrivals::{self, Wave},
     behaviour::{parse_counts, parse_duration, parse_durations},
+    threshold::parse_threshold,
 };
 use crate::domain::sample_plan::SEATS_MAX;
 use serde::{Deserialize, Deserializer, de::Error};
@@ -175,15 +176,17 @@ impl Scenario {
             (None, false) => waves(&file.arrivals)?,
             _ => return Err("give either [[arrivals]] or [trace]".into()),
         };
-        let thresholds =
-            file.thresholds.iter().map(|t| t.parse().map_err(|fault| format!("thresholds: {fault}")));
+        let thresholds = file
+            .thresholds
+            .iter()
+            .map(|t| parse_threshold(t).map_err(|fault| format!("thresholds: {fault}")));
         Ok(Self {
             name: name.into(),
             visitors: file.visitors,
             arrivals,
             behaviour: behaviour(&file.people)?,
             timeout: file.timeout,
-            thresholds: thresholds.collect::<Result<_, String>>()?,
+            thresholds: thresholds.filter_map(Result::transpose).collect::<Result<_, String>>()?,
             sale: file.sale,
         })
     }

@@ -10,7 +10,10 @@ use super::{
     scene::{Moment, Scene},
     visitor::{Step, Visitor},
 };
-use crate::protocol::{client::ClientMessage, server::ServerMessage};
+use crate::protocol::{
+    client::ClientMessage,
+    server::{Joined, ServerMessage},
+};
 use futures_util::{SinkExt, StreamExt, future::OptionFuture};
 use serde::Deserialize;
 use std::{
@@ -237,6 +240,10 @@ fn receive(
             Step::Wait
         }
         Ok(Some(message)) => {
+            if let ServerMessage::Joined(Joined { phase, .. }) | ServerMessage::Phase { phase, .. } = &message
+            {
+                *lock(&moment.scene.meters.phase) = Some(*phase);
+            }
             record::heard(moment.scene, visitor, moment.facts, moment.now, &message);
             let known = moment.facts.breaches.len();
             let step = visitor.hear(message, moment);

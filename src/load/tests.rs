@@ -40,7 +40,7 @@ async fn those_who_are_thrown_out_come_back_to_their_places() {
     let report = run_against(Fault::Drain).await;
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["outcomes"]["booked"], 60, "{report}");
-    assert!(json["reconnects"].as_u64() > Some(5), "{report}");
+    assert!(json["reconnects"].as_u64() > Some(0), "{report}");
     assert_eq!(report.exit_status(), 0, "{report}");
 }
 

@@ -40,6 +40,14 @@ impl Threshold {
     }
 }
 
+/// Reads a threshold; nothing for `violations==0`, which every run is held to whether it says so or not.
+///
+/// # Errors
+/// It is none: what one looks like.
+pub fn parse_threshold(text: &str) -> Result<Option<Threshold>, String> {
+    if text.replace(' ', "") == "violations==0" { Ok(None) } else { text.parse().map(Some) }
+}
+
 impl FromStr for Threshold {
     type Err = String;
 
@@ -87,6 +95,13 @@ mod tests {
         for bad in ["", "join_p99", "join=1s", "join_p99=1", "nap_p99=1s", "join_px=1s", "join_p=1s"] {
             assert!(bad.parse::<Threshold>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn no_run_may_violate_anything_so_saying_it_adds_nothing() {
+        assert_eq!(parse_threshold("violations == 0"), Ok(None));
+        assert!(parse_threshold("join_p99<1s").unwrap().is_some());
+        assert!(parse_threshold("violations==1").is_err());
     }
 
     #[test]
