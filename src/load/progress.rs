@@ -39,7 +39,7 @@ async fn bar(meters: &Meters, visitors: u64) {
     let bar = Clear(ProgressBar::new(visitors));
     bar.0.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let mut pace = interval(BAR_PACE);
-    let mut flow = Flow::default();
+    let mut flow = Flow::from(Instant::now());
     loop {
         pace.tick().await;
         bar.0.set_position(meters.finished());
@@ -48,7 +48,7 @@ async fn bar(meters: &Meters, visitors: u64) {
 }
 
 async fn lines(meters: &Meters, visitors: u64) {
-    let mut flow = Flow::default();
+    let mut flow = Flow::from(Instant::now());
     loop {
         sleep(LINE_PACE).await;
         eprintln!("load: {}/{visitors} done, {}", meters.finished(), flow.state(meters));
@@ -56,13 +56,16 @@ async fn lines(meters: &Meters, visitors: u64) {
 }
 
 /// What has come, and how fast lately.
-#[derive(Default)]
 struct Flow {
-    before: Option<(Instant, [u64; 2])>,
+    before: (Instant, [u64; 2]),
     per_s: [f64; 2],
 }
 
 impl Flow {
+    fn from(start: Instant) -> Self {
+        Self { before: (start, [0, 0]), per_s: [0.0, 0.0] }
+    }
+
     fn state(&mut self, meters: &Meters) -> String {
         let (joined, booked) = (meters.joined.load(Relaxed), meters.outcome(Outcome::Booked));
         self.look(Instant::now(), [joined, booked]);
@@ -86,11 +89,11 @@ impl Flow {
 
     /// Rates over at least a second, so that they can be read.
     fn look(&mut self, now: Instant, counts: [u64; 2]) {
-        let (at, before) = *self.before.get_or_insert((now, counts));
+        let (at, before) = self.before;
         let over = now.duration_since(at);
         if over >= RATE_OVER {
             self.per_s = [0, 1].map(|i| (counts[i] - before[i]) as f64 / over.as_secs_f64());
-            self.before = Some((now, counts));
+            self.before = (now, counts);
         }
     }
 }
@@ -107,8 +110,7 @@ mod tests {
         meters.joined.store(30, Relaxed);
         meters.record(Measure::Join, Duration::from_millis(40));
         meters.errors.add("TooMany");
-        let mut flow = Flow::default();
-        flow.look(Instant::now() - Duration::from_secs(2), [10, 0]);
+        let mut flow = Flow::from(Instant::now() - Duration::from_secs(3));
         let text = flow.state(&meters);
         for part in ["paused: ", "30 joined (10/s)", "join p99 40 ms", "1 errors"] {
             assert!(text.contains(part), "{part}: {text}");
