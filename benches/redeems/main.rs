@@ -270,7 +270,7 @@ fn main() {
     let runs = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let stage = Stage::new(2).await;
+        let stage = Stage::new(1).await;
         let mut top = 20_000.0;
         if runs("apart") {
             top = apart(&stage).await;
@@ -279,7 +279,7 @@ fn main() {
             hot(&stage).await;
         }
         if runs("shared") {
-            shared(&stage).await;
+            shared(&Stage::new(2).await).await;
         }
         if runs("pace") {
             pace(&stage, top).await;

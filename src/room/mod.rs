@@ -376,7 +376,7 @@ impl Room {
         settle::install(&room).await?;
         settle::resync(&room).await?;
         tokio::spawn(joins::run(room.clone(), join_requests));
-        tokio::spawn(redeems::fence(room.clone(), redeem_requests));
+        tokio::spawn(redeems::run(room.clone(), redeem_requests));
         tokio::spawn(presence::run(room.clone(), departed));
         tokio::spawn(follower::run(room.clone()));
         tokio::spawn(ticker::run(room.clone()));

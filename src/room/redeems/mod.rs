@@ -1,6 +1,7 @@
 //! From a try to spend a grant to its answer. A try that cannot succeed is refused at once; the others are fenced
 //! against lapse as they arrive, and one writer a sale and instance commits them.
 
+mod tell;
 mod unspent;
 mod writer;
 
@@ -13,10 +14,13 @@ use crate::{
     },
     limits::{LOCK, REDEEMS_MAX, REDEEMS_QUEUE_MAX},
     metrics,
+    store::{errors::StoreError, line::Lock},
 };
+use futures_util::future::{join, join_all};
 use std::{sync::Arc, time::Instant};
 use tokio::sync::{mpsc, oneshot};
 
+use tell::{answer, tell};
 pub(super) use unspent::Unspent;
 
 /// A try to spend a grant.
@@ -67,18 +71,34 @@ impl Room {
     }
 }
 
-/// Fences grants as their redeems arrive, so that none lapses while the writer is busy; what is fenced, or is not,
-/// goes on to the writer in order.
-pub(super) async fn fence(room: Arc<Room>, mut requests: mpsc::Receiver<Request>) {
+/// Goes to Redis in rounds, one after the other: each fences the grants of the redeems that have arrived, so that none
+/// lapses while the writer is busy, and tells of the batch that the writer has finished. Both go out together, so that
+/// Redis writes them to its disk together. What is fenced, or is not, goes on to the writer in order.
+pub(super) async fn run(room: Arc<Room>, mut requests: mpsc::Receiver<Request>) {
     let (fenced, to_write) = mpsc::channel(REDEEMS_QUEUE_MAX);
-    tokio::spawn(writer::write(room.clone(), to_write));
-    let mut batch = Vec::with_capacity(REDEEMS_MAX);
-    while requests.recv_many(&mut batch, REDEEMS_MAX).await > 0 {
-        let grants: Vec<_> = batch
-            .iter()
-            .map(|r| (r.redeem.visitor.clone(), r.redeem.grant, r.arrived.elapsed().as_millis() as u64))
-            .collect();
-        match room.line.lock(LOCK.as_millis() as u64, &grants).await {
+    // Holds no more than was fenced.
+    let (done, mut written) = mpsc::unbounded_channel();
+    tokio::spawn(writer::write(room.clone(), to_write, done));
+    let (mut batch, mut finished) = (Vec::new(), Vec::new());
+    loop {
+        tokio::select! {
+            received = requests.recv_many(&mut batch, REDEEMS_MAX) => {
+                if received == 0 {
+                    return;
+                }
+                while let Ok(told) = written.try_recv() {
+                    finished.push(told);
+                }
+            }
+            _ = written.recv_many(&mut finished, REDEEMS_MAX) => {
+                while batch.len() < REDEEMS_MAX && let Ok(request) = requests.try_recv() {
+                    batch.push(request);
+                }
+            }
+        }
+        let tells = join_all(finished.drain(..).map(|told| tell(&room, told)));
+        let (_, locks) = join(tells, lock(&room, &batch)).await;
+        match locks {
             Ok(locks) => {
                 for one in batch.drain(..).zip(locks) {
                     // Ends only with the room.
@@ -87,8 +107,18 @@ pub(super) async fn fence(room: Arc<Room>, mut requests: mpsc::Receiver<Request>
             }
             Err(error) => {
                 tracing::warn!(sale = %room.id, "{} redeems wait: {error}", batch.len());
-                batch.drain(..).for_each(|request| writer::answer(request, Err(Refusal::Busy)));
+                batch.drain(..).for_each(|request| answer(request, Err(Refusal::Busy)));
             }
         }
     }
+}
+
+async fn lock(room: &Room, batch: &[Request]) -> Result<Vec<Lock>, StoreError> {
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
+    let grant =
+        |r: &Request| (r.redeem.visitor.clone(), r.redeem.grant, r.arrived.elapsed().as_millis() as u64);
+    let grants: Vec<_> = batch.iter().map(grant).collect();
+    room.line.lock(LOCK.as_millis() as u64, &grants).await
 }

@@ -1,40 +1,31 @@
 //! The writer: it takes the redeems that were fenced while the last commit ran, chooses the seats, and commits them in
 //! one transaction. Answers go out after the commit, never before.
 
-use super::{Redeem, Request};
+use super::{
+    Redeem, Request,
+    tell::{Told, answer},
+};
 use crate::{
-    domain::{
-        booking::{Booking, Wish},
-        choose::choose,
-        ids::{GrantKey, VisitorId},
-        refusal::Refusal,
-    },
+    domain::{booking::Wish, choose::choose, ids::GrantKey, refusal::Refusal},
     limits::{LOCK, REDEEMS_MAX},
     room::{Room, settle},
     store::{
         bookings::{NewBooking, Terms, Verdict},
         errors::StoreError,
-        line::{Committed, Lock},
+        line::Lock,
     },
 };
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{
-    sync::mpsc,
-    time::{sleep, timeout},
-};
+use tokio::{sync::mpsc, time::timeout};
 use uuid::Uuid;
 
 /// How long PostgreSQL may take to say what grants have booked.
 const SPENT_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long seats are chosen anew after the best were lost to another instance. Each round somebody got his seats.
 const CHOOSE_PATIENCE: Duration = Duration::from_secs(2);
-/// Tries to tell Redis of a commit; after that the comparison with PostgreSQL does.
-const TELL_TRIES: u32 = 20;
-/// How long an answer waits for Redis to hear of it first: what PostgreSQL has committed is so without it.
-const TELL_PATIENCE: Duration = Duration::from_millis(250);
 
 /// A redeem whose grant is fenced.
 struct Open {
@@ -43,12 +34,21 @@ struct Open {
     owned: u32,
 }
 
-/// Writes what was fenced while the last commit ran.
-pub(super) async fn write(room: Arc<Room>, mut fenced: mpsc::Receiver<(Request, Lock)>) {
+/// Writes what was fenced while the last commit ran; what came of it goes out with the next round to Redis.
+pub(super) async fn write(
+    room: Arc<Room>,
+    mut fenced: mpsc::Receiver<(Request, Lock)>,
+    done: mpsc::UnboundedSender<Told>,
+) {
     let mut batch = Vec::with_capacity(REDEEMS_MAX);
     while fenced.recv_many(&mut batch, REDEEMS_MAX).await > 0 {
         renew_old(&room, &batch).await;
-        serve(&room, std::mem::take(&mut batch)).await;
+        let mut told = serve(&room, std::mem::take(&mut batch)).await;
+        if !told.unheard.is_empty() {
+            tokio::spawn(settle::unheard(room.clone(), std::mem::take(&mut told.unheard)));
+        }
+        // Ends only with the room.
+        let _ = done.send(told);
     }
 }
 
@@ -67,7 +67,7 @@ async fn renew_old(room: &Room, batch: &[(Request, Lock)]) {
     }
 }
 
-async fn serve(room: &Arc<Room>, batch: Vec<(Request, Lock)>) {
+async fn serve(room: &Room, batch: Vec<(Request, Lock)>) -> Told {
     let (mut open, mut dead) = (Vec::new(), Vec::new());
     for (request, lock) in batch {
         match lock {
@@ -78,7 +78,7 @@ async fn serve(room: &Arc<Room>, batch: Vec<(Request, Lock)>) {
             Lock::Dead => dead.push((request, Refusal::TokenExpired)),
         }
     }
-    let mut told = Told::default();
+    let mut told = Told::new(room);
     let started = Instant::now();
     while !open.is_empty() && started.elapsed() < CHOOSE_PATIENCE {
         let chosen = choose_all(room, open, &mut dead, &mut told);
@@ -89,28 +89,7 @@ async fn serve(room: &Arc<Room>, batch: Vec<(Request, Lock)>) {
         told.answers.push((request, Err(Refusal::Busy)));
     }
     answer_spent(room, dead, &mut told).await;
-    tell(room, told);
-}
-
-/// What Redis must hear of a batch, and who hears of it after that.
-#[derive(Default)]
-struct Told {
-    committed: Vec<Committed>,
-    unlocked: Vec<(VisitorId, GrantKey)>,
-    /// PostgreSQL gave no answer: the fences stay until it does.
-    unheard: Vec<NewBooking>,
-    /// Answered after that: what the visitor does next finds the line as his answer says.
-    answers: Vec<(Request, Result<Booking, Refusal>)>,
-}
-
-impl Told {
-    fn unlock(&mut self, request: &Request) {
-        self.unlocked.push((request.redeem.visitor.clone(), request.redeem.grant));
-    }
-
-    fn commit(&mut self, redeem: &Redeem, booking: &Booking) {
-        self.committed.push(Committed::of(&redeem.visitor, Some(redeem.grant), booking));
-    }
+    told
 }
 
 /// Chooses seats in order of arrival, none twice. Who gets none goes to `refused`.
@@ -245,49 +224,4 @@ async fn answer_spent(room: &Room, refused: Vec<(Request, Refusal)>, told: &mut 
             }
         }
     }
-}
-
-/// Redis marks the grants used and carries the seats to everyone, beside the next batch's work.
-fn tell(room: &Arc<Room>, told: Told) {
-    let Told { committed, mut unlocked, unheard, mut answers } = told;
-    if !unheard.is_empty() {
-        tokio::spawn(settle::unheard(room.clone(), unheard));
-    }
-    let mut answer_all = move || answers.drain(..).for_each(|(request, result)| answer(request, result));
-    if committed.is_empty() && unlocked.is_empty() {
-        return answer_all();
-    }
-    let (room, busy) = (room.clone(), room.busy());
-    tokio::spawn(async move {
-        let _busy = busy;
-        for attempt in 0..TELL_TRIES {
-            let result = {
-                let call = room.line.bookings(&committed, &unlocked);
-                tokio::pin!(call);
-                let soon = timeout(TELL_PATIENCE, &mut call).await;
-                answer_all();
-                match soon {
-                    Ok(result) => result,
-                    Err(_) => call.await,
-                }
-            };
-            match result {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::warn!(sale = %room.id, attempt, "bookings are told to the line later: {error}")
-                }
-            }
-            // The next try may have fenced its grant anew: that fence is not this batch's to lift.
-            unlocked.clear();
-            if committed.is_empty() {
-                return;
-            }
-            sleep(Duration::from_secs(1)).await;
-        }
-    });
-}
-
-pub(super) fn answer(request: Request, result: Result<Booking, Refusal>) {
-    // Who has gone meanwhile finds his booking when he returns.
-    let _ = request.reply.send(result);
 }
