@@ -4,6 +4,7 @@
 mod world;
 
 mod bookings;
+mod cache;
 mod check;
 mod conversation;
 mod faults;
