@@ -150,12 +150,11 @@ impl Bookings {
     pub async fn expire_holds(&self, due: Timestamp) -> Result<Vec<Owned>, StoreError> {
         let client = self.pool.get().await?;
         let query = format!(
-            "WITH due AS (SELECT id, seats FROM bookings WHERE sale_id = $1 AND status = 'held' AND hold_expires_at <= $3 \
+            "WITH due AS (SELECT id FROM bookings WHERE sale_id = $1 AND status = 'held' AND hold_expires_at <= $3 \
              ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED), \
              ended AS (UPDATE bookings SET status = 'released' FROM due WHERE bookings.id = due.id \
              RETURNING {COLUMNS}), \
-             freed AS (DELETE FROM booked_seats USING due \
-             WHERE sale_id = $1 AND seat_id = ANY (due.seats) AND booking_id = due.id) SELECT * FROM ended"
+             freed AS (DELETE FROM booked_seats USING due WHERE booking_id = due.id) SELECT * FROM ended"
         );
         let statement = client.prepare_cached(&query).await?;
         let rows = client.query(&statement, &[&self.sale.as_str(), &EXPIRED_MAX, &due]).await?;
@@ -226,9 +225,7 @@ impl Bookings {
         let changed = owned.booking.status != BookingStatus::Released;
         if changed {
             tx.execute("UPDATE bookings SET status = 'released' WHERE id = $1", &[&id]).await?;
-            let query =
-                "DELETE FROM booked_seats WHERE sale_id = $1 AND seat_id = ANY ($2) AND booking_id = $3";
-            tx.execute(query, &[&self.sale.as_str(), &row.get::<_, Vec<&str>>("seats"), &id]).await?;
+            tx.execute("DELETE FROM booked_seats WHERE booking_id = $1", &[&id]).await?;
             tx.commit().await?;
         }
         owned.booking.status = BookingStatus::Released;

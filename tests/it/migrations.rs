@@ -293,3 +293,44 @@ async fn a_sale_whose_grants_would_be_named_like_anothers_is_refused() {
     assert!(create("spring").await);
     assert!(!create("summer").await);
 }
+
+/// Statistics know the sales of yesterday, not the one that sells.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_sale_is_planned_for_like_an_old_one() {
+    let url = database().await;
+    migrations::run(&url).await.unwrap();
+    let client = connect::postgres_single(&url).await.unwrap();
+    let fill = "SET session_replication_role = replica; \
+                INSERT INTO bookings (id, sale_id, grant_id, visitor_id, status, seats, nth) \
+                SELECT gen_random_uuid(), 'old-' || i / 500, gen_random_uuid(), 'v' || i % 500, 'confirmed', \
+                ARRAY['seat-' || i % 500], 0 FROM generate_series(0, 9999) AS i; \
+                INSERT INTO booked_seats SELECT sale_id, seats[1], id FROM bookings; ANALYZE";
+    client.batch_execute(fill).await.unwrap();
+    let plan = async |query: &str| {
+        let rows = client.query(&format!("EXPLAIN {query}"), &[]).await.unwrap();
+        rows.iter().map(|row| row.get::<_, &str>(0).trim().to_owned()).collect::<Vec<_>>().join("\n")
+    };
+    let queries = [
+        (
+            "seat_id",
+            "SELECT FROM booked_seats WHERE sale_id = 'new' AND seat_id = ANY ('{seat-1,seat-2,seat-3}')",
+        ),
+        (
+            "visitor_id",
+            "SELECT seats FROM bookings WHERE sale_id = 'new' AND visitor_id = ANY ('{v1,v2,v3}')",
+        ),
+    ];
+    for (column, query) in queries {
+        let plan = plan(query).await;
+        let condition = plan.lines().find(|line| line.contains("Index Cond")).unwrap_or_default();
+        assert!(condition.contains(column), "{plan}");
+    }
+    // The guard itself: with statistics all rows of the new sale would be read.
+    let learn = "ALTER TABLE booked_seats ALTER COLUMN sale_id SET STATISTICS -1; \
+                 ALTER TABLE bookings ALTER COLUMN sale_id SET STATISTICS -1; ANALYZE";
+    client.batch_execute(learn).await.unwrap();
+    for (column, query) in queries {
+        let plan = plan(query).await;
+        assert!(plan.lines().all(|line| !line.contains("Index Cond") || !line.contains(column)), "{plan}");
+    }
+}
