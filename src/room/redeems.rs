@@ -11,7 +11,7 @@ use crate::{
     },
     limits::{LOCK, REDEEMS_MAX, REDEEMS_QUEUE_MAX},
     store::{
-        bookings::{NewBooking, Verdict},
+        bookings::{NewBooking, Terms, Verdict},
         errors::StoreError,
         line::{Committed, Lock},
     },
@@ -185,6 +185,7 @@ fn choose_all(
                     id: Uuid::now_v7(),
                     grant: *grant,
                     visitor: visitor.clone(),
+                    owned: one.owned,
                     seats,
                     together,
                 };
@@ -210,7 +211,9 @@ async fn commit(
     if batch.is_empty() {
         return Vec::new();
     }
-    let verdicts = room.bookings.commit(&batch, room.settings().hold_ttl_s).await;
+    let settings = room.settings();
+    let terms = Terms { hold_ttl_s: settings.hold_ttl_s, max_seats: settings.max_seats };
+    let verdicts = room.bookings.commit(&batch, terms).await;
     let mut again = Vec::new();
     for ((one, new), verdict) in open.into_iter().zip(batch).zip(verdicts) {
         match verdict {
@@ -230,6 +233,10 @@ async fn commit(
                     told.unlock(&one.request);
                     refused.push((one.request, Refusal::SeatTaken(seats)));
                 }
+            }
+            Verdict::TooManySeats => {
+                told.unlock(&one.request);
+                refused.push((one.request, Refusal::TooManySeats));
             }
             Verdict::GrantSpent => refused.push((one.request, Refusal::TokenExpired)),
             Verdict::NotBooked => {

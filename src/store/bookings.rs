@@ -1,5 +1,6 @@
 //! Bookings in PostgreSQL, which alone judges who has a seat: one row in `booked_seats` a taken seat.
 
+pub use super::commit::Terms;
 use super::{commit, errors::StoreError};
 use crate::domain::{
     booking::{Booking, BookingStatus},
@@ -25,6 +26,9 @@ pub struct NewBooking {
     pub grant: GrantKey,
     /// Whose it is.
     pub visitor: VisitorId,
+    /// Seats that he has booked before, as far as the line knows. PostgreSQL is asked only if there are any; a zero that
+    /// is wrong costs time, nothing else.
+    pub owned: u32,
     /// Its seats in plan order; no two bookings of a batch share one.
     pub seats: Vec<SeatIndex>,
     /// Whether they are next to each other.
@@ -40,6 +44,8 @@ pub enum Verdict {
     SeatsTaken(Vec<SeatIndex>),
     /// The grant has booked, or has been voided, before; nothing of it was kept.
     GrantSpent,
+    /// With these the visitor would have more seats of the sale than he may; nothing of it was kept.
+    TooManySeats,
     /// Nothing of it was kept, and nobody knows why: try again.
     NotBooked,
     /// PostgreSQL did not answer: it may be booked, or not.
@@ -89,8 +95,8 @@ impl Bookings {
     }
 
     /// Commits a batch in one transaction; a verdict for each.
-    pub async fn commit(&self, batch: &[NewBooking], hold_ttl_s: u32) -> Vec<Verdict> {
-        commit::commit(self, batch, hold_ttl_s).await
+    pub async fn commit(&self, batch: &[NewBooking], terms: Terms) -> Vec<Verdict> {
+        commit::commit(self, batch, terms).await
     }
 
     /// What became of a batch whose commit got no answer.

@@ -16,19 +16,22 @@ use waitroom::{
         seats::SeatSet,
     },
     store::{
-        bookings::{Bookings, Confirmation, NewBooking, Verdict},
+        bookings::{Bookings, Confirmation, NewBooking, Terms, Verdict},
         connect, migrations,
         sales::{NewSale, Sales},
     },
 };
 
 async fn bookings() -> Bookings {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
     // The other tests' instances open every sale that they find, and would end these holds themselves.
     static ALONE: OnceLock<World> = OnceLock::new();
-    let url = ALONE.get_or_init(World::new).postgres.url();
-    migrations::run(&url).await.unwrap();
-    let pool = connect::postgres_pool(&url, 4).unwrap();
+    bookings_in(&ALONE.get_or_init(World::new).postgres.url()).await
+}
+
+async fn bookings_in(url: &str) -> Bookings {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    migrations::run(url).await.unwrap();
+    let pool = connect::postgres_pool(url, 4).unwrap();
     let id = SaleId::parse(&format!("bookings-{}", NEXT.fetch_add(1, Ordering::Relaxed))).unwrap();
     let json = plan(4, 10).to_string();
     let plan = Plan::parse(json.as_bytes()).unwrap();
@@ -56,11 +59,14 @@ async fn bookings() -> Bookings {
     Bookings::new(pool, id, Arc::new(plan))
 }
 
+const TERMS: Terms = Terms { hold_ttl_s: 0, max_seats: 4 };
+
 fn new(seq: u64, seats: &[SeatIndex]) -> NewBooking {
     NewBooking {
         id: Uuid::now_v7(),
         grant: GrantKey { seq, turn: 0 },
         visitor: VisitorId::parse(&format!("v{seq}")).unwrap(),
+        owned: 0,
         seats: seats.to_vec(),
         together: false,
     }
@@ -73,9 +79,9 @@ fn booked(verdict: &Verdict) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_books_and_a_colliding_one_books_what_it_can() {
     let bookings = bookings().await;
-    let first = bookings.commit(&[new(1, &[0, 1]), new(2, &[5])], 0).await;
+    let first = bookings.commit(&[new(1, &[0, 1]), new(2, &[5])], TERMS).await;
     assert!(first.iter().all(booked), "{first:?}");
-    let second = bookings.commit(&[new(3, &[1, 2]), new(4, &[3, 4]), new(2, &[9])], 0).await;
+    let second = bookings.commit(&[new(3, &[1, 2]), new(4, &[3, 4]), new(2, &[9])], TERMS).await;
     assert!(matches!(&second[0], Verdict::SeatsTaken(seats) if *seats == [1]), "{second:?}");
     assert!(booked(&second[1]));
     assert!(matches!(second[2], Verdict::GrantSpent), "one booking a grant");
@@ -96,7 +102,7 @@ async fn instances_that_want_the_same_seats_neither_sell_twice_nor_deadlock() {
                     new(1000 * writer + u64::from(i), &sorted([first, (first + 1) % 40]))
                 })
                 .collect();
-            bookings.commit(&batch, 0).await
+            bookings.commit(&batch, TERMS).await
         })
     });
     let mut sold = Vec::new();
@@ -121,19 +127,70 @@ fn sorted(mut pair: [SeatIndex; 2]) -> [SeatIndex; 2] {
     pair
 }
 
+/// Another grant of the visitor of `seq` 1, of whose bookings the line has lost sight.
+fn again(seq: u64, seats: &[SeatIndex]) -> NewBooking {
+    NewBooking { visitor: VisitorId::parse("v1").unwrap(), ..new(seq, seats) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn max_seats_holds_over_all_bookings_whatever_the_line_believes() {
+    let bookings = bookings().await;
+    assert!(booked(&bookings.commit(&[new(1, &[0, 1, 2])], TERMS).await[0]));
+    let batch = [again(2, &[3, 4]), new(3, &[5])];
+    let verdicts = bookings.commit(&batch, TERMS).await;
+    assert!(matches!(verdicts[0], Verdict::TooManySeats), "{verdicts:?}");
+    assert!(booked(&verdicts[1]), "{verdicts:?}");
+    assert!(booked(&bookings.commit(&[again(4, &[3])], TERMS).await[0]), "four are allowed");
+    let known = NewBooking { owned: 4, ..again(5, &[9]) };
+    assert!(matches!(bookings.commit(&[known], TERMS).await[0], Verdict::TooManySeats));
+    // What was released is his to book anew.
+    let id = bookings.by_visitor(&new(1, &[]).visitor).await.unwrap()[0].id;
+    bookings.release(id).await.unwrap();
+    let known = NewBooking { owned: 1, ..again(6, &[0, 1, 2]) };
+    assert!(booked(&bookings.commit(&[known], TERMS).await[0]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_that_book_for_one_visitor_at_once_give_him_no_more_than_he_may_have() {
+    let bookings = bookings().await;
+    let commits = (0..8u32).map(|i| {
+        let (bookings, mine) = (bookings.clone(), again(u64::from(i), &[3 * i, 3 * i + 1, 3 * i + 2]));
+        tokio::spawn(async move { bookings.commit(&[mine], TERMS).await.remove(0) })
+    });
+    let verdicts: Vec<Verdict> =
+        futures_util::future::join_all(commits).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(verdicts.iter().filter(|verdict| booked(verdict)).count(), 1, "{verdicts:?}");
+    assert_eq!(bookings.taken().await.unwrap().0.len(), 3);
+}
+
+/// The bug planted: without the key on a visitor's bookings the line's mistake is PostgreSQL's too.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_key_max_seats_would_not_hold() {
+    let world = World::new();
+    migrations::run(&world.postgres.url()).await.unwrap();
+    let client = connect::postgres_single(&world.postgres.url()).await.unwrap();
+    client.batch_execute("DROP INDEX bookings_nth_of_visitor").await.unwrap();
+    let bookings = bookings_in(&world.postgres.url()).await;
+    assert!(booked(&bookings.commit(&[new(1, &[0, 1, 2])], TERMS).await[0]));
+    assert!(
+        booked(&bookings.commit(&[again(2, &[3, 4])], TERMS).await[0]),
+        "five seats, although four are allowed"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_void_row_fences_a_late_commit_and_is_never_shown() {
     let bookings = bookings().await;
     let late = new(1, &[0]);
     assert!(bookings.void(&late.visitor, late.grant).await.unwrap().is_none());
-    let verdicts = bookings.commit(std::slice::from_ref(&late), 0).await;
+    let verdicts = bookings.commit(std::slice::from_ref(&late), TERMS).await;
     assert!(matches!(verdicts[0], Verdict::GrantSpent), "{verdicts:?}");
     assert!(bookings.taken().await.unwrap().0.is_empty());
     assert!(bookings.by_visitor(&late.visitor).await.unwrap().is_empty());
     assert!(bookings.by_grants(&[late.grant]).await.unwrap().is_empty());
     // And the other way round: what has booked is found.
     let early = new(2, &[1]);
-    assert!(booked(&bookings.commit(std::slice::from_ref(&early), 0).await[0]));
+    assert!(booked(&bookings.commit(std::slice::from_ref(&early), TERMS).await[0]));
     let found = bookings.void(&early.visitor, early.grant).await.unwrap().unwrap();
     assert_eq!(found.booking.id, early.id);
 }
@@ -142,7 +199,7 @@ async fn a_void_row_fences_a_late_commit_and_is_never_shown() {
 async fn holds_end_once_and_come_back_only_while_their_seats_are_free() {
     let bookings = bookings().await;
     let (kim, lee) = (new(1, &[0, 1]), new(2, &[2]));
-    bookings.commit(&[kim.clone(), lee.clone()], 1).await;
+    bookings.commit(&[kim.clone(), lee.clone()], Terms { hold_ttl_s: 1, ..TERMS }).await;
     assert!(bookings.expire_holds(Timestamp::now()).await.unwrap().is_empty(), "not before their time");
     // An outage is added once, however many instances add it.
     assert!(bookings.shift_holds(700).await.unwrap());
@@ -153,7 +210,7 @@ async fn holds_end_once_and_come_back_only_while_their_seats_are_free() {
     let (one, other) =
         tokio::join!(bookings.expire_holds(Timestamp::now()), bookings.expire_holds(Timestamp::now()));
     assert_eq!(one.unwrap().len() + other.unwrap().len(), 2, "each hold ends once");
-    assert!(booked(&bookings.commit(&[new(3, &[1])], 0).await[0]), "the seats are free again");
+    assert!(booked(&bookings.commit(&[new(3, &[1])], TERMS).await[0]), "the seats are free again");
     assert!(matches!(bookings.confirm(kim.id).await.unwrap(), Some(Confirmation::SeatsGone)));
     let confirmed = bookings.confirm(lee.id).await.unwrap();
     assert!(matches!(confirmed, Some(Confirmation::Confirmed { changed: true, .. })));

@@ -17,7 +17,7 @@ use waitroom::{
         seats::SeatSet,
     },
     store::{
-        bookings::{Bookings, NewBooking, Verdict},
+        bookings::{Bookings, NewBooking, Terms, Verdict},
         connect, migrations,
         sales::{NewSale, Sales},
     },
@@ -133,9 +133,11 @@ async fn old_data_comes_along_and_an_old_program_works_on() {
         grant: GrantKey { seq: 1, turn: 0 },
         visitor: VisitorId::parse("kim-A-1").unwrap(),
         seats: vec![19],
+        owned: 3,
         together: false,
     };
-    assert!(matches!(bookings.commit(&[new], 0).await[0], Verdict::Booked(_)));
+    let terms = Terms { hold_ttl_s: 0, max_seats: 4 };
+    assert!(matches!(bookings.commit(&[new], terms).await[0], Verdict::Booked(_)));
 }
 
 /// An operator exports, or someone analyses: a migration must not make the bookings behind it wait long.

@@ -44,8 +44,7 @@ end
 
 -- A place is 'state:seq:turn:owned'. States: w in the line, r returned, a away (or missed: turn 1), g granted,
 -- b booked, x ended. owned: seats that the visitor had booked when the place was drawn.
-local function place_of(visitor)
-  local record = redis.call('HGET', places, visitor)
+local function parse_place(record)
   if not record then
     return nil
   end
@@ -53,9 +52,36 @@ local function place_of(visitor)
   return { state = state, seq = tonumber(seq), turn = tonumber(turn), owned = tonumber(owned) }
 end
 
+local function place_of(visitor)
+  return parse_place(redis.call('HGET', places, visitor))
+end
+
+local function place_record(place)
+  return string.format('%s:%.0f:%d:%d', place.state, place.seq, place.turn, place.owned)
+end
+
 local function put_place(visitor, place)
-  local record = string.format('%s:%.0f:%d:%d', place.state, place.seq, place.turn, place.owned)
-  redis.call('HSET', places, visitor, record)
+  redis.call('HSET', places, visitor, place_record(place))
+end
+
+-- A batch is written by few commands of many members: each command costs as much as a handful of members. Members
+-- that belong together (a score and a name, say) must not be parted: the step divides by two, three and four.
+local STEP = 3996
+local function many(command, key, members)
+  for i = 1, #members, STEP do
+    redis.call(command, key, unpack(members, i, math.min(i + STEP - 1, #members)))
+  end
+end
+
+-- The same for questions: the answers, in order.
+local function ask(command, key, members)
+  local answers = {}
+  for i = 1, #members, STEP do
+    for _, answer in ipairs(redis.call(command, key, unpack(members, i, math.min(i + STEP - 1, #members)))) do
+      answers[#answers + 1] = answer
+    end
+  end
+  return answers
 end
 
 -- Takes the visitor out of every set that a live grant is in.

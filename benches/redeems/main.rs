@@ -1,0 +1,280 @@
+//! The redeem engine, from a visitor's try to his answer, through a real Redis and a real PostgreSQL:
+//! `cargo bench --bench redeems [apart|hot|shared|pace]`.
+//!
+//! `apart`: everyone wants a seat of his own; against a bare binary COPY of the same rows at the same batch size and
+//! against one INSERT a request. `hot`: everyone wants the same fifty seats. `shared`: two instances sell the same
+//! 10,000 seats to 20,000. `pace`: how long an answer takes at half of the top speed. Ways take turns in one run;
+//! medians of the rounds.
+#![allow(clippy::unwrap_used, reason = "a benchmark has nobody to tell")]
+
+mod cpu;
+mod rivals;
+mod stage;
+
+use hdrhistogram::Histogram;
+use stage::{Answer, Holder, Stage};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::time::{sleep, sleep_until};
+use waitroom::{domain::refusal::Refusal, room::Room, store::connect};
+
+const ROUNDS: usize = 5;
+const CALLERS: usize = 256;
+/// Bookings a round and way.
+const BOOKINGS: usize = 40_000;
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Everyone books a seat of his own, so many at a time; bookings a second.
+async fn book_apart(room: &Arc<Room>, holders: Vec<Holder>) -> f64 {
+    let (holders, next) = (Arc::new(holders), Arc::new(AtomicUsize::new(0)));
+    let (started, count) = (Instant::now(), holders.len());
+    let callers = (0..CALLERS).map(|_| {
+        let (room, holders, next) = (room.clone(), holders.clone(), next.clone());
+        tokio::spawn(async move {
+            loop {
+                let i = next.fetch_add(1, Ordering::Relaxed);
+                let Some(holder) = holders.get(i) else { return };
+                room.redeem(holder.wants(&[i as u32])).await.unwrap();
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+    count as f64 / started.elapsed().as_secs_f64()
+}
+
+/// How many transactions wrote the sale's bookings.
+async fn batches(client: &tokio_postgres::Client, sale: &str) -> f64 {
+    let query = "SELECT count(DISTINCT xmin::text) FROM bookings WHERE sale_id = $1";
+    let count: i64 = client.query_one(query, &[&sale]).await.unwrap().get(0);
+    count as f64
+}
+
+async fn apart(stage: &Stage) -> f64 {
+    let client = connect::postgres_single(&stage.postgres.url()).await.unwrap();
+    let pool = connect::postgres_pool(&stage.postgres.url(), 16).unwrap();
+    let (mut engine, mut bare, mut inserts, mut sizes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut used = [Vec::new(), Vec::new(), Vec::new()];
+    for round in 0..ROUNDS {
+        let (rooms, holders) = stage.sale(BOOKINGS as u32, BOOKINGS).await;
+        let sale = rooms[0].id.as_str().to_owned();
+        let meter = Meter::start(stage);
+        engine.push(book_apart(&rooms[0], holders).await);
+        used[0].push(meter.per_booking(BOOKINGS));
+        let batch = BOOKINGS as f64 / batches(&client, &sale).await;
+        sizes.push(batch);
+        let meter = Meter::start(stage);
+        bare.push(
+            rivals::bare_copy(&client, &format!("bare-{round}"), BOOKINGS, batch.round() as usize).await,
+        );
+        used[1].push(meter.per_booking(BOOKINGS));
+        let meter = Meter::start(stage);
+        inserts.push(rivals::insert_each(&pool, &format!("each-{round}"), BOOKINGS, CALLERS).await);
+        used[2].push(meter.per_booking(BOOKINGS));
+    }
+    let (engine, bare, inserts) = (median(engine), median(bare), median(inserts));
+    println!("apart: {CALLERS} callers, a seat each; batches of {:.0} as they form", median(sizes));
+    let names = ["engine", "bare COPY, as big batches", "one INSERT a request, 16 connections"];
+    for ((name, speed), used) in names.into_iter().zip([engine, bare, inserts]).zip(used) {
+        println!(
+            "  {name:<38} {speed:>8.0} bookings/s {:>5.2}×   CPU {}",
+            engine / speed,
+            Used::median(used)
+        );
+    }
+    engine
+}
+
+/// CPU time of the three parties, in microseconds a booking.
+#[derive(Clone, Copy)]
+struct Used {
+    us: f64,
+    postgres: f64,
+    redis: f64,
+}
+
+struct Meter([(u32, f64); 3]);
+
+impl Meter {
+    fn start(stage: &Stage) -> Self {
+        let pids = [std::process::id(), stage.postgres.pid(), stage.redis.pid()];
+        // The two servers are children of this process, but not this process.
+        Self(pids.map(|pid| (pid, cpu::seconds(pid))))
+    }
+
+    fn per_booking(self, bookings: usize) -> Used {
+        let [all, postgres, redis] =
+            self.0.map(|(pid, before)| (cpu::seconds(pid) - before) / bookings as f64 * 1e6);
+        Used { us: all - postgres - redis, postgres, redis }
+    }
+}
+
+impl Used {
+    fn median(used: Vec<Self>) -> String {
+        let of = |part: fn(&Self) -> f64| median(used.iter().map(part).collect());
+        format!(
+            "{:.1} µs here, {:.1} PostgreSQL, {:.1} Redis",
+            of(|u| u.us),
+            of(|u| u.postgres),
+            of(|u| u.redis)
+        )
+    }
+}
+
+/// Everyone clicks among fifty seats, again and again; attempts a second.
+async fn hot(stage: &Stage) {
+    const SEATS: u32 = 50;
+    const TIME: Duration = Duration::from_secs(3);
+    let mut speeds = Vec::new();
+    for _ in 0..ROUNDS {
+        let (rooms, holders) = stage.sale(SEATS + 1, CALLERS).await;
+        let (attempts, winners) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let started = Instant::now();
+        let callers = holders.into_iter().enumerate().map(|(i, holder)| {
+            let (room, attempts, winners) = (rooms[0].clone(), attempts.clone(), winners.clone());
+            tokio::spawn(async move {
+                let mut seat = i as u32;
+                while started.elapsed() < TIME {
+                    seat = (seat + 7) % SEATS;
+                    attempts.fetch_add(1, Ordering::Relaxed);
+                    match room.redeem(holder.wants(&[seat])).await {
+                        Ok(booking) => return winners.lock().unwrap().push(booking.seats[0]),
+                        Err(Refusal::SeatTaken(_) | Refusal::Busy) => tokio::task::yield_now().await,
+                        Err(other) => panic!("{other:?}"),
+                    }
+                }
+            })
+        });
+        for caller in callers.collect::<Vec<_>>() {
+            caller.await.unwrap();
+        }
+        speeds.push(attempts.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64());
+        let won: HashSet<u32> = winners.lock().unwrap().iter().copied().collect();
+        assert_eq!((won.len(), winners.lock().unwrap().len()), (SEATS as usize, SEATS as usize));
+    }
+    println!(
+        "hot: {CALLERS} callers, {SEATS} seats: {:.0} attempts/s settled, winners exactly the free seats",
+        median(speeds)
+    );
+}
+
+/// Two instances, one hall: who finds his seat taken takes another.
+async fn shared(stage: &Stage) {
+    const SEATS: u32 = 10_000;
+    const VISITORS: usize = 20_000;
+    let (rooms, holders) = stage.sale(SEATS, VISITORS).await;
+    let started = Instant::now();
+    let next = Arc::new(AtomicUsize::new(0));
+    let holders = Arc::new(holders);
+    let callers = (0..2 * CALLERS).map(|caller| {
+        let (room, holders, next) = (rooms[caller % 2].clone(), holders.clone(), next.clone());
+        tokio::spawn(async move {
+            let (mut answers, mut tries) = (Vec::new(), 0u64);
+            loop {
+                let i = next.fetch_add(1, Ordering::Relaxed);
+                let Some(holder) = holders.get(i) else { return (answers, tries) };
+                let mut seat = (i as u32).wrapping_mul(2_654_435_761) % SEATS;
+                let answer: Answer = loop {
+                    tries += 1;
+                    match room.redeem(holder.wants(&[seat])).await {
+                        Err(Refusal::SeatTaken(_)) if room.glance().seats_left > 0 => {
+                            seat = (seat + 4_999) % SEATS
+                        }
+                        Err(Refusal::Busy) => {}
+                        answer => break answer,
+                    }
+                };
+                answers.push(answer);
+            }
+        })
+    });
+    let (mut sold, mut answered, mut tries) = (HashSet::new(), 0, 0);
+    for caller in callers.collect::<Vec<_>>() {
+        let (answers, tried) = caller.await.unwrap();
+        answered += answers.len();
+        tries += tried;
+        for booking in answers.into_iter().flatten() {
+            assert!(sold.insert(booking.seats[0]), "seat {} was sold twice", booking.seats[0]);
+        }
+    }
+    let took = started.elapsed().as_secs_f64();
+    let (taken, _) = rooms[0].bookings().taken().await.unwrap();
+    assert_eq!((sold.len(), taken.len(), answered), (SEATS as usize, SEATS as usize, VISITORS));
+    println!(
+        "shared: two instances sold {} seats to {VISITORS} callers in {took:.1} s, each once; {tries} tries, {answered} answers, {:.0} bookings/s",
+        sold.len(),
+        sold.len() as f64 / took,
+    );
+}
+
+/// Redeems come when they come, at half of the top speed, whether or not those before were answered.
+async fn pace(stage: &Stage, top: f64) {
+    const SECONDS: f64 = 6.0;
+    let mut percentiles = Vec::new();
+    for _ in 0..3 {
+        let count = (top / 2.0 * SECONDS) as usize;
+        let (rooms, holders) = stage.sale(count as u32, count).await;
+        let times = Arc::new(Mutex::new(Histogram::<u64>::new(3).unwrap()));
+        let started = tokio::time::Instant::now() + Duration::from_millis(100);
+        let mut answers = Vec::new();
+        for (i, holder) in holders.into_iter().enumerate() {
+            let due = started + Duration::from_secs_f64(i as f64 / (top / 2.0));
+            if due > tokio::time::Instant::now() {
+                sleep_until(due).await;
+            }
+            let (room, times) = (rooms[0].clone(), times.clone());
+            answers.push(tokio::spawn(async move {
+                room.redeem(holder.wants(&[i as u32])).await.unwrap();
+                let took = due.elapsed().as_micros() as u64;
+                times.lock().unwrap().record(took).unwrap();
+            }));
+        }
+        for answer in answers {
+            answer.await.unwrap();
+        }
+        let times = times.lock().unwrap();
+        percentiles.push((times.value_at_quantile(0.5), times.value_at_quantile(0.99)));
+    }
+    let of =
+        |part: fn(&(u64, u64)) -> u64| median(percentiles.iter().map(|p| part(p) as f64 / 1e3).collect());
+    println!(
+        "pace: at {:.0} redeems/s an answer takes p50 {:.1} ms, p99 {:.1} ms",
+        top / 2.0,
+        of(|p| p.0),
+        of(|p| p.1)
+    );
+}
+
+fn main() {
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let runs = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let stage = Stage::new(2).await;
+        let mut top = 20_000.0;
+        if runs("apart") {
+            top = apart(&stage).await;
+        }
+        if runs("hot") {
+            hot(&stage).await;
+        }
+        if runs("shared") {
+            shared(&stage).await;
+        }
+        if runs("pace") {
+            pace(&stage, top).await;
+        }
+        sleep(Duration::from_millis(100)).await;
+    });
+}

@@ -1,0 +1,197 @@
+//! One transaction a batch of bookings: binary COPY ([`copy`]), and on a conflict with another instance the same batch
+//! in the sorted way ([`sorted`]), which tells who lost which seat. Grants are written first, so that an outcome that
+//! nobody heard can be settled by them; all rows go in sorted, so two batches cannot deadlock.
+
+mod copy;
+mod sorted;
+
+use super::{
+    bookings::{Bookings, NewBooking, Verdict},
+    errors::StoreError,
+    sales::unique_violation,
+};
+use crate::{
+    domain::{
+        booking::{Booking, BookingStatus},
+        ids::VisitorId,
+        plan::SeatIndex,
+    },
+    metrics,
+};
+use deadpool_postgres::GenericClient;
+use jiff::{SignedDuration, Timestamp};
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
+};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+/// A batch that takes longer has failed: well below the 10 s for which its grants are locked.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// What holds for every booking of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// How long a booking is held for payment, in seconds; 0: it is confirmed at once.
+    pub hold_ttl_s: u32,
+    /// Seats that a visitor may have in all his bookings of the sale.
+    pub max_seats: u32,
+}
+
+/// Commits the batch; a verdict for each. An unknown outcome is settled before this returns, if it can be.
+pub(super) async fn commit(bookings: &Bookings, batch: &[NewBooking], terms: Terms) -> Vec<Verdict> {
+    let started = Instant::now();
+    let result = match copy::try_copy(bookings, batch, terms).await {
+        Err(e) if is_conflict(&e) => within_timeout(sorted::insert_what_can(bookings, batch, terms)).await,
+        result => result,
+    };
+    metrics::copy(batch.iter().map(|b| 1 + b.seats.len()).sum(), started.elapsed());
+    let error = match result {
+        Ok(verdicts) => return verdicts,
+        Err(error) => error,
+    };
+    metrics::store_errors("PostgreSQL", "commit", 1);
+    tracing::warn!(sale = %bookings.sale, "a batch of {} bookings failed: {error}", batch.len());
+    settle(bookings, batch).await.unwrap_or_else(|error| {
+        tracing::warn!(sale = %bookings.sale, "the outcome of {} bookings is unknown: {error}", batch.len());
+        batch.iter().map(|_| Verdict::Unknown).collect()
+    })
+}
+
+/// Another instance was faster: at a seat, or with another booking of a visitor; or a grant was spent.
+fn is_conflict(error: &StoreError) -> bool {
+    matches!(error, StoreError::Postgres(e) if unique_violation(e).is_some())
+}
+
+async fn within_timeout<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    timeout(COMMIT_TIMEOUT, work).await.unwrap_or(Err(StoreError::Timeout("PostgreSQL")))
+}
+
+/// After an error nobody knows whether the commit happened. Inserting the same grants again, to be rolled back,
+/// waits for a transaction that is still under way, and so makes the outcome certain: a commit is sent only after
+/// PostgreSQL has taken the batch's grants.
+pub(super) async fn settle(bookings: &Bookings, batch: &[NewBooking]) -> Result<Vec<Verdict>, StoreError> {
+    let mut grants: Vec<Uuid> = batch.iter().map(|new| new.grant.grant_id(&bookings.sale)).collect();
+    grants.sort_unstable();
+    let attempt = async {
+        let mut client = bookings.pool.get().await?;
+        let tx = client.transaction().await?;
+        let query = "INSERT INTO bookings (id, sale_id, grant_id, visitor_id, status, seats) \
+                     SELECT gen_random_uuid(), $1, grant_id, '', 'void', '{}' FROM unnest($2::uuid[]) AS t (grant_id) \
+                     ON CONFLICT (grant_id) DO NOTHING RETURNING grant_id";
+        let unspent = tx.query(query, &[&bookings.sale.as_str(), &grants]).await?;
+        tx.rollback().await?;
+        Ok::<_, StoreError>(unspent.iter().map(|row| row.get(0)).collect::<HashSet<Uuid>>())
+    };
+    let unspent = within_timeout(attempt).await?;
+    if unspent.len() == batch.len() {
+        return Ok(batch.iter().map(|_| Verdict::NotBooked).collect());
+    }
+    let grants: Vec<_> = batch.iter().map(|new| new.grant).collect();
+    let found = bookings.by_grants(&grants).await?;
+    let verdict = |new: &NewBooking| {
+        let grant_id = new.grant.grant_id(&bookings.sale);
+        match found.get(&grant_id) {
+            Some(owned) if owned.booking.id == new.id => Verdict::Booked(owned.booking.clone()),
+            None if unspent.contains(&grant_id) => Verdict::NotBooked,
+            _ => Verdict::GrantSpent,
+        }
+    };
+    Ok(batch.iter().map(verdict).collect())
+}
+
+/// A booking as it goes into PostgreSQL.
+struct Row<'a> {
+    grant_id: Uuid,
+    /// How many bookings the visitor had before.
+    nth: i32,
+    new: &'a NewBooking,
+}
+
+/// What a visitor has booked before.
+#[derive(Clone, Copy, Default)]
+struct Earlier {
+    bookings: i32,
+    seats: u32,
+}
+
+/// The batch's rows by grant, and those whose visitor would have more seats than he may. Who is not in `earlier` has
+/// booked nothing, as far as anyone knows: the number that his booking gets lets it in only if that is so.
+fn rows<'a>(
+    bookings: &Bookings,
+    batch: &'a [NewBooking],
+    mut earlier: HashMap<&'a str, Earlier>,
+    terms: Terms,
+) -> (Vec<Row<'a>>, HashSet<Uuid>) {
+    let mut too_many = HashSet::new();
+    let mut rows = Vec::with_capacity(batch.len());
+    for new in batch {
+        let before = earlier.entry(new.visitor.as_str()).or_default();
+        let seats = before.seats + new.seats.len() as u32;
+        if seats > terms.max_seats {
+            too_many.insert(new.id);
+            continue;
+        }
+        rows.push(Row { grant_id: new.grant.grant_id(&bookings.sale), nth: before.bookings, new });
+        *before = Earlier { bookings: before.bookings + 1, seats };
+    }
+    rows.sort_unstable_by_key(|row| row.grant_id);
+    (rows, too_many)
+}
+
+/// What these visitors have booked before, as the transaction sees it.
+async fn earlier<'a>(
+    client: &impl GenericClient,
+    bookings: &Bookings,
+    visitors: impl Iterator<Item = &'a VisitorId>,
+) -> Result<HashMap<&'a str, Earlier>, StoreError> {
+    let asked: HashSet<&str> = visitors.map(VisitorId::as_str).collect();
+    if asked.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let query = "SELECT visitor_id, count(*)::int, \
+                 coalesce(sum(cardinality(seats)) FILTER (WHERE status <> 'released'), 0)::int \
+                 FROM bookings WHERE sale_id = $1 AND visitor_id = ANY($2) AND status <> 'void' GROUP BY visitor_id";
+    let statement = client.prepare_cached(query).await?;
+    let list: Vec<&str> = asked.iter().copied().collect();
+    let found = client.query(&statement, &[&bookings.sale.as_str(), &list]).await?;
+    let known = found.iter().filter_map(|row| {
+        let visitor = asked.get(row.get::<_, &str>(0))?;
+        let seats = u32::try_from(row.get::<_, i32>(2)).unwrap_or(u32::MAX);
+        Some((*visitor, Earlier { bookings: row.get(1), seats }))
+    });
+    Ok(known.collect())
+}
+
+/// When holds made now end, by PostgreSQL's clock; nothing where bookings are confirmed at once.
+async fn hold_end(client: &impl GenericClient, terms: Terms) -> Result<Option<Timestamp>, StoreError> {
+    if terms.hold_ttl_s == 0 {
+        return Ok(None);
+    }
+    let statement = client.prepare_cached("SELECT now()").await?;
+    let now: Timestamp = client.query_one(&statement, &[]).await?.get(0);
+    Ok(Some(now + SignedDuration::from_secs(i64::from(terms.hold_ttl_s))))
+}
+
+fn status(hold_end: Option<Timestamp>) -> BookingStatus {
+    if hold_end.is_some() { BookingStatus::Held } else { BookingStatus::Confirmed }
+}
+
+fn booked(new: &NewBooking, hold_expires_at: Option<Timestamp>) -> Verdict {
+    Verdict::Booked(Booking {
+        id: new.id,
+        seats: new.seats.clone(),
+        status: status(hold_expires_at),
+        hold_expires_at,
+        together: new.together,
+    })
+}
+
+/// The seats of the rows in plan order, and which booking wants each.
+fn by_seat(rows: &[Row<'_>]) -> Vec<(SeatIndex, Uuid)> {
+    let wanted = rows.iter().flat_map(|row| row.new.seats.iter().map(|seat| (*seat, row.new.id)));
+    let mut wanted: Vec<_> = wanted.collect();
+    wanted.sort_unstable();
+    wanted
+}

@@ -1,0 +1,133 @@
+//! The way that survives a conflict: bookings in the order of their grants, then all seats in plan order, then the rows
+//! of those who lost a seat out again. Whoever waits for whom, all wait in the same order.
+
+use super::{Row, Terms, booked, by_seat, earlier, hold_end, rows, status};
+use crate::{
+    domain::plan::SeatIndex,
+    store::{
+        bookings::{Bookings, NewBooking, Verdict},
+        errors::StoreError,
+    },
+};
+use deadpool_postgres::Transaction;
+use jiff::Timestamp;
+use std::collections::{HashMap, HashSet};
+use uuid::Uuid;
+
+/// Between the seats of a booking; no `seat_guid` holds a control character.
+const SEPARATOR: &str = "\x1f";
+
+/// Someone has a seat of the batch, a grant was spent, or a visitor has booked meanwhile: the rest is booked all the same.
+pub(super) async fn insert_what_can(
+    bookings: &Bookings,
+    batch: &[NewBooking],
+    terms: Terms,
+) -> Result<Vec<Verdict>, StoreError> {
+    let mut client = bookings.pool.get().await?;
+    let tx = client.transaction().await?;
+    let earlier = earlier(&tx, bookings, batch.iter().map(|new| &new.visitor)).await?;
+    let end = hold_end(&tx, terms).await?;
+    let (mut rows, too_many) = rows(bookings, batch, earlier, terms);
+    let fresh = insert_bookings(&tx, bookings, &rows, end).await?;
+    rows.retain(|row| fresh.contains(&row.new.id));
+    let losers = insert_seats(&tx, bookings, &rows).await?;
+    let lost: Vec<Uuid> = losers.keys().copied().collect();
+    if !lost.is_empty() {
+        let partial = rows.iter().filter(|row| losers.contains_key(&row.new.id));
+        let seats: Vec<String> = partial.flat_map(|row| bookings.plan.ids_of(&row.new.seats)).collect();
+        tx.execute(
+            "DELETE FROM booked_seats WHERE sale_id = $1 AND seat_id = ANY($2) AND booking_id = ANY($3)",
+            &[&bookings.sale.as_str(), &seats, &lost],
+        )
+        .await?;
+        tx.execute("DELETE FROM bookings WHERE id = ANY($1)", &[&lost]).await?;
+    }
+    let spent = spent(&tx, bookings, batch, &fresh).await?;
+    tx.commit().await?;
+    let verdict = |new: &NewBooking| match losers.get(&new.id) {
+        Some(seats) => Verdict::SeatsTaken(seats.clone()),
+        None if fresh.contains(&new.id) => booked(new, end),
+        None if spent.contains(&new.grant.grant_id(&bookings.sale)) => Verdict::GrantSpent,
+        None if too_many.contains(&new.id) => Verdict::TooManySeats,
+        // The visitor has booked with another grant in this very moment.
+        None => Verdict::NotBooked,
+    };
+    Ok(batch.iter().map(verdict).collect())
+}
+
+/// Inserts the bookings whose grant was not spent before; answers their ids.
+async fn insert_bookings(
+    tx: &Transaction<'_>,
+    bookings: &Bookings,
+    rows: &[Row<'_>],
+    end: Option<Timestamp>,
+) -> Result<HashSet<Uuid>, StoreError> {
+    let statement = tx
+        .prepare_cached(
+            "INSERT INTO bookings \
+             (id, sale_id, grant_id, visitor_id, status, hold_expires_at, seats, together, nth) \
+             SELECT id, $1, grant_id, visitor_id, $2, $3, string_to_array(seats, $4), together, nth \
+             FROM unnest($5::uuid[], $6::uuid[], $7::text[], $8::text[], $9::bool[], $10::int[]) \
+             AS t (id, grant_id, visitor_id, seats, together, nth) ON CONFLICT DO NOTHING RETURNING id",
+        )
+        .await?;
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.new.id).collect();
+    let grants: Vec<Uuid> = rows.iter().map(|row| row.grant_id).collect();
+    let visitors: Vec<&str> = rows.iter().map(|row| row.new.visitor.as_str()).collect();
+    let seats: Vec<String> =
+        rows.iter().map(|row| bookings.plan.ids_of(&row.new.seats).join(SEPARATOR)).collect();
+    let together: Vec<bool> = rows.iter().map(|row| row.new.together).collect();
+    let nth: Vec<i32> = rows.iter().map(|row| row.nth).collect();
+    let (sale, status) = (bookings.sale.as_str(), status(end).as_str());
+    let inserted = tx
+        .query(
+            &statement,
+            &[&sale, &status, &end, &SEPARATOR, &ids, &grants, &visitors, &seats, &together, &nth],
+        )
+        .await?;
+    Ok(inserted.iter().map(|row| row.get(0)).collect())
+}
+
+/// Inserts the rows' seats as far as they are free; answers who lost which.
+async fn insert_seats(
+    tx: &Transaction<'_>,
+    bookings: &Bookings,
+    rows: &[Row<'_>],
+) -> Result<HashMap<Uuid, Vec<SeatIndex>>, StoreError> {
+    let wanted = by_seat(rows);
+    let seat_ids: Vec<&str> = wanted.iter().map(|(seat, _)| bookings.plan.id_of(*seat)).collect();
+    let booking_ids: Vec<Uuid> = wanted.iter().map(|(_, booking)| *booking).collect();
+    let statement = tx
+        .prepare_cached(
+            "INSERT INTO booked_seats (sale_id, seat_id, booking_id) \
+             SELECT $1, seat_id, booking_id FROM unnest($2::text[], $3::uuid[]) AS t (seat_id, booking_id) \
+             ON CONFLICT (sale_id, seat_id) DO NOTHING RETURNING seat_id",
+        )
+        .await?;
+    let got = tx.query(&statement, &[&bookings.sale.as_str(), &seat_ids, &booking_ids]).await?;
+    // No two bookings of a batch want the same seat, so a seat that was inserted is its booking's.
+    let got: HashSet<&str> = got.iter().map(|row| row.get(0)).collect();
+    let mut losers: HashMap<Uuid, Vec<SeatIndex>> = HashMap::new();
+    for ((seat, booking), id) in wanted.iter().zip(&seat_ids) {
+        if !got.contains(id) {
+            losers.entry(*booking).or_default().push(*seat);
+        }
+    }
+    Ok(losers)
+}
+
+/// Of the grants that were not inserted, those that have booked, or were voided, before.
+async fn spent(
+    tx: &Transaction<'_>,
+    bookings: &Bookings,
+    batch: &[NewBooking],
+    fresh: &HashSet<Uuid>,
+) -> Result<HashSet<Uuid>, StoreError> {
+    let stale = batch.iter().filter(|new| !fresh.contains(&new.id));
+    let grants: Vec<Uuid> = stale.map(|new| new.grant.grant_id(&bookings.sale)).collect();
+    if grants.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let found = tx.query("SELECT grant_id FROM bookings WHERE grant_id = ANY($1)", &[&grants]).await?;
+    Ok(found.iter().map(|row| row.get(0)).collect())
+}
