@@ -49,8 +49,7 @@ async fn sale_of_version_1(client: &Client) {
     client.execute(seats, &[]).await.unwrap();
 }
 
-/// What the program of version 1 did with bookings, by its own statements: `n` and the nine after it are the seqs
-/// and, less a hundred for each round, the seats.
+/// What the program of version 1 did with bookings, by its own statements, on the seats of one row.
 async fn work_of_version_1(client: &Client, row: &str) {
     let seat = |n: usize| format!("{row}-{n}");
     let id = |n: usize| Uuid::from_u128(u128::from(row.as_bytes()[0]) << 64 | n as u128);
