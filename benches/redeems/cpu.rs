@@ -5,9 +5,10 @@ use std::fs;
 /// Clock ticks a second in /proc (USER_HZ).
 const TICKS: f64 = 100.0;
 
-/// Seconds of CPU that the process, its children and their children have used, the ended ones included.
+/// Seconds of CPU that the process and the children of its main thread have used, the ended ones included. Servers
+/// that a thread of this process has started are not among them.
 pub fn seconds(pid: u32) -> f64 {
-    own(pid) + children(pid).into_iter().map(seconds).sum::<f64>()
+    own(pid) + children(pid).into_iter().map(own).sum::<f64>()
 }
 
 /// Fields 14 to 17 of `stat` (proc(5)): user and system time, its own and of the children that were waited for.

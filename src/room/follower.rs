@@ -72,9 +72,18 @@ fn apply(room: &Room, entries: Vec<Entry>) {
         live.board.settle();
     });
     for entry in entries {
+        // Before the seats: a seat that his own booking took is never told to a visitor as someone else's.
+        end_grants(room, &entry.changes);
         apply_seats(room, &entry.changes);
         tell(room, entry.position, entry.changes);
     }
+}
+
+fn end_grants(room: &Room, changes: &Changes) {
+    let lapsed = changes.lapsed.iter().map(|(_, seq, _)| *seq);
+    let left = changes.left.iter().map(|(_, seq)| *seq);
+    let booked = changes.booked.iter().filter_map(|change| change.seq);
+    lapsed.chain(left).chain(booked).for_each(|seq| room.unspent.end(seq));
 }
 
 fn apply_seats(room: &Room, changes: &Changes) {

@@ -25,7 +25,6 @@ use crate::{
         ids::{SaleId, VisitorId},
         phase::Phase,
         plan::Plan,
-        refusal::Refusal,
         sale::SaleSettings,
     },
     metrics,
@@ -91,6 +90,7 @@ pub struct Room {
     pace: Mutex<PaceMeter>,
     joins: mpsc::Sender<joins::Request>,
     redeems: mpsc::Sender<redeems::Request>,
+    unspent: redeems::Unspent,
     departures: mpsc::UnboundedSender<(VisitorId, u64)>,
     /// The operator changed something: look at once.
     changed: Notify,
@@ -120,19 +120,6 @@ impl Room {
         let heard = if matches!(queued, Ok(Ok(()))) { answer.await.ok() } else { None };
         let answer = heard.unwrap_or(Err(StoreError::Timeout("the line")));
         metrics::join(started.elapsed(), answer.is_ok());
-        answer
-    }
-
-    /// Tries to spend a grant.
-    pub async fn redeem(&self, redeem: Redeem) -> Result<Booking, Refusal> {
-        let _busy = self.busy();
-        let arrived = Instant::now();
-        let (reply, answer) = oneshot::channel();
-        let queued = self.redeems.try_send(redeems::Request { redeem, arrived, reply });
-        let answer =
-            if queued.is_ok() { answer.await.unwrap_or(Err(Refusal::Busy)) } else { Err(Refusal::Busy) };
-        let outcome = answer.as_ref().map_or_else(Refusal::reason, |_| "booked");
-        metrics::redeem(self.id.as_str(), outcome, arrived.elapsed());
         answer
     }
 
@@ -366,6 +353,7 @@ impl Room {
             pace: Mutex::default(),
             joins,
             redeems,
+            unspent: redeems::Unspent::default(),
             departures,
             changed: Notify::new(),
             busy: Arc::new(()),

@@ -89,6 +89,7 @@ pub(super) async fn resync(room: &Room) -> Result<(), StoreError> {
     board.settle();
     let taken = room.line.taken(room.plan.seats.len()).await?;
     let held = room.line.held().await?;
+    room.unspent.forget();
     room.seats().replace(taken, held);
     room.change_live(|live| {
         live.position = position;

@@ -1,7 +1,7 @@
-//! One writer a sale and instance: it takes the redeems that were fenced while the last commit ran, chooses the seats,
-//! and commits them in one transaction. Answers go out after the commit, never before.
+//! The writer: it takes the redeems that were fenced while the last commit ran, chooses the seats, and commits them in
+//! one transaction. Answers go out after the commit, never before.
 
-use super::{Room, settle};
+use super::{Redeem, Request};
 use crate::{
     domain::{
         booking::{Booking, Wish},
@@ -9,7 +9,8 @@ use crate::{
         ids::{GrantKey, VisitorId},
         refusal::Refusal,
     },
-    limits::{LOCK, REDEEMS_MAX, REDEEMS_QUEUE_MAX},
+    limits::{LOCK, REDEEMS_MAX},
+    room::{Room, settle},
     store::{
         bookings::{NewBooking, Terms, Verdict},
         errors::StoreError,
@@ -21,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{sleep, timeout},
 };
 use uuid::Uuid;
@@ -35,24 +36,6 @@ const TELL_TRIES: u32 = 20;
 /// How long an answer waits for Redis to hear of it first: what PostgreSQL has committed is so without it.
 const TELL_PATIENCE: Duration = Duration::from_millis(250);
 
-/// A try to spend a grant.
-#[derive(Clone, Debug)]
-pub struct Redeem {
-    /// Whose.
-    pub visitor: VisitorId,
-    /// Which grant.
-    pub grant: GrantKey,
-    /// For which seats, or why there are no such seats.
-    pub wish: Result<Wish, Refusal>,
-}
-
-/// A redeem and who waits for its answer.
-pub(super) struct Request {
-    pub redeem: Redeem,
-    pub arrived: Instant,
-    pub reply: oneshot::Sender<Result<Booking, Refusal>>,
-}
-
 /// A redeem whose grant is fenced.
 struct Open {
     request: Request,
@@ -60,34 +43,8 @@ struct Open {
     owned: u32,
 }
 
-/// Fences grants as their redeems arrive, so that none lapses while the writer is busy; what is fenced, or is not,
-/// goes on to the writer in order.
-pub(super) async fn fence(room: Arc<Room>, mut requests: mpsc::Receiver<Request>) {
-    let (fenced, to_write) = mpsc::channel(REDEEMS_QUEUE_MAX);
-    tokio::spawn(write(room.clone(), to_write));
-    let mut batch = Vec::with_capacity(REDEEMS_MAX);
-    while requests.recv_many(&mut batch, REDEEMS_MAX).await > 0 {
-        let grants: Vec<_> = batch
-            .iter()
-            .map(|r| (r.redeem.visitor.clone(), r.redeem.grant, r.arrived.elapsed().as_millis() as u64))
-            .collect();
-        match room.line.lock(LOCK.as_millis() as u64, &grants).await {
-            Ok(locks) => {
-                for one in batch.drain(..).zip(locks) {
-                    // Ends only with the room.
-                    let _ = fenced.send(one).await;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(sale = %room.id, "{} redeems wait: {error}", batch.len());
-                batch.drain(..).for_each(|request| answer(request, Err(Refusal::Busy)));
-            }
-        }
-    }
-}
-
 /// Writes what was fenced while the last commit ran.
-async fn write(room: Arc<Room>, mut fenced: mpsc::Receiver<(Request, Lock)>) {
+pub(super) async fn write(room: Arc<Room>, mut fenced: mpsc::Receiver<(Request, Lock)>) {
     let mut batch = Vec::with_capacity(REDEEMS_MAX);
     while fenced.recv_many(&mut batch, REDEEMS_MAX).await > 0 {
         renew_old(&room, &batch).await;
@@ -180,6 +137,7 @@ fn choose_all(
                 seats.iter().for_each(|seat| {
                     taken.insert(*seat);
                 });
+                room.unspent.remove(*grant);
                 let together = room.plan.together(&seats);
                 let new = NewBooking {
                     id: Uuid::now_v7(),
@@ -278,7 +236,13 @@ async fn answer_spent(room: &Room, refused: Vec<(Request, Refusal)>, told: &mut 
                 told.commit(&request.redeem, &owned.booking);
                 told.answers.push((request, Ok(owned.booking.clone())));
             }
-            None => told.answers.push((request, Err(refusal))),
+            None => {
+                // Such a refusal comes only after the fence: the grant lives.
+                if matches!(refusal, Refusal::SeatTaken(_)) {
+                    room.unspent.insert(request.redeem.grant);
+                }
+                told.answers.push((request, Err(refusal)));
+            }
         }
     }
 }
@@ -323,7 +287,7 @@ fn tell(room: &Arc<Room>, told: Told) {
     });
 }
 
-fn answer(request: Request, result: Result<Booking, Refusal>) {
+pub(super) fn answer(request: Request, result: Result<Booking, Refusal>) {
     // Who has gone meanwhile finds his booking when he returns.
     let _ = request.reply.send(result);
 }

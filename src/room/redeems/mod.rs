@@ -1,0 +1,94 @@
+//! From a try to spend a grant to its answer. A try that cannot succeed is refused at once; the others are fenced
+//! against lapse as they arrive, and one writer a sale and instance commits them.
+
+mod unspent;
+mod writer;
+
+use super::Room;
+use crate::{
+    domain::{
+        booking::{Booking, Wish},
+        ids::{GrantKey, VisitorId},
+        refusal::Refusal,
+    },
+    limits::{LOCK, REDEEMS_MAX, REDEEMS_QUEUE_MAX},
+    metrics,
+};
+use std::{sync::Arc, time::Instant};
+use tokio::sync::{mpsc, oneshot};
+
+pub(super) use unspent::Unspent;
+
+/// A try to spend a grant.
+#[derive(Clone, Debug)]
+pub struct Redeem {
+    /// Whose.
+    pub visitor: VisitorId,
+    /// Which grant.
+    pub grant: GrantKey,
+    /// For which seats, or why there are no such seats.
+    pub wish: Result<Wish, Refusal>,
+}
+
+/// A redeem and who waits for its answer.
+pub(super) struct Request {
+    pub redeem: Redeem,
+    pub arrived: Instant,
+    pub reply: oneshot::Sender<Result<Booking, Refusal>>,
+}
+
+impl Room {
+    /// Tries to spend a grant.
+    pub async fn redeem(&self, redeem: Redeem) -> Result<Booking, Refusal> {
+        let _busy = self.busy();
+        let arrived = Instant::now();
+        let answer = match self.refused_at_once(&redeem) {
+            Some(refusal) => Err(refusal),
+            None => {
+                let (reply, answer) = oneshot::channel();
+                match self.redeems.try_send(Request { redeem, arrived, reply }) {
+                    Ok(()) => answer.await.unwrap_or(Err(Refusal::Busy)),
+                    Err(_) => Err(Refusal::Busy),
+                }
+            }
+        };
+        let outcome = answer.as_ref().map_or_else(Refusal::reason, |_| "booked");
+        metrics::redeem(self.id.as_str(), outcome, arrived.elapsed());
+        answer
+    }
+
+    /// Whoever clicks again and again on seats that are gone must not keep the stores from those who book.
+    fn refused_at_once(&self, redeem: &Redeem) -> Option<Refusal> {
+        let Ok(Wish::Seats(wanted)) = &redeem.wish else { return None };
+        let seats = self.seats();
+        let lost: Vec<_> = wanted.iter().copied().filter(|seat| seats.taken().contains(*seat)).collect();
+        drop(seats);
+        (!lost.is_empty() && self.unspent.contains(redeem.grant)).then_some(Refusal::SeatTaken(lost))
+    }
+}
+
+/// Fences grants as their redeems arrive, so that none lapses while the writer is busy; what is fenced, or is not,
+/// goes on to the writer in order.
+pub(super) async fn fence(room: Arc<Room>, mut requests: mpsc::Receiver<Request>) {
+    let (fenced, to_write) = mpsc::channel(REDEEMS_QUEUE_MAX);
+    tokio::spawn(writer::write(room.clone(), to_write));
+    let mut batch = Vec::with_capacity(REDEEMS_MAX);
+    while requests.recv_many(&mut batch, REDEEMS_MAX).await > 0 {
+        let grants: Vec<_> = batch
+            .iter()
+            .map(|r| (r.redeem.visitor.clone(), r.redeem.grant, r.arrived.elapsed().as_millis() as u64))
+            .collect();
+        match room.line.lock(LOCK.as_millis() as u64, &grants).await {
+            Ok(locks) => {
+                for one in batch.drain(..).zip(locks) {
+                    // Ends only with the room.
+                    let _ = fenced.send(one).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(sale = %room.id, "{} redeems wait: {error}", batch.len());
+                batch.drain(..).for_each(|request| writer::answer(request, Err(Refusal::Busy)));
+            }
+        }
+    }
+}

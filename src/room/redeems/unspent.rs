@@ -1,0 +1,38 @@
+//! Grants of which this instance knows that they live and have not booked.
+
+use crate::domain::ids::{GrantKey, Seq};
+use dashmap::DashSet;
+
+/// A grant comes in when it was fenced here and PostgreSQL had no booking of it. It goes out before it is committed
+/// here, and with the entry of the stream that ends it or books it elsewhere: another instance would need the fence for
+/// that. So what is in here is as true as the seat map, which follows the same stream.
+#[derive(Default)]
+pub(in crate::room) struct Unspent(DashSet<GrantKey>);
+
+impl Unspent {
+    /// Whether the grant is known to be unspent.
+    pub fn contains(&self, grant: GrantKey) -> bool {
+        self.0.contains(&grant)
+    }
+
+    /// The grant lives and has not booked.
+    pub fn insert(&self, grant: GrantKey) {
+        self.0.insert(grant);
+    }
+
+    /// The grant is about to be committed.
+    pub fn remove(&self, grant: GrantKey) {
+        self.0.remove(&grant);
+    }
+
+    /// The place's grants have ended.
+    pub fn end(&self, seq: Seq) {
+        // A place has two turns at most.
+        (0..=1).for_each(|turn| self.remove(GrantKey { seq, turn }));
+    }
+
+    /// Nothing is known any more: the stream had a gap.
+    pub fn forget(&self) {
+        self.0.clear();
+    }
+}
