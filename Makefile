@@ -46,6 +46,8 @@ browser: ## The pages, in a real browser
 
 bench: ## The measurements that docs/decisions quote
 	$(CARGO) bench --locked --bench bookings
+	$(CARGO) bench --locked --bench schema
+	$(CARGO) bench --locked --bench cache
 	$(CARGO) bench --locked --bench troubles
 
 deny: ## Licences and advisories of the dependencies (needs cargo-deny)

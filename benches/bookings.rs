@@ -63,8 +63,11 @@ async fn write(client: &mut Client, way: Way, rows: &[Row]) -> Result<(), tokio_
     match way {
         Way::Save => {
             for row in rows {
-                client.execute(BOOKING, &[&row.id, &row.grant, &row.visitor, &row.seat]).await?;
-                client.execute(SEAT, &[&row.seat, &row.id]).await?;
+                // Together: the schema lets no booking live without its seat.
+                let tx = client.transaction().await?;
+                tx.execute(BOOKING, &[&row.id, &row.grant, &row.visitor, &row.seat]).await?;
+                tx.execute(SEAT, &[&row.seat, &row.id]).await?;
+                tx.commit().await?;
             }
         }
         Way::SaveAll => {

@@ -82,6 +82,11 @@ fn describe_service() {
         "waitroom_rank_audit_failures_total",
         "Ranks of the board that Redis contradicted; must stay 0"
     );
+    describe_counter!(
+        "waitroom_cache_requests_total",
+        "Questions put to the cache of sale information, by what was asked for and outcome"
+    );
+    describe_gauge!("waitroom_cache_bytes", "Memory of the cache of sale information, by what is kept");
     describe_gauge!("waitroom_store_up", "Whether the store answered when last asked, by store");
     describe_counter!("waitroom_store_errors_total", "Calls to a store that failed, by store and operation");
     describe_gauge!(
@@ -129,6 +134,9 @@ fn start() {
         operations.iter().for_each(|operation| store_errors(store, operation, 0));
     }
     ["lane_full", "unread", "silent"].into_iter().for_each(|reason| sockets_dropped(reason, 0));
+    for name in [CacheName::Sale, CacheName::Sales, CacheName::Plan, CacheName::Stranger] {
+        ["hit", "miss"].into_iter().for_each(|outcome| cache_requests(name, outcome, 0));
+    }
     counter!("waitroom_join_errors_total").increment(0);
     counter!("waitroom_rank_pushes_total").increment(0);
     counter!("waitroom_rank_audit_failures_total").increment(0);
@@ -266,6 +274,39 @@ pub fn store_up(store: &'static str, up: bool) {
 /// Calls to a store failed.
 pub fn store_errors(store: &'static str, operation: &'static str, count: u64) {
     counter!("waitroom_store_errors_total", "store" => store, "operation" => operation).increment(count);
+}
+
+/// What a cache is asked for.
+#[derive(Clone, Copy)]
+pub enum CacheName {
+    /// A sale's summary.
+    Sale,
+    /// The list of sales.
+    Sales,
+    /// A seating plan.
+    Plan,
+    /// Whether an id is no sale's.
+    Stranger,
+}
+
+/// A cache was asked; a hit if it needed no load of its own.
+pub fn cache_request(name: CacheName, hit: bool) {
+    cache_requests(name, if hit { "hit" } else { "miss" }, 1);
+}
+
+fn cache_requests(name: CacheName, outcome: &'static str, count: u64) {
+    let name = match name {
+        CacheName::Sale => "sale",
+        CacheName::Sales => "sales",
+        CacheName::Plan => "plan",
+        CacheName::Stranger => "unknown_sale",
+    };
+    counter!("waitroom_cache_requests_total", "cache" => name, "outcome" => outcome).increment(count);
+}
+
+/// What a cache keeps, weighed.
+pub fn cache_bytes(kept: &'static str, bytes: u64) {
+    gauge!("waitroom_cache_bytes", "cache" => kept).set(bytes as f64);
 }
 
 /// The pool of connections to PostgreSQL, as it is now.

@@ -60,6 +60,7 @@ async fn authorize(
 
 async fn metrics_page(State(edge): State<Arc<Edge>>) -> Response {
     edge.rooms.sample();
+    edge.state.cache.sample().await;
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::render()).into_response()
 }
 

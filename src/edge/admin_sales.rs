@@ -101,8 +101,8 @@ pub async fn create(State(edge): State<Arc<Edge>>, body: Bytes) -> Result<Respon
         let message = format!("there is a sale {id} already; choose another id, or PATCH it");
         return Err(HttpError::new(StatusCode::CONFLICT, "exists", message));
     }
-    edge.state.cache.known(&id).await;
-    let room = edge.room(id.as_str()).await?;
+    // Not asked of the cache, which may still know that there was none.
+    let room = edge.rooms.get(&id).await?.ok_or_else(HttpError::unknown_sale)?;
     Ok((StatusCode::CREATED, Json(shown(&room).await?)).into_response())
 }
 

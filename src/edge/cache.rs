@@ -1,89 +1,245 @@
-//! Answers of the public API that many ask for and that may be a second old: bounded in time and memory.
+//! Answers of the public API that many ask for: one load however many ask, bounded in time and memory. Errors are
+//! not kept.
 
-use super::error::HttpError;
 use crate::{
     domain::ids::SaleId,
     limits::{CACHE_BYTES_MAX, CACHE_TTL},
+    metrics::{self, CacheName},
 };
 use bytes::Bytes;
-use moka::future::Cache as Moka;
-use std::{future::Future, sync::Arc, time::Instant};
+use moka::future::{Cache as Moka, CacheBuilder};
+use std::{
+    future::Future,
+    hash::Hash,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-/// A cached answer.
+/// What moka and the map need for an entry beside what is in it, about.
+const ENTRY_BYTES: usize = 256;
+/// Ids that are no sale's: each weighs at most 64 bytes and what an entry needs.
+const STRANGERS_MAX: u64 = 10_000;
+
+/// A sale's summary: a JSON object that lacks only its age.
 #[derive(Clone)]
-pub struct Cached {
+pub struct Summary {
+    /// The object.
+    pub json: Bytes,
+    /// When it was true.
+    pub as_of: Instant,
+}
+
+impl Summary {
+    /// Appends the object with its age as it is now.
+    pub fn write(&self, into: &mut Vec<u8>) {
+        let age = format!("{{\"age_s\":{},", self.as_of.elapsed().as_secs());
+        into.extend_from_slice(age.as_bytes());
+        into.extend_from_slice(&self.json[1..]);
+    }
+}
+
+/// A seating plan as it is sent.
+#[derive(Clone)]
+pub struct SentPlan {
     /// The body.
     pub body: Bytes,
-    /// When it was made.
-    pub made: Instant,
     /// A tag of its content.
     pub etag: String,
 }
 
-/// Cached answers by path, and ids that are no sale's.
+/// Whose summary: one sale's, or with `None` all sales'; and of which revision of what the instance knows. A
+/// change makes a new revision, and so asks for what is not there yet.
+type Subject = (Option<SaleId>, u64);
+
+/// The caches.
 pub struct Cache {
-    answers: Moka<String, Cached>,
-    plans: Moka<SaleId, Cached>,
-    unknown: Moka<SaleId, ()>,
+    summaries: Moka<Subject, Arc<[Summary]>>,
+    plans: Moka<SaleId, SentPlan>,
+    strangers: Moka<SaleId, ()>,
+    /// Whether anything is kept.
+    keeps: bool,
 }
 
 impl Default for Cache {
     fn default() -> Self {
-        let weigh = |cached: &Cached| u32::try_from(cached.body.len() + 256).unwrap_or(u32::MAX);
-        Self {
-            answers: Moka::builder()
-                .time_to_live(CACHE_TTL)
-                .weigher(move |_, cached| weigh(cached))
-                .max_capacity(CACHE_BYTES_MAX)
-                .build(),
-            // A sale's plan never changes.
-            plans: Moka::builder()
-                .weigher(move |_, cached| weigh(cached))
-                .max_capacity(CACHE_BYTES_MAX)
-                .build(),
-            unknown: Moka::builder().time_to_live(CACHE_TTL).max_capacity(10_000).build(),
-        }
+        Self::new(CACHE_BYTES_MAX, CACHE_TTL)
     }
 }
 
 impl Cache {
-    /// The answer under `key`, made at most once a second however many ask.
-    pub async fn answer<F>(&self, key: String, make: F) -> Result<Cached, HttpError>
+    fn new(bytes_max: u64, ttl: Duration) -> Self {
+        let bounded = |bytes| u32::try_from(bytes).unwrap_or(u32::MAX);
+        let summaries = move |_: &Subject, summaries: &Arc<[Summary]>| {
+            bounded(summaries.iter().map(|summary| summary.json.len() + ENTRY_BYTES).sum::<usize>())
+        };
+        let plans = move |_: &SaleId, plan: &SentPlan| bounded(plan.body.len() + ENTRY_BYTES);
+        Self {
+            summaries: CacheBuilder::new(bytes_max).time_to_live(ttl).weigher(summaries).build(),
+            // A sale's plan never changes.
+            plans: CacheBuilder::new(bytes_max).weigher(plans).build(),
+            strangers: CacheBuilder::new(STRANGERS_MAX).time_to_live(ttl).build(),
+            keeps: true,
+        }
+    }
+
+    /// Keeps nothing and lets each asker load for himself: what the cache is measured against.
+    pub fn none() -> Self {
+        Self { keeps: false, ..Self::default() }
+    }
+
+    /// The summary of a sale, or of all, as of a revision.
+    pub async fn summaries<E: Send + Sync + 'static>(
+        &self,
+        subject: Subject,
+        make: impl Future<Output = Result<Arc<[Summary]>, E>>,
+    ) -> Result<Arc<[Summary]>, Arc<E>> {
+        let name = if subject.0.is_some() { CacheName::Sale } else { CacheName::Sales };
+        self.through(&self.summaries, name, subject, make).await
+    }
+
+    /// The plan of a sale.
+    pub async fn plan<E: Send + Sync + 'static>(
+        &self,
+        sale: SaleId,
+        make: impl Future<Output = Result<SentPlan, E>>,
+    ) -> Result<SentPlan, Arc<E>> {
+        self.through(&self.plans, CacheName::Plan, sale, make).await
+    }
+
+    /// Remembers for a moment that `sale` is nobody's, if `look_up` says so; what it finds instead is handed to
+    /// all who wait for it, but not kept here.
+    pub async fn stranger<E: Send + Sync + 'static>(
+        &self,
+        sale: SaleId,
+        look_up: impl Future<Output = Result<(), E>>,
+    ) -> Result<(), Arc<E>> {
+        self.through(&self.strangers, CacheName::Stranger, sale, look_up).await
+    }
+
+    async fn through<K, V, E>(
+        &self,
+        cache: &Moka<K, V>,
+        name: CacheName,
+        key: K,
+        make: impl Future<Output = Result<V, E>>,
+    ) -> Result<V, Arc<E>>
     where
-        F: Future<Output = Result<Bytes, HttpError>>,
+        K: Hash + Eq + Send + Sync + 'static,
+        V: Clone + Send + Sync + 'static,
+        E: Send + Sync + 'static,
     {
-        let make =
-            async { make.await.map(|body| Cached { body, made: Instant::now(), etag: String::new() }) };
-        self.answers.try_get_with(key, make).await.map_err(copy)
+        if !self.keeps {
+            metrics::cache_request(name, false);
+            return make.await.map_err(Arc::new);
+        }
+        let entry = cache.entry(key).or_try_insert_with(make).await;
+        let hit = entry.as_ref().is_ok_and(|entry| !entry.is_fresh());
+        metrics::cache_request(name, hit);
+        if !hit {
+            // Else moka weighs new entries a few dozen at a time, and that many plans are much memory.
+            cache.run_pending_tasks().await;
+        }
+        entry.map(moka::Entry::into_value)
     }
 
-    /// The plan of a sale, read once as long as memory allows.
-    pub async fn plan<F>(&self, sale: SaleId, make: F) -> Result<Cached, HttpError>
-    where
-        F: Future<Output = Result<Cached, HttpError>>,
-    {
-        self.plans.try_get_with(sale, make).await.map_err(copy)
-    }
-
-    /// Whether nobody knew this sale a moment ago.
-    pub async fn is_unknown(&self, sale: &SaleId) -> bool {
-        self.unknown.contains_key(sale)
-    }
-
-    /// Nobody knows this sale.
-    pub async fn unknown(&self, sale: SaleId) {
-        self.unknown.insert(sale, ()).await;
-    }
-
-    /// The sale exists now.
-    pub async fn known(&self, sale: &SaleId) {
-        self.unknown.invalidate(sale).await;
-        self.answers.invalidate_all();
+    /// Shows what is kept at the moment of a scrape.
+    pub async fn sample(&self) {
+        self.summaries.run_pending_tasks().await;
+        self.plans.run_pending_tasks().await;
+        metrics::cache_bytes("summaries", self.summaries.weighted_size());
+        metrics::cache_bytes("plans", self.plans.weighted_size());
     }
 }
 
-/// One error is shared by all who waited for the same answer.
-fn copy(error: Arc<HttpError>) -> HttpError {
-    let copy = HttpError::new(error.status, error.code, error.message.clone());
-    if error.retry { HttpError::unavailable(error.message.clone()) } else { copy }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::future::join_all;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn sale(n: usize) -> SaleId {
+        SaleId::parse(&format!("sale-{n}")).unwrap()
+    }
+
+    fn plan(bytes: usize) -> SentPlan {
+        SentPlan { body: vec![b' '; bytes].into(), etag: String::new() }
+    }
+
+    async fn loads_of_a_thousand_askers(cache: &Cache) -> usize {
+        let loads = AtomicUsize::new(0);
+        let ask = || {
+            cache.plan(sale(0), async {
+                loads.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Ok::<_, ()>(plan(1))
+            })
+        };
+        assert!(join_all((0..1_000).map(|_| ask())).await.iter().all(Result::is_ok));
+        loads.into_inner()
+    }
+
+    #[tokio::test]
+    async fn a_thousand_askers_make_one_load() {
+        assert_eq!(loads_of_a_thousand_askers(&Cache::default()).await, 1);
+        // The planted bug, each for himself, is seen.
+        assert_eq!(loads_of_a_thousand_askers(&Cache::none()).await, 1_000);
+    }
+
+    /// The most bytes that the plans of 1,000 sales ever came to.
+    async fn most_bytes(cache: &Cache) -> u64 {
+        let mut most = 0;
+        for n in 0..1_000 {
+            cache.plan(sale(n), async { Ok::<_, ()>(plan(1_000)) }).await.unwrap();
+            most = most.max(cache.plans.iter().map(|(_, plan)| plan.body.len() as u64).sum());
+        }
+        most
+    }
+
+    #[tokio::test]
+    async fn memory_is_bounded_however_many_keys_come() {
+        const BOUND: u64 = 100_000;
+        assert!(most_bytes(&Cache::new(BOUND, CACHE_TTL)).await <= BOUND);
+        // The planted bug, no bound, is seen.
+        assert!(most_bytes(&Cache::new(u64::MAX, CACHE_TTL)).await > BOUND);
+    }
+
+    #[tokio::test]
+    async fn a_plan_larger_than_the_bound_is_answered_and_not_kept() {
+        let cache = Cache::new(1_000, CACHE_TTL);
+        assert_eq!(cache.plan(sale(0), async { Ok::<_, ()>(plan(5_000)) }).await.unwrap().body.len(), 5_000);
+        assert_eq!(cache.plans.entry_count(), 0);
+    }
+
+    async fn summary(cache: &Cache, revision: u64, json: &'static str) -> Vec<u8> {
+        let made = Summary { json: Bytes::from_static(json.as_bytes()), as_of: Instant::now() };
+        let make = async { Ok::<_, ()>(Arc::from([made])) };
+        let mut body = Vec::new();
+        cache.summaries((Some(sale(0)), revision), make).await.unwrap()[0].write(&mut body);
+        body
+    }
+
+    #[tokio::test]
+    async fn a_change_is_seen_at_once_and_else_the_answer_lives_for_its_time() {
+        let cache = Cache::new(CACHE_BYTES_MAX, Duration::from_millis(50));
+        assert_eq!(summary(&cache, 1, r#"{"n":1}"#).await, br#"{"age_s":0,"n":1}"#);
+        assert_eq!(summary(&cache, 1, r#"{"n":2}"#).await, br#"{"age_s":0,"n":1}"#);
+        assert_eq!(summary(&cache, 2, r#"{"n":3}"#).await, br#"{"age_s":0,"n":3}"#);
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        assert_eq!(summary(&cache, 2, r#"{"n":4}"#).await, br#"{"age_s":0,"n":4}"#);
+    }
+
+    #[tokio::test]
+    async fn errors_reach_all_who_wait_and_are_not_kept() {
+        let cache = Cache::default();
+        assert_eq!(*cache.plan(sale(0), async { Err("away") }).await.err().unwrap(), "away");
+        assert!(cache.plan(sale(0), async { Ok::<_, ()>(plan(1)) }).await.is_ok());
+    }
+
+    #[test]
+    fn ages_are_counted_when_the_answer_is_sent() {
+        let as_of = Instant::now().checked_sub(Duration::from_millis(3_500)).unwrap();
+        let mut body = Vec::new();
+        Summary { json: Bytes::from_static(br#"{"id":"a"}"#), as_of }.write(&mut body);
+        assert_eq!(body, br#"{"age_s":3,"id":"a"}"#);
+    }
 }

@@ -7,9 +7,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
+use std::sync::Arc;
 
 /// A request that was not served.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct HttpError {
     /// The status.
     pub status: StatusCode,
@@ -63,6 +64,12 @@ impl HttpError {
         Self { retry: true, ..error }.header(header::RETRY_AFTER, "2")
     }
 
+    /// A store that is needed did not serve.
+    pub fn from_store(error: &StoreError) -> Self {
+        tracing::warn!("a request was not served: {error}");
+        Self::unavailable("a store that is needed does not answer just now; try again")
+    }
+
     /// The body or a parameter is not as it must be.
     pub fn bad_message(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_message", message)
@@ -74,10 +81,14 @@ impl HttpError {
     }
 }
 
+/// One error for all who waited for the same answer.
+pub fn shared(error: Arc<HttpError>) -> HttpError {
+    Arc::unwrap_or_clone(error)
+}
+
 impl From<StoreError> for HttpError {
     fn from(error: StoreError) -> Self {
-        tracing::warn!("a request was not served: {error}");
-        Self::unavailable("a store that is needed does not answer just now; try again")
+        Self::from_store(&error)
     }
 }
 

@@ -53,19 +53,33 @@ pub struct EdgeState {
     next_socket: AtomicU64,
 }
 
+impl EdgeState {
+    /// Without a cache: for `benches/cache.rs`.
+    pub fn uncached() -> Self {
+        Self { cache: Cache::none(), ..Self::default() }
+    }
+}
+
 impl Edge {
     /// The room of a sale in a path.
     async fn room(&self, sale: &str) -> Result<Arc<Room>, HttpError> {
         let id = SaleId::parse(sale).ok_or_else(HttpError::unknown_sale)?;
-        if self.state.cache.is_unknown(&id).await {
-            return Err(HttpError::unknown_sale());
+        if let Some(room) = self.rooms.open(&id) {
+            return Ok(room);
         }
-        match self.rooms.get(&id).await? {
-            Some(room) => Ok(room),
-            None => {
-                self.state.cache.unknown(id).await;
-                Err(HttpError::unknown_sale())
+        let look_up = async {
+            match self.rooms.get(&id).await {
+                Ok(None) => Ok(()),
+                found => Err(found),
             }
+        };
+        match self.state.cache.stranger(id.clone(), look_up).await {
+            Ok(()) => Err(HttpError::unknown_sale()),
+            Err(found) => match &*found {
+                Ok(Some(room)) => Ok(room.clone()),
+                Ok(None) => Err(HttpError::unknown_sale()),
+                Err(error) => Err(HttpError::from_store(error)),
+            },
         }
     }
 }

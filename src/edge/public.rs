@@ -1,9 +1,14 @@
 //! The public listener: pages, what anyone may know of a sale, and the ways into the line.
 
-use super::{Edge, assets, cache::Cached, error::HttpError, places, upgrade};
+use super::{
+    Edge, assets,
+    cache::{SentPlan, Summary},
+    error::{HttpError, shared},
+    places, upgrade,
+};
 use crate::room::Room;
 use axum::{
-    Json, Router,
+    Router,
     extract::{DefaultBodyLimit, Path, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -13,7 +18,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
 
 /// Largest body that a visitor may send, in bytes.
@@ -50,29 +55,38 @@ async fn not_allowed() -> HttpError {
 
 async fn sales(State(edge): State<Arc<Edge>>) -> Result<Response, HttpError> {
     let make = async {
-        let mut sales: Vec<Value> = edge.rooms.all().iter().map(|room| summary(room)).collect();
-        sales.sort_by(|a, b| a["id"].as_str().cmp(&b["id"].as_str()));
-        Ok(Bytes::from(json!({ "sales": sales }).to_string()))
+        let mut rooms = edge.rooms.all();
+        rooms.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok::<_, HttpError>(rooms.iter().map(|room| summary(room)).collect())
     };
-    let cached = edge.state.cache.answer("sales".into(), make).await?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], cached.body).into_response())
+    let revision = edge.rooms.revision.now();
+    let sales = edge.state.cache.summaries((None, revision), make).await.map_err(shared)?;
+    let mut body = br#"{"sales":["#.to_vec();
+    for (i, sale) in sales.iter().enumerate() {
+        body.extend_from_slice(if i == 0 { b"" } else { b"," });
+        sale.write(&mut body);
+    }
+    body.extend_from_slice(b"]}");
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 async fn sale(State(edge): State<Arc<Edge>>, Path(sale): Path<String>) -> Result<Response, HttpError> {
     let room = edge.room(&sale).await?;
-    let make = async { Ok(Bytes::from(summary(&room).to_string())) };
-    let cached = edge.state.cache.answer(format!("sale/{sale}"), make).await?;
-    let mut body: Value = serde_json::from_slice(&cached.body).unwrap_or_default();
-    body["age_s"] = json!(cached.made.elapsed().as_secs());
-    Ok(Json(body).into_response())
+    let make = async { Ok::<_, HttpError>(Arc::from([summary(&room)])) };
+    let revision = edge.rooms.revision.now();
+    let sale = edge.state.cache.summaries((Some(room.id.clone()), revision), make).await.map_err(shared)?;
+    let mut body = Vec::new();
+    sale.iter().for_each(|sale| sale.write(&mut body));
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-fn summary(room: &Room) -> Value {
+fn summary(room: &Room) -> Summary {
     let glance = room.glance();
-    json!({
+    let json = json!({
         "id": room.id, "name": room.name, "phase": glance.phase, "opens_at": room.settings().opens_at,
-        "seats": room.plan.seats.len(), "seats_left": glance.seats_left, "waiting": glance.waiting, "age_s": 0,
-    })
+        "seats": room.plan.seats.len(), "seats_left": glance.seats_left, "waiting": glance.waiting,
+    });
+    Summary { json: json.to_string().into(), as_of: glance.as_of }
 }
 
 async fn plan(
@@ -81,7 +95,7 @@ async fn plan(
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     let room = edge.room(&sale).await?;
-    let cached = edge.state.cache.plan(room.id.clone(), read_plan(&edge, &room)).await?;
+    let cached = edge.state.cache.plan(room.id.clone(), read_plan(&edge, &room)).await.map_err(shared)?;
     let etag = (header::ETAG, cached.etag.clone());
     if knows(&headers, &cached.etag) {
         return Ok((StatusCode::NOT_MODIFIED, [etag]).into_response());
@@ -99,11 +113,11 @@ fn knows(headers: &HeaderMap, etag: &str) -> bool {
 }
 
 /// The plan as it was uploaded, and the ids of all its seats in plan order, which is what bitmaps count by.
-async fn read_plan(edge: &Edge, room: &Room) -> Result<Cached, HttpError> {
+async fn read_plan(edge: &Edge, room: &Room) -> Result<SentPlan, HttpError> {
     let json = edge.rooms.sales.plan_json(&room.id).await?.ok_or_else(HttpError::unknown_sale)?;
     let mut plan: Value = serde_json::from_slice(&json).unwrap_or_default();
     plan["seats"] = room.plan.seats.iter().map(|seat| seat.id.as_str()).collect();
     let body = Bytes::from(plan.to_string());
     let etag = format!("\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(&Sha256::digest(&body)[..12]));
-    Ok(Cached { body, made: Instant::now(), etag })
+    Ok(SentPlan { body, etag })
 }

@@ -35,6 +35,7 @@ async fn follow(room: &Room) -> Result<(), StoreError> {
             if !settle::is_current(room, after).await? {
                 settle::resync(room).await?;
             }
+            room.heard_now();
             continue;
         }
         if has_gap(after, &entries) {
@@ -43,6 +44,7 @@ async fn follow(room: &Room) -> Result<(), StoreError> {
             continue;
         }
         apply(room, entries);
+        room.heard_now();
     }
     Ok(())
 }

@@ -56,6 +56,7 @@ pub(super) async fn sync(room: &Room) -> Result<(), StoreError> {
     });
     let Some(old) = old else { return Ok(()) };
     room.seats().block(new.blocked);
+    room.revision.rise();
     let position = room.live().position;
     if old.notice != new.notice {
         room.hub.tell_all(position, &News::Notice(new.notice.into()));

@@ -4,6 +4,7 @@
 pub mod board;
 mod clock;
 mod follower;
+pub mod glance;
 pub mod health;
 pub mod hub;
 mod joins;
@@ -40,6 +41,7 @@ use crate::{
 };
 use board::Board;
 use clock::RedisClock;
+use glance::Revision;
 use health::Health;
 use hub::{Hub, News, Socket};
 use pace::PaceMeter;
@@ -96,6 +98,9 @@ pub struct Room {
     busy: Arc<()>,
     /// The shift of deadlines that holds are known to have.
     shifted_ms: AtomicI64,
+    /// When the stream was last heard to its end.
+    heard: Mutex<Instant>,
+    revision: Revision,
 }
 
 /// What the stream tells.
@@ -104,17 +109,6 @@ struct Live {
     board: Board,
     phase: Phase,
     state: SaleState,
-}
-
-/// A sale's standing, for those who only look.
-#[derive(Clone, Copy, Debug)]
-pub struct Glance {
-    /// The phase.
-    pub phase: Phase,
-    /// Places in the line.
-    pub waiting: u64,
-    /// Free seats.
-    pub seats_left: usize,
 }
 
 impl Room {
@@ -262,15 +256,6 @@ impl Room {
         self.line.counts().await
     }
 
-    /// What this instance knows, without asking anyone.
-    pub fn glance(&self) -> Glance {
-        let (phase, waiting) = {
-            let live = self.live();
-            (live.phase, live.board.len())
-        };
-        Glance { phase, waiting, seats_left: self.plan.seats.len() - self.seats().taken().len() }
-    }
-
     /// `[low, high]` seconds until the place with this rank is admitted.
     pub fn eta_s(&self, rank: u64) -> Option<[u64; 2]> {
         eta_s(rank, self.current_pace())
@@ -319,6 +304,7 @@ impl Room {
         drop(pace);
         if before != phase {
             tracing::info!(sale = %self.id, "phase {before} → {phase}");
+            self.revision.rise();
             self.hub.tell_all(position, &News::Phase(phase));
         }
     }
@@ -331,6 +317,7 @@ pub(crate) struct Parts {
     pub bookings: Bookings,
     pub health: Arc<Health>,
     pub stage: watch::Receiver<Stage>,
+    pub revision: Revision,
 }
 
 impl Room {
@@ -371,6 +358,8 @@ impl Room {
             changed: Notify::new(),
             busy: Arc::new(()),
             shifted_ms: AtomicI64::new(0),
+            heard: Mutex::new(Instant::now()),
+            revision: parts.revision,
         });
         metrics::start_sale(room.id.as_str());
         settle::install(&room).await?;

@@ -1,6 +1,6 @@
 //! The rooms of this instance: one for each sale that is not closed, closed ones when someone asks for them.
 
-use super::{Parts, Room, health::Health};
+use super::{Parts, Room, glance::Revision, health::Health};
 use crate::{
     domain::ids::SaleId,
     limits::SALES_POLL,
@@ -35,6 +35,8 @@ pub struct Rooms {
     pub health: Arc<Health>,
     stage: watch::Receiver<Stage>,
     connections: AtomicUsize,
+    /// Rises with what visitors may know of the sales.
+    pub revision: Revision,
 }
 
 impl Rooms {
@@ -49,17 +51,23 @@ impl Rooms {
             health,
             stage,
             connections: AtomicUsize::new(0),
+            revision: Revision::default(),
         })
+    }
+
+    /// The room of a sale, if it is open.
+    pub fn open(&self, id: &SaleId) -> Option<Arc<Room>> {
+        self.rooms.get(id).map(|room| room.clone())
     }
 
     /// The room of a sale, opened if need be; nothing if there is no such sale.
     pub async fn get(&self, id: &SaleId) -> Result<Option<Arc<Room>>, StoreError> {
-        if let Some(room) = self.rooms.get(id) {
-            return Ok(Some(room.clone()));
+        if let Some(room) = self.open(id) {
+            return Ok(Some(room));
         }
         let _one_at_a_time = self.opening.lock().await;
-        if let Some(room) = self.rooms.get(id) {
-            return Ok(Some(room.clone()));
+        if let Some(room) = self.open(id) {
+            return Ok(Some(room));
         }
         let Some(sale) = self.sales.load(id).await? else { return Ok(None) };
         let bookings = Bookings::new(self.pool.clone(), id.clone(), sale.plan.clone());
@@ -69,9 +77,11 @@ impl Rooms {
             bookings,
             health: self.health.clone(),
             stage: self.stage.clone(),
+            revision: self.revision.clone(),
         };
         let room = Room::open(sale, parts).await?;
         self.rooms.insert(id.clone(), room.clone());
+        self.revision.rise();
         Ok(Some(room))
     }
 
@@ -83,8 +93,7 @@ impl Rooms {
     /// Opens the rooms of all sales that are not closed.
     pub async fn open_all(&self) -> Result<(), StoreError> {
         for (id, version, closed) in self.sales.versions().await? {
-            let known = self.rooms.get(&id).map(|room| room.clone());
-            match known {
+            match self.open(&id) {
                 // The stream tells of changes; this is for what it could not tell, such as a crash in between.
                 Some(room) if room.state().version < version => room.sync().await?,
                 None if !closed => match self.get(&id).await {

@@ -108,9 +108,11 @@ impl Bookings {
     pub async fn by_grants(&self, grants: &[GrantKey]) -> Result<HashMap<Uuid, Owned>, StoreError> {
         let ids: Vec<Uuid> = grants.iter().map(|grant| grant.grant_id(&self.sale)).collect();
         let client = self.pool.get().await?;
-        let query = format!("SELECT {COLUMNS} FROM bookings WHERE grant_id = ANY($1) AND status <> 'void'");
+        let query = format!(
+            "SELECT {COLUMNS} FROM bookings WHERE grant_id = ANY($1) AND sale_id = $2 AND status <> 'void'"
+        );
         let statement = client.prepare_cached(&query).await?;
-        let rows = client.query(&statement, &[&ids]).await?;
+        let rows = client.query(&statement, &[&ids, &self.sale.as_str()]).await?;
         rows.iter().map(|row| Ok((row.get("grant_id"), self.owned(row)?))).collect()
     }
 

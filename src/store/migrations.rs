@@ -1,10 +1,11 @@
 //! Brings the schema up to date. Any number of instances may start at once: one migrates, the others wait and
 //! then find nothing left to do.
 
-use tokio_postgres::Client;
-use tokio_postgres::error::SqlState;
-
 use super::connect::{ConnectError, postgres_single};
+use refinery::Target;
+use std::time::Duration;
+use tokio::time::sleep;
+use tokio_postgres::{Client, error::SqlState};
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -12,6 +13,11 @@ mod embedded {
 
 /// The advisory lock that says "someone migrates"; refinery takes none of its own. ASCII "waitroom".
 const LOCK: i64 = 0x7761_6974_726f_6f6d;
+
+/// How long a migration waits for a table while bookings wait behind it, how often it tries, and after which pause.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+const LOCK_TRIES: u32 = 30;
+const LOCK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why the schema is not up to date.
 #[derive(Debug, thiserror::Error)]
@@ -29,18 +35,51 @@ pub enum MigrateError {
 
 /// Runs what is missing and returns the schema's version.
 pub async fn run(postgres_url: &str) -> Result<i32, MigrateError> {
+    migrate(postgres_url, Target::Latest).await
+}
+
+/// The same, but no further than to `version`: to see what a migration does to what an older program wrote.
+pub async fn run_up_to(postgres_url: &str, version: i32) -> Result<i32, MigrateError> {
+    migrate(postgres_url, Target::Version(version)).await
+}
+
+async fn migrate(postgres_url: &str, target: Target) -> Result<i32, MigrateError> {
     // A connection of its own: the lock belongs to it, so a process that dies here gives the lock back.
     let mut client = postgres_single(postgres_url).await?;
     // A migration of a big table, or the wait for another instance's, takes as long as it takes.
     client.batch_execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0").await?;
     client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
+    // Whoever wants a table for himself makes all wait that come after him, so he must not wait long.
+    client.batch_execute(&format!("SET lock_timeout = {}", LOCK_TIMEOUT.as_millis())).await?;
     // A schema that is newer than this program is no fault: in a rolling deploy the old instances may restart.
-    let runner = embedded::migrations::runner().set_abort_missing(false);
-    let outcome = runner.run_async(&mut client).await;
+    let runner = embedded::migrations::runner().set_abort_missing(false).set_target(target);
+    let mut tries = 1;
+    let outcome = loop {
+        match runner.run_async(&mut client).await {
+            // Each migration is a transaction of its own, so this goes on where it stopped.
+            Err(error) if is_lock_timeout(&error) && tries < LOCK_TRIES => {
+                tracing::info!("a migration waits for its lock: {error}");
+                tries += 1;
+                sleep(LOCK_PAUSE).await;
+            }
+            outcome => break outcome,
+        }
+    };
     // Best effort: closing the connection gives it back as well.
     let _ = client.execute("SELECT pg_advisory_unlock($1)", &[&LOCK]).await;
     outcome?;
     Ok(current_version(&client).await?.unwrap_or(0))
+}
+
+fn is_lock_timeout(error: &refinery::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<tokio_postgres::Error>() {
+            return error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE);
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The version that the database has; `None` before the first migration.

@@ -80,7 +80,7 @@ impl Sales {
         Self { pool }
     }
 
-    /// Creates a sale in phase `scheduled`; false if its id is taken.
+    /// Creates a sale in phase `scheduled`; false if its id is taken, or too like another's by its hash.
     pub async fn create(&self, sale: &NewSale<'_>) -> Result<bool, StoreError> {
         let mut client = self.pool.get().await?;
         let tx = client.transaction().await?;
@@ -89,7 +89,7 @@ impl Sales {
             .execute(
                 "INSERT INTO sales (id, name, plan, anonymous, opens_at, rate, max_active, grant_ttl_s, claim_s, \
                  away_s, max_seats, hold_ttl_s) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12) \
-                 ON CONFLICT (id) DO NOTHING",
+                 ON CONFLICT DO NOTHING",
                 &[
                     &sale.id.as_str(),
                     &sale.name,

@@ -4,7 +4,9 @@
 mod world;
 
 mod bookings;
+mod cache;
 mod check;
 mod conversation;
 mod faults;
 mod line;
+mod migrations;

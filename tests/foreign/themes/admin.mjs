@@ -205,7 +205,7 @@ export default function theme(it, world) {
     const named = new Set([...text.matchAll(/^# TYPE (\w+) /gm)].map((match) => match[1]));
     for (const name of named) assert.match(text, new RegExp(`^# HELP ${name} .{5,}$`, 'm'), `HELP of ${name}`);
     const labels = new Set([...series.keys()].flatMap((key) => [...key.matchAll(/(\w+)="/g)].map((match) => match[1])));
-    for (const label of labels) assert.ok(['sale', 'outcome', 'operation', 'reason', 'le', 'quantile', 'version', 'commit', 'store', 'state', 'phase'].includes(label), `the label ${label}`);
+    for (const label of labels) assert.ok(['sale', 'outcome', 'operation', 'reason', 'le', 'quantile', 'version', 'commit', 'store', 'state', 'phase', 'cache'].includes(label), `the label ${label}`);
   });
 
   it('a new id may be one letter or 64', async () => {
