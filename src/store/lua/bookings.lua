@@ -13,33 +13,24 @@ for i = after, #ARGV, 3 do
 end
 local records = ask('HMGET', places, visitors)
 
--- Whether this is still the place whose grant was to be spent.
-local function place_with(i, seq, turn)
-  local place = parse_place(records[i])
-  return place and place.seq == tonumber(seq) and place.turn == tonumber(turn) and place or nil
-end
-
 local bits, hold, unhold, spent, spent_places = {}, {}, {}, {}, {}
 for i = 1, count do
   local visitor, seq, turn, booking, status, list = unpack(ARGV, 6 * i - 4, 6 * i + 1)
   local seats = {}
   for seat in list:gmatch('%d+') do
     seats[#seats + 1] = tonumber(seat)
-    for _, word in ipairs({ 'SET', 'u1', seat, status == 'released' and 0 or 1 }) do
-      bits[#bits + 1] = word
-    end
+    local n = #bits
+    bits[n + 1], bits[n + 2], bits[n + 3], bits[n + 4] = 'SET', 'u1', seat, status == 'released' and '0' or '1'
   end
   if booking ~= '' and status == 'held' then
     hold[#hold + 1] = booking
   elseif booking ~= '' then
     unhold[#unhold + 1] = booking
   end
-  local place = seq ~= '' and place_with(i, seq, turn)
-  if place and place.state == 'g' then
-    place.state = 'b'
+  if owned_of_granted(records[i], seq, turn) then
     spent[#spent + 1] = visitor
     spent_places[#spent_places + 1] = visitor
-    spent_places[#spent_places + 1] = place_record(place)
+    spent_places[#spent_places + 1] = 'b' .. records[i]:sub(2)
   end
   note(status == 'released' and 'freed' or 'booked',
     { visitor = visitor, seq = tonumber(seq), turn = tonumber(turn), booking = booking, status = status, seats = seats })
@@ -54,7 +45,7 @@ many('HSET', places, spent_places)
 
 local unlocked = {}
 for i = after, #ARGV, 3 do
-  if place_with(count + 1 + (i - after) / 3, ARGV[i + 1], ARGV[i + 2]) then
+  if owned_of_granted(records[count + 1 + (i - after) / 3], ARGV[i + 1], ARGV[i + 2]) then
     unlocked[#unlocked + 1] = ARGV[i]
   end
 end

@@ -44,7 +44,8 @@ end
 
 -- A place is 'state:seq:turn:owned'. States: w in the line, r returned, a away (or missed: turn 1), g granted,
 -- b booked, x ended. owned: seats that the visitor had booked when the place was drawn.
-local function parse_place(record)
+local function place_of(visitor)
+  local record = redis.call('HGET', places, visitor)
   if not record then
     return nil
   end
@@ -52,16 +53,16 @@ local function parse_place(record)
   return { state = state, seq = tonumber(seq), turn = tonumber(turn), owned = tonumber(owned) }
 end
 
-local function place_of(visitor)
-  return parse_place(redis.call('HGET', places, visitor))
-end
-
-local function place_record(place)
-  return string.format('%s:%.0f:%d:%d', place.state, place.seq, place.turn, place.owned)
+-- The seats owned, if the record is a place with just this grant alive. It comes once for each redeem, so it takes
+-- nothing apart.
+local function owned_of_granted(record, seq, turn)
+  local start = 'g:' .. seq .. ':' .. turn .. ':'
+  return record and record:sub(1, #start) == start and record:sub(#start + 1) or nil
 end
 
 local function put_place(visitor, place)
-  redis.call('HSET', places, visitor, place_record(place))
+  local record = string.format('%s:%.0f:%d:%d', place.state, place.seq, place.turn, place.owned)
+  redis.call('HSET', places, visitor, record)
 end
 
 -- A batch is written by few commands of many members: each command costs as much as a handful of members. Members
