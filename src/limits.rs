@@ -19,6 +19,11 @@ pub const LOCK: Duration = Duration::from_secs(10);
 pub const TICK: Duration = Duration::from_millis(93);
 /// Time between sweeps over the sockets.
 pub const SWEEP: Duration = Duration::from_millis(250);
+/// Time between two versions of the seat map: a change is at most this old when it goes out, well within the 250 ms
+/// after its commit that are left for all, and a socket gets ten frames a second at most.
+pub const SEAT_NEWS: Duration = Duration::from_millis(100);
+/// How long news of the seats wait at most for a machine that is too busy to send the last.
+pub const SEAT_NEWS_MAX: Duration = Duration::from_secs(1);
 /// Ranks below this are swept each time (contract: at most 1 s old) …
 pub const NEAR_RANK: u64 = 1_000;
 /// … others each so many sweeps (contract: at most 5 s old).

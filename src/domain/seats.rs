@@ -8,7 +8,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 const WORD: usize = 64;
 
 /// A set of seats of one plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeatSet {
     /// Bits beyond the plan are 0.
     words: Vec<u64>,

@@ -11,7 +11,6 @@ use crate::{
         server::{Granted, Refused, SeatMap},
     },
 };
-use base64::{Engine, prelude::BASE64_STANDARD};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -150,13 +149,8 @@ impl Turn {
 
     /// Takes the map that was asked for, or says what is wrong with it.
     pub fn see_map(&mut self, map: &SeatMap, seats: usize, now: Instant) -> Result<(), Breach> {
-        let fault = |why: &str| Breach::Garbled(format!("seat_map: {why}"));
-        let bytes = BASE64_STANDARD.decode(&map.taken).map_err(|_| fault("not base64"))?;
-        if bytes.len() != seats.div_ceil(8) {
-            return Err(fault("not as long as the plan"));
-        }
-        let is_taken = |s: &SeatIndex| bytes[*s as usize / 8] & (1 << (*s % 8)) != 0;
-        let taken = SeatSet::from_seats(seats, (0..seats as SeatIndex).filter(is_taken));
+        let taken = SeatSet::from_base64(seats, &map.taken)
+            .ok_or_else(|| Breach::Garbled("seat_map: not the base64 of a map as long as the plan".into()))?;
         if self.pick != Pick::Server && self.map.is_none() {
             // Nobody clicks a seat before he sees the seats.
             self.redeem_at = self.redeem_at.max(now);

@@ -13,13 +13,14 @@ mod presence;
 mod redeems;
 pub mod rooms;
 mod seat_map;
+mod seat_news;
 mod settle;
 mod sweeper;
 mod ticker;
 
 use crate::{
     domain::{
-        booking::Booking,
+        booking::{Booking, Wish},
         eta::{Pace, eta_s},
         ids::{SaleId, VisitorId},
         phase::Phase,
@@ -28,7 +29,6 @@ use crate::{
         sale::SaleSettings,
     },
     metrics,
-    protocol::server::SeatMap as SeatMapMessage,
     shutdown::Stage,
     store::{
         bookings::{Bookings, Confirmation, Owned},
@@ -42,11 +42,11 @@ use crate::{
 use board::Board;
 use clock::RedisClock;
 use health::Health;
-use hub::{Hub, News, Socket};
+use hub::{Hub, News};
 use pace::PaceMeter;
 use seat_map::SeatMap;
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, atomic::AtomicI64},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, atomic::AtomicI64},
     time::{Duration, Instant},
 };
 use tokio::{
@@ -133,12 +133,16 @@ impl Room {
     pub async fn redeem(&self, redeem: Redeem) -> Result<Booking, Refusal> {
         let _busy = self.busy();
         let arrived = Instant::now();
+        let shown_free = matches!(&redeem.wish, Ok(Wish::Seats(seats)) if self.seats().shows_free(seats));
         let (reply, answer) = oneshot::channel();
         let queued = self.redeems.try_send(redeems::Request { redeem, arrived, reply });
         let answer =
             if queued.is_ok() { answer.await.unwrap_or(Err(Refusal::Busy)) } else { Err(Refusal::Busy) };
         let outcome = answer.as_ref().map_or_else(Refusal::reason, |_| "booked");
         metrics::redeem(self.id.as_str(), outcome, arrived.elapsed());
+        if shown_free && matches!(answer, Err(Refusal::SeatTaken(_))) {
+            metrics::stale_refusals(self.id.as_str(), 1);
+        }
         answer
     }
 
@@ -171,24 +175,6 @@ impl Room {
     /// All bookings, for the operator.
     pub fn bookings(&self) -> &Bookings {
         &self.bookings
-    }
-
-    /// The whole seat map, with every booking that this instance has answered; the socket, if any, gets what
-    /// changes from then on.
-    pub fn seat_map(&self, watcher: Option<&Socket>) -> SeatMapMessage {
-        let mut seats = self.seats();
-        // Under the map's lock, so that the watcher misses no version.
-        self.publish_seats(&mut seats);
-        if let Some(socket) = watcher {
-            socket.watch_seats(true);
-        }
-        seats.message()
-    }
-
-    fn publish_seats(&self, seats: &mut SeatMap) {
-        if let Some((version, message)) = seats.publish() {
-            self.hub.tell_seats(version, &message.to_json().into());
-        }
     }
 
     /// A booking that was confirmed or released is told to the line, and so to its visitor.
@@ -281,7 +267,7 @@ impl Room {
             let live = self.live();
             (live.phase, live.board.len())
         };
-        Glance { phase, waiting, seats_left: self.plan.seats.len() - self.seats().taken().len() }
+        Glance { phase, waiting, seats_left: self.plan.seats.len() - self.seats().hall().taken().len() }
     }
 
     /// `[low, high]` seconds until the place with this rank is admitted.
@@ -310,10 +296,6 @@ impl Room {
 
     fn change_live<T>(&self, change: impl FnOnce(&mut Live) -> T) -> T {
         change(&mut self.live.write().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn seats(&self) -> MutexGuard<'_, SeatMap> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stage(&self) -> Stage {
@@ -353,7 +335,7 @@ impl Room {
         let (joins, join_requests) = mpsc::channel(crate::limits::JOINS_QUEUE_MAX);
         let (redeems, redeem_requests) = mpsc::channel(crate::limits::REDEEMS_QUEUE_MAX);
         let (departures, departed) = mpsc::unbounded_channel();
-        let mut seats = SeatMap::new(sale.plan.seats.len());
+        let mut seats = SeatMap::new(sale.plan.clone());
         seats.block(sale.state.blocked.clone());
         let live = Live {
             position: Position::default(),
@@ -393,6 +375,7 @@ impl Room {
         tokio::spawn(follower::run(room.clone()));
         tokio::spawn(ticker::run(room.clone()));
         tokio::spawn(sweeper::run(room.clone()));
+        tokio::spawn(seat_news::run(room.clone()));
         tokio::spawn(keeper::run(room.clone()));
         Ok(room)
     }
