@@ -8,3 +8,4 @@ mod check;
 mod conversation;
 mod faults;
 mod line;
+mod seat_map;
