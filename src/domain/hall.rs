@@ -1,11 +1,15 @@
-//! A hall on sale: a plan, which of its seats are taken, and the longest free run of each stretch of neighbours. The
-//! runs are kept up to date with every seat, so that a choice looks only where there is room.
+//! A hall on sale: a plan, which of its seats are taken, and what free runs there are. These are kept up to date with
+//! every seat, so that a choice looks only where there is room.
 
 use super::{
     plan::{Plan, SeatIndex, Stretch},
+    sale::MAX_SEATS_MAX,
     seats::SeatSet,
 };
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
+
+/// Runs of this many seats and of more are counted together: nobody may wish for more.
+const LENGTH_MAX: usize = MAX_SEATS_MAX as usize;
 
 /// Stretches looked at together, by their longest run: few enough to miss nothing by much, enough for vector units.
 const CHUNK: usize = 64;
@@ -31,21 +35,34 @@ impl Run {
     }
 }
 
-/// A plan with its taken seats. A clone copies the bitmap and two bytes a stretch.
+/// A plan with its taken seats. A clone copies the bitmap and a few numbers a row.
 #[derive(Clone, Debug)]
 pub struct Hall {
     plan: Arc<Plan>,
     taken: SeatSet,
     /// Longest free run of each stretch.
     longest: Vec<u16>,
+    /// How many free runs of each length there are: in the hall, and then in each zone, up to its longest stretch.
+    lengths: Vec<u32>,
+    /// Where each zone's are.
+    of_zone: Arc<[Range<usize>]>,
 }
 
 impl Hall {
     /// The hall with these seats taken.
     pub fn new(plan: Arc<Plan>, taken: SeatSet) -> Self {
-        let longest = vec![0; plan.stretches.len()];
-        let mut hall = Self { plan, taken, longest };
-        (0..hall.longest.len()).for_each(|stretch| hall.measure(stretch));
+        let mut end = LENGTH_MAX + 1;
+        let of_zone = plan.zones.iter().map(|zone| {
+            let stretches = plan.stretches[zone.clone()].iter();
+            let longest = stretches.map(|s| (s.end - s.first) as usize).max().unwrap_or(0);
+            let first = end;
+            end += longest.min(LENGTH_MAX) + 1;
+            first..end
+        });
+        let of_zone = of_zone.collect();
+        let (longest, lengths) = (vec![0; plan.stretches.len()], vec![0; end]);
+        let mut hall = Self { plan, taken, longest, lengths, of_zone };
+        (0..hall.longest.len()).for_each(|stretch| hall.count(stretch, 1));
         hall
     }
 
@@ -61,46 +78,65 @@ impl Hall {
 
     /// The seat is taken; false if it was.
     pub fn take(&mut self, seat: SeatIndex) -> bool {
-        let changed = self.taken.insert(seat);
-        if changed {
-            self.measure(self.plan.stretch_of(seat));
-        }
-        changed
+        self.change(seat, SeatSet::insert)
     }
 
     /// The seat is free; false if it was.
     pub fn free(&mut self, seat: SeatIndex) -> bool {
-        let changed = self.taken.remove(seat);
-        if changed {
-            self.measure(self.plan.stretch_of(seat));
+        self.change(seat, SeatSet::remove)
+    }
+
+    fn change(&mut self, seat: SeatIndex, change: impl Fn(&mut SeatSet, SeatIndex) -> bool) -> bool {
+        if seat as usize >= self.plan.seats.len() {
+            return false;
         }
+        let stretch = self.plan.stretch_of(seat);
+        self.count(stretch, -1);
+        let changed = change(&mut self.taken, seat);
+        self.count(stretch, 1);
         changed
     }
 
-    fn measure(&mut self, stretch: usize) {
-        let longest = self.runs(&self.plan.stretches[stretch]).map(|run| run.len()).max();
-        self.longest[stretch] = u16::try_from(longest.unwrap_or(0)).unwrap_or(u16::MAX);
+    /// Counts the runs of a stretch, or takes them out of the count.
+    fn count(&mut self, stretch: usize, by: i32) {
+        let Self { plan, taken, longest, lengths, of_zone } = self;
+        let place = &plan.stretches[stretch];
+        let zone = of_zone[place.zone].start;
+        longest[stretch] = 0;
+        for run in runs(taken, place) {
+            let length = run.len().min(LENGTH_MAX);
+            longest[stretch] = longest[stretch].max(length as u16);
+            for count in [length, zone + length] {
+                lengths[count] = lengths[count].wrapping_add_signed(by);
+            }
+        }
     }
 
-    /// The longest free run of the hall.
+    /// How many free runs of each length there are; the last counts longer ones too, if any.
+    pub fn lengths(&self) -> &[u32] {
+        &self.lengths[..=LENGTH_MAX]
+    }
+
+    /// The same for one zone.
+    pub fn lengths_in(&self, zone: usize) -> &[u32] {
+        &self.lengths[self.of_zone[zone].clone()]
+    }
+
+    /// The longest free run of the hall, as far as it matters.
     pub fn longest(&self) -> usize {
-        self.longest.iter().max().map_or(0, |longest| usize::from(*longest))
+        self.lengths().iter().rposition(|count| *count > 0).unwrap_or(0)
     }
 
     /// The free runs of a stretch, each as long as can be.
     pub fn runs(&self, stretch: &Stretch) -> impl Iterator<Item = Run> {
-        let (mut at, end) = (stretch.first, stretch.end);
-        std::iter::from_fn(move || {
-            let first = self.taken.find(at, end, false);
-            at = self.taken.find(first, end, true);
-            (first < end).then_some(Run { first, end: at })
-        })
+        runs(&self.taken, stretch)
     }
 
-    /// The stretches of `from..to` that have a free run of so many seats.
-    pub fn with_room(&self, from: usize, to: usize, seats: usize) -> impl Iterator<Item = usize> {
-        let seats = u16::try_from(seats).unwrap_or(u16::MAX);
-        let chunks = self.longest[from..to].chunks(CHUNK).enumerate();
+    /// Those of these stretches that have a free run of so many seats.
+    pub fn with_room(&self, stretches: Range<usize>, seats: usize) -> impl Iterator<Item = usize> {
+        let seats = seats.min(LENGTH_MAX) as u16;
+        let from = stretches.start;
+        let chunks = self.longest[stretches].chunks(CHUNK).enumerate();
         let with_any = chunks.filter(move |(_, chunk)| chunk.iter().fold(0, |a, b| a.max(*b)) >= seats);
         with_any.flat_map(move |(i, chunk)| {
             let first = from + i * CHUNK;
@@ -119,6 +155,15 @@ impl Hall {
         let alone_right = is_free(run.end) && !is_free(run.end + 1);
         usize::from(alone_left) + usize::from(alone_right)
     }
+}
+
+fn runs(taken: &SeatSet, stretch: &Stretch) -> impl Iterator<Item = Run> {
+    let (mut at, end) = (stretch.first, stretch.end);
+    std::iter::from_fn(move || {
+        let first = taken.find(at, end, false);
+        at = taken.find(first, end, true);
+        (first < end).then_some(Run { first, end: at })
+    })
 }
 
 #[cfg(test)]
@@ -140,9 +185,15 @@ mod tests {
             }
             let anew = Hall::new(plan, hall.taken().clone());
             prop_assert_eq!(&hall.longest, &anew.longest);
+            prop_assert_eq!(&hall.lengths, &anew.lengths);
+            prop_assert_eq!(hall.lengths_in(0), &hall.lengths()[..=50]);
+            let free: usize = hall.lengths().iter().enumerate().map(|(l, count)| l * *count as usize).sum();
+            prop_assert_eq!(free, 110 - hall.taken().len());
+            let longest = hall.longest.iter().max().map_or(0, |longest| usize::from(*longest));
+            prop_assert_eq!(hall.longest(), longest);
             for seats in 0..60 {
                 let plain: Vec<_> = (0..3).filter(|s| usize::from(anew.longest[*s]) >= seats).collect();
-                prop_assert_eq!(hall.with_room(0, 3, seats).collect::<Vec<_>>(), plain);
+                prop_assert_eq!(hall.with_room(0..3, seats).collect::<Vec<_>>(), plain);
             }
         }
     }

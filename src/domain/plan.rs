@@ -42,6 +42,8 @@ pub struct Stretch {
     pub end: SeatIndex,
     /// The category of them all, if they are of one.
     pub category: Option<u16>,
+    /// Index into [`Plan::zones`].
+    pub zone: usize,
 }
 
 /// A hall: its seats in plan order.
@@ -173,7 +175,12 @@ impl Plan {
                     stretch.end += 1;
                     stretch.category = stretch.category.filter(|of_all| *of_all == category);
                 }
-                _ => self.stretches.push(Stretch { first: index, end: index + 1, category: Some(category) }),
+                _ => self.stretches.push(Stretch {
+                    first: index,
+                    end: index + 1,
+                    category: Some(category),
+                    zone: self.zones.len(),
+                }),
             }
         }
         Ok(())

@@ -47,6 +47,8 @@ pub struct Try {
     pub sent: Instant,
     request: u32,
     wish: Wanted,
+    /// Of seats that were picked: whether his map, as he knew it then, showed all of them free.
+    pub shown_free: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -115,14 +117,18 @@ impl Turn {
                 (None, Some(BestMessage { count: *count, category: None, together: false }))
             }
         };
-        self.sent = Some(Try { intended: self.redeem_at, sent: now, request, wish });
+        let shown_free = match (&wish, &self.map) {
+            (Wanted::Seats(seats), Some(map)) => Some(seats.iter().all(|seat| !map.taken.contains(*seat))),
+            _ => None,
+        };
+        self.sent = Some(Try { intended: self.redeem_at, sent: now, request, wish, shown_free });
         RedeemMessage { request: request_id(request), token: self.token.to_string(), seats, best }
     }
 
     /// The token once more, after it has booked.
     pub fn replay(&mut self, request: u32, now: Instant) -> RedeemMessage {
         let best = BestMessage { count: 1, category: None, together: false };
-        self.sent = Some(Try { intended: now, sent: now, request, wish: Wanted::Best(1) });
+        self.sent = Some(Try { intended: now, sent: now, request, wish: Wanted::Best(1), shown_free: None });
         RedeemMessage {
             request: request_id(request),
             token: self.token.to_string(),
@@ -176,6 +182,11 @@ impl Turn {
             map.taken.remove(*seat);
         });
         if version == before + 1 { Ok(()) } else { Err(Breach::SeatVersion(before, version)) }
+    }
+
+    /// What his map said of the seats of the try that `request` names.
+    pub fn shown_free(&self, request: &str) -> Option<bool> {
+        self.sent.as_ref().filter(|sent| request_id(sent.request) == request)?.shown_free
     }
 
     /// Takes the try that `request` names, if it is the one under way.

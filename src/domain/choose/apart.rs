@@ -2,43 +2,77 @@
 
 use super::Search;
 use crate::domain::{hall::Run, plan::SeatIndex};
-use std::cmp::Reverse;
+use std::{cmp::Reverse, ops::Range};
 
 impl Search<'_> {
     /// The best seats in several pieces; only if there is no run of all of them.
     pub(super) fn apart(&self) -> Option<Vec<SeatIndex>> {
-        // No zone can do with fewer.
-        let least = self.count.div_ceil(self.hall.longest().max(1)).max(2);
-        let mut best: Option<(usize, Vec<Run>)> = None;
-        let mut all = Vec::new();
-        for zone in &self.hall.plan().zones {
-            let stretches = self.hall.with_room(zone.start, zone.end, 1);
-            let runs: Vec<Run> = stretches.flat_map(|stretch| self.runs(self.stretch(stretch))).collect();
-            all.extend_from_slice(&runs);
-            let Some(pieces) = pieces(&runs, self.count) else { continue };
-            if best.as_ref().is_none_or(|(fewest, _)| pieces < *fewest) {
-                best = Some((pieces, runs));
-            }
-            if pieces <= least {
+        let (hall, zones) = (self.hall, &self.hall.plan().zones);
+        let everywhere = 0..hall.plan().stretches.len();
+        // Of all categories together: what is wished for may need more, never fewer.
+        let bound = pieces(hall.lengths(), self.count)?.max(2);
+        let longest = hall.longest();
+        let mut best: Option<(usize, Range<usize>)> = None;
+        for (zone, stretches) in zones.iter().enumerate() {
+            let fewest = best.as_ref().map_or(usize::MAX, |(fewest, _)| *fewest);
+            if fewest <= bound {
                 break;
+            }
+            let bound_here = pieces(up_to(hall.lengths_in(zone), longest), self.count);
+            if bound_here.is_some_and(|bound| bound < fewest)
+                && let Some(here) = self.pieces_in(stretches, bound_here)
+                && here < fewest
+            {
+                best = Some((here, stretches.clone()));
             }
         }
         // Over several zones only if that makes fewer pieces.
-        let (fewest, runs) = match (pieces(&all, self.count)?, best) {
-            (overall, Some((fewest, runs))) if fewest <= overall.max(least) => (fewest, runs),
-            (overall, _) => (overall, all),
+        let (fewest, stretches) = match best {
+            Some((fewest, zone)) if fewest <= bound => (fewest, zone),
+            best => match (self.pieces_in(&everywhere, Some(bound))?, best) {
+                (overall, Some((fewest, zone))) if fewest <= overall => (fewest, zone),
+                (overall, _) => (overall, everywhere),
+            },
         };
-        nearest(&runs, fewest, self.count)
+        // A shorter run is in no choice of so few.
+        let shortest = self.count.saturating_sub((fewest - 1) * longest).max(1);
+        nearest(&self.runs_in(&stretches, shortest), fewest, self.count)
+    }
+
+    /// In how few pieces those stretches have the wish; `of_all` would be the answer for seats of any category.
+    fn pieces_in(&self, stretches: &Range<usize>, of_all: Option<usize>) -> Option<usize> {
+        if self.category.is_none() {
+            return of_all;
+        }
+        let mut lengths = vec![0; self.count + 1];
+        self.runs_in(stretches, 1).iter().for_each(|run| lengths[run.len().min(self.count)] += 1);
+        pieces(&lengths, self.count)
+    }
+
+    /// The runs that fit, of at least so many seats.
+    fn runs_in(&self, stretches: &Range<usize>, shortest: usize) -> Vec<Run> {
+        let roomy = self.hall.with_room(stretches.clone(), shortest);
+        let runs = roomy.flat_map(|stretch| self.runs(self.stretch(stretch)));
+        runs.filter(|run| run.len() >= shortest).collect()
     }
 }
 
-/// In how few of these runs so many seats are; nothing if there are not so many.
-fn pieces(runs: &[Run], count: usize) -> Option<usize> {
-    let mut of_length = vec![0; count + 1];
-    runs.iter().for_each(|run| of_length[run.len().min(count)] += 1);
+/// The counts of runs up to a length that none is longer than.
+fn up_to(lengths: &[u32], longest: usize) -> &[u32] {
+    &lengths[..lengths.len().min(longest + 1)]
+}
+
+/// In how few runs so many seats are, given how many runs of each length there are; nothing if there are not so many.
+fn pieces(lengths: &[u32], count: usize) -> Option<usize> {
     let (mut missing, mut pieces) = (count, 0);
-    for length in (1..=count).rev() {
-        let used = missing.div_ceil(length).min(of_length[length]);
+    for (length, runs) in lengths.iter().enumerate().skip(1).rev() {
+        if missing == 0 {
+            break;
+        }
+        if *runs == 0 {
+            continue;
+        }
+        let used = missing.div_ceil(length).min(*runs as usize);
         pieces += used;
         missing = missing.saturating_sub(used * length);
     }

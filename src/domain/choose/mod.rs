@@ -27,6 +27,7 @@ use super::{
     hall::{Hall, Run},
     plan::{Plan, SeatIndex, Stretch},
     refusal::Refusal,
+    sale::MAX_SEATS_MAX,
     seats::SeatSet,
 };
 use std::{ops::Range, sync::Arc};
@@ -49,6 +50,9 @@ impl Hall {
             Wish::Best { count, category, together } => {
                 if self.taken().len() == self.plan().seats.len() && !held {
                     return Err(Refusal::SoldOut);
+                }
+                if *count > MAX_SEATS_MAX as usize {
+                    return Err(Refusal::TooManySeats);
                 }
                 let search = Search { hall: self, count: *count, category: *category };
                 let beside = search.together().map(|run| (run.first..run.end).collect());
@@ -101,7 +105,7 @@ impl Search<'_> {
         let all = 0..self.hall.plan().stretches.len();
         let first = self.windows(all).next()?.1;
         let from = self.hall.plan().stretch_of(first.first);
-        let zone = self.hall.plan().zones.iter().find(|zone| zone.contains(&from))?;
+        let zone = &self.hall.plan().zones[self.stretch(from).zone];
         let mut best: Option<(usize, Run)> = None;
         for (stretch, window) in self.windows(from..zone.end) {
             let orphans = self.hall.orphans(self.stretch(stretch), window);
@@ -118,7 +122,7 @@ impl Search<'_> {
     /// All places for the wish in those stretches, with the stretch of each.
     fn windows(&self, stretches: Range<usize>) -> impl Iterator<Item = (usize, Run)> {
         let count = self.count;
-        let roomy = self.hall.with_room(stretches.start, stretches.end, count.max(1));
+        let roomy = self.hall.with_room(stretches, count.max(1));
         roomy.flat_map(move |stretch| {
             let runs = self.runs(self.stretch(stretch)).filter(move |run| run.len() >= count);
             runs.flat_map(move |run| {
