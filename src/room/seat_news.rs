@@ -6,7 +6,7 @@ use super::{
     seat_map::{SeatMap, SeatNews},
 };
 use crate::{
-    limits::{SEAT_NEWS, SEAT_NEWS_MAX},
+    limits::{SEAT_FRAMES_PER_S, SEAT_NEWS_MAX, SEAT_NEWS_MIN, SEAT_NEWS_PATIENCE},
     protocol::server::SeatMap as SeatMapMessage,
     shutdown::Stage,
     store::events::Position,
@@ -73,14 +73,20 @@ async fn tell(hub: &Hub, SeatNews { version, message, since }: SeatNews) -> Told
     (frame, watchers.len())
 }
 
+/// How long news are gathered after so many sockets were told.
+fn gap(told: usize) -> Duration {
+    let by_budget = Duration::from_secs_f64(told as f64 / f64::from(SEAT_FRAMES_PER_S));
+    by_budget.clamp(SEAT_NEWS_MIN, SEAT_NEWS_MAX)
+}
+
 /// Waits until the next news are due. While most sockets have not even taken the last, because the machine is busy,
 /// news gather in the map and not in their lanes, which would overflow. A few that are slow hold up nobody.
 async fn pace((frame, told): Told) {
-    let patience = Instant::now() + SEAT_NEWS_MAX;
-    sleep(SEAT_NEWS).await;
+    let patience = Instant::now() + SEAT_NEWS_PATIENCE;
+    sleep(gap(told)).await;
     // One is ours.
     while Arc::strong_count(&frame) - 1 > told / 2 && Instant::now() < patience {
-        sleep(SEAT_NEWS / 4).await;
+        sleep(SEAT_NEWS_MIN).await;
     }
 }
 
@@ -122,6 +128,11 @@ mod tests {
         assert!(timeout(Duration::ZERO, heard(&sockets[2])).await.is_err(), "watches no more");
     }
 
+    #[test]
+    fn the_more_watch_the_longer_news_are_gathered() {
+        assert_eq!([0, 400, 1_000, 2_000, 50_000].map(|told| gap(told).as_millis()), [20, 20, 50, 100, 100]);
+    }
+
     #[tokio::test]
     async fn news_wait_for_a_busy_machine_but_not_for_a_slow_peer() {
         let (hub, sockets) = watched_by(4);
@@ -131,17 +142,20 @@ mod tests {
         }
         let began = Instant::now();
         pace(told).await;
-        assert!((SEAT_NEWS..SEAT_NEWS_MAX).contains(&began.elapsed()), "one of four has not taken it");
+        assert!(
+            (SEAT_NEWS_MIN..SEAT_NEWS_PATIENCE / 2).contains(&began.elapsed()),
+            "one of four has not taken it"
+        );
         let told = tell(&hub, news(2)).await;
         let reader = tokio::spawn(async move {
-            sleep(SEAT_NEWS * 3).await;
+            sleep(SEAT_NEWS_MAX * 3).await;
             for socket in &sockets {
                 heard(socket).await;
             }
         });
         let began = Instant::now();
         pace(told).await;
-        assert!(began.elapsed() >= SEAT_NEWS * 3, "nobody had taken it before");
+        assert!(began.elapsed() >= SEAT_NEWS_MAX * 3, "nobody had taken it before");
         reader.await.unwrap();
     }
 }
