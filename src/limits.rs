@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-/// News that a socket may be behind with. A reader who is slower than this has lost touch; it may resume.
-pub const LANE_MAX: usize = 64;
+/// News that a socket may be behind with: five seconds of the seat map's at their quickest. A reader who is slower than
+/// this has lost touch; it may resume.
+pub const LANE_MAX: usize = 256;
 /// Joins in one call to Redis: 512 take about 3 ms there.
 pub const JOINS_MAX: usize = 512;
 /// Joins that may wait for the call before theirs; about a second's worth.
@@ -19,6 +20,15 @@ pub const LOCK: Duration = Duration::from_secs(10);
 pub const TICK: Duration = Duration::from_millis(93);
 /// Time between sweeps over the sockets.
 pub const SWEEP: Duration = Duration::from_millis(250);
+/// Time between two versions of the seat map, at least: the fewer watch, the sooner the next, for each click on a seat
+/// that has just been taken is one in vain …
+pub const SEAT_NEWS_MIN: Duration = Duration::from_millis(20);
+/// … and at most: it leaves time within the 250 ms after a commit in which everyone must have heard.
+pub const SEAT_NEWS_MAX: Duration = Duration::from_millis(100);
+/// Between the two, so many frames a second over all who watch: about a third of a core.
+pub const SEAT_FRAMES_PER_S: u32 = 20_000;
+/// How long news of the seats wait at most for a machine that is too busy to send the last.
+pub const SEAT_NEWS_PATIENCE: Duration = Duration::from_secs(1);
 /// Ranks below this are swept each time (contract: at most 1 s old) …
 pub const NEAR_RANK: u64 = 1_000;
 /// … others each so many sweeps (contract: at most 5 s old).

@@ -70,6 +70,10 @@ fn describe_sale() {
     describe_counter!("waitroom_admissions_total", "Grants given by this instance's ticks");
     describe_counter!("waitroom_lapses_total", "Grants and places that ended unspent, by reason");
     describe_counter!("waitroom_redeems_total", "Redeems answered, by outcome");
+    describe_counter!(
+        "waitroom_stale_refusals_total",
+        "Redeems of seats that were all shown free when it came, and refused because one was taken"
+    );
 }
 
 fn describe_service() {
@@ -115,6 +119,11 @@ fn describe_durations() {
         "From the tick that gave a grant to its sending on the socket",
     );
     seconds("waitroom_redeem_duration_seconds", "From a redeem's arrival to its answer");
+    seconds(
+        "waitroom_seat_news_duration_seconds",
+        "How old a change of the seat map is when it is sent on a socket that watches: from the commit that this \
+         instance made, or the stream's entry that told it of one; of several changes in one frame, the oldest",
+    );
     seconds("waitroom_copy_duration_seconds", "One transaction that commits a batch of bookings");
     seconds("waitroom_redis_duration_seconds", "One call to Redis, by operation");
     seconds(
@@ -201,6 +210,7 @@ pub fn start_sale(sale: &str) {
     for reason in ["missed", "expired", "left", "closed"] {
         lapses(sale, reason, 0);
     }
+    stale_refusals(sale, 0);
     for outcome in ["booked", "busy"] {
         counter!("waitroom_redeems_total", "sale" => sale.to_owned(), "outcome" => outcome).increment(0);
     }
@@ -225,6 +235,16 @@ pub fn lapses(sale: &str, reason: &'static str, count: u64) {
 pub fn redeem(sale: &str, outcome: &'static str, took: Duration) {
     counter!("waitroom_redeems_total", "sale" => sale.to_owned(), "outcome" => outcome).increment(1);
     histogram!("waitroom_redeem_duration_seconds").record(took.as_secs_f64());
+}
+
+/// Redeems were refused for seats that the map showed free.
+pub fn stale_refusals(sale: &str, count: u64) {
+    counter!("waitroom_stale_refusals_total", "sale" => sale.to_owned()).increment(count);
+}
+
+/// Changes of the seat map were sent on a socket.
+pub fn seat_news(age: Duration) {
+    histogram!("waitroom_seat_news_duration_seconds").record(age.as_secs_f64());
 }
 
 /// A redeem came with a token that opens nothing: counted, but not as a duration, for nothing was done.

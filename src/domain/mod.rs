@@ -3,6 +3,7 @@
 pub mod booking;
 pub mod choose;
 pub mod eta;
+pub mod hall;
 pub mod identity;
 pub mod ids;
 pub mod phase;

@@ -1,7 +1,7 @@
 //! Seating plans in pretix's open format. Plan order is the order in the file; extra keys are ignored.
 
 use serde::{Deserialize, Deserializer};
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 /// Largest plan that is accepted, in bytes.
 pub const PLAN_BYTES_MAX: usize = 32 << 20;
@@ -33,6 +33,19 @@ pub struct Seat {
     pub beside_previous: bool,
 }
 
+/// Seats right beside each other: a row, or the part of one up to an aisle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// The first of them.
+    pub first: SeatIndex,
+    /// After the last.
+    pub end: SeatIndex,
+    /// The category of them all, if they are of one.
+    pub category: Option<u16>,
+    /// Index into [`Plan::zones`].
+    pub zone: usize,
+}
+
 /// A hall: its seats in plan order.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -40,6 +53,10 @@ pub struct Plan {
     pub categories: Vec<String>,
     /// The seats in plan order.
     pub seats: Vec<Seat>,
+    /// The stretches of neighbours that they are in, in plan order; none is empty.
+    pub stretches: Vec<Stretch>,
+    /// The stretches of each zone; none is empty.
+    pub zones: Vec<Range<usize>>,
     by_id: HashMap<String, SeatIndex>,
 }
 
@@ -112,11 +129,17 @@ impl Plan {
         let mut plan = Self {
             categories: file.categories.into_iter().map(|c| c.name).collect(),
             seats: Vec::new(),
+            stretches: Vec::new(),
+            zones: Vec::new(),
             by_id: HashMap::new(),
         };
         for (z, zone) in file.zones.iter().enumerate() {
+            let first = plan.stretches.len();
             for (r, row) in zone.rows.iter().enumerate() {
                 plan.add_row(row, &categories, &format!("zones[{z}].rows[{r}]"))?;
+            }
+            if plan.stretches.len() > first {
+                plan.zones.push(first..plan.stretches.len());
             }
         }
         if plan.seats.is_empty() {
@@ -147,8 +170,25 @@ impl Plan {
                 };
             previous = seat.position;
             self.seats.push(Seat { id: seat.seat_guid.clone(), category, beside_previous });
+            match self.stretches.last_mut() {
+                Some(stretch) if beside_previous => {
+                    stretch.end += 1;
+                    stretch.category = stretch.category.filter(|of_all| *of_all == category);
+                }
+                _ => self.stretches.push(Stretch {
+                    first: index,
+                    end: index + 1,
+                    category: Some(category),
+                    zone: self.zones.len(),
+                }),
+            }
         }
         Ok(())
+    }
+
+    /// Which stretch the seat is in.
+    pub fn stretch_of(&self, seat: SeatIndex) -> usize {
+        self.stretches.partition_point(|stretch| stretch.end <= seat)
     }
 
     /// The seat of that `seat_guid`.
@@ -243,6 +283,19 @@ mod tests {
         assert!(refused(r#"{"zones":[]}"#).contains("categories"));
         assert!(refused("[").contains("plan:"));
         assert!(Plan::parse(&vec![b' '; PLAN_BYTES_MAX + 1]).unwrap_err().fault.contains("32 MiB"));
+    }
+
+    #[test]
+    fn stretches_are_the_rows_up_to_their_aisles() {
+        let plan = Plan::parse(HALL).unwrap();
+        assert_eq!(plan.zones.len(), 6);
+        let seats = 0..plan.seats.len() as SeatIndex;
+        let begins: Vec<_> = seats.filter(|seat| !plan.seats[*seat as usize].beside_previous).collect();
+        assert!(plan.stretches.iter().map(|stretch| stretch.first).eq(begins));
+        let aisle = plan.index_of("D-14-8").unwrap();
+        assert_eq!(plan.stretches[plan.stretch_of(aisle)].first, aisle);
+        assert_eq!(plan.stretches[plan.stretch_of(aisle - 1)].end, aisle);
+        assert!(plan.stretches.iter().all(|stretch| stretch.category.is_some()));
     }
 
     #[test]

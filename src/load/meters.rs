@@ -1,6 +1,6 @@
 //! What a run measures: a histogram for each duration, a counter for each thing that happens.
 
-use super::outcome::Outcome;
+use super::{clicks::Clicks, outcome::Outcome};
 use crate::domain::phase::Phase;
 use hdrhistogram::Histogram;
 use std::{
@@ -129,6 +129,8 @@ pub struct Meters {
     pub unknown_messages: AtomicU64,
     /// Refusals by reason.
     pub refusals: Tally,
+    /// Clicks on seats.
+    pub clicks: Mutex<Clicks>,
     /// Closes by code.
     pub closes: Tally,
     /// `error` messages by code.
@@ -150,6 +152,7 @@ impl Default for Meters {
             messages: AtomicU64::new(0),
             unknown_messages: AtomicU64::new(0),
             refusals: Tally::default(),
+            clicks: Mutex::default(),
             closes: Tally::default(),
             errors: Tally::default(),
             dial_failures: Tally::default(),

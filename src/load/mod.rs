@@ -27,6 +27,7 @@ pub mod arrivals;
 pub mod behaviour;
 mod bot;
 pub mod checker;
+mod clicks;
 mod connect;
 mod crowd;
 mod facts;

@@ -70,7 +70,13 @@ pub fn heard(scene: &Scene, visitor: &Visitor, facts: &VisitorFacts, at: Instant
                 hold_expires_in_ms: booking.hold_expires_in_ms,
             },
             ServerMessage::Refused(refused) => {
-                Event::Refused { request: refused.request.clone(), reason: refused.reason.clone() }
+                let shown_free =
+                    visitor.shown_free(&refused.request).filter(|_| refused.reason == "seat_taken");
+                Event::Refused {
+                    request: refused.request.clone(),
+                    reason: refused.reason.clone(),
+                    shown_free,
+                }
             }
             ServerMessage::Phase { phase, .. } => Event::Phase(*phase),
             _ => return None,

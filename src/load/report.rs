@@ -1,8 +1,9 @@
 //! What came out of a run: for people as a table, for programs as JSON.
 
 use super::{
+    clicks::Clicks,
     facts::VisitorFacts,
-    meters::{Measure, Meters},
+    meters::{Measure, Meters, lock},
     outcome::Outcome,
     threshold::Verdict,
     verify::Findings,
@@ -53,6 +54,8 @@ pub struct Report {
     pub unknown_messages: u64,
     /// Refusals by reason.
     pub refusals: BTreeMap<String, u64>,
+    /// Clicks on seats.
+    pub clicks: Clicks,
     /// Closes by code, those excepted that a visitor began.
     pub closes: BTreeMap<String, u64>,
     /// `error` messages by code.
@@ -144,6 +147,7 @@ impl Report {
             messages: meters.messages.load(Relaxed),
             unknown_messages: meters.unknown_messages.load(Relaxed),
             refusals: meters.refusals.counts(),
+            clicks: *lock(&meters.clicks),
             closes: meters.closes.counts(),
             errors: meters.errors.counts(),
             dial_failures: meters.dial_failures.counts(),
@@ -259,6 +263,9 @@ impl Display for Report {
             if !map.is_empty() {
                 writeln!(f, "  {name:<12} {}", own(map))?;
             }
+        }
+        if self.clicks.answered > 0 {
+            writeln!(f, "  clicks       {}", self.clicks)?;
         }
         self.write_durations(f)?;
         self.write_checks(f)

@@ -11,7 +11,6 @@ use crate::{
         server::{Granted, Refused, SeatMap},
     },
 };
-use base64::{Engine, prelude::BASE64_STANDARD};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -48,6 +47,8 @@ pub struct Try {
     pub sent: Instant,
     request: u32,
     wish: Wanted,
+    /// Of seats that were picked: whether his map, as he knew it then, showed all of them free.
+    pub shown_free: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -116,14 +117,18 @@ impl Turn {
                 (None, Some(BestMessage { count: *count, category: None, together: false }))
             }
         };
-        self.sent = Some(Try { intended: self.redeem_at, sent: now, request, wish });
+        let shown_free = match (&wish, &self.map) {
+            (Wanted::Seats(seats), Some(map)) => Some(seats.iter().all(|seat| !map.taken.contains(*seat))),
+            _ => None,
+        };
+        self.sent = Some(Try { intended: self.redeem_at, sent: now, request, wish, shown_free });
         RedeemMessage { request: request_id(request), token: self.token.to_string(), seats, best }
     }
 
     /// The token once more, after it has booked.
     pub fn replay(&mut self, request: u32, now: Instant) -> RedeemMessage {
         let best = BestMessage { count: 1, category: None, together: false };
-        self.sent = Some(Try { intended: now, sent: now, request, wish: Wanted::Best(1) });
+        self.sent = Some(Try { intended: now, sent: now, request, wish: Wanted::Best(1), shown_free: None });
         RedeemMessage {
             request: request_id(request),
             token: self.token.to_string(),
@@ -150,13 +155,8 @@ impl Turn {
 
     /// Takes the map that was asked for, or says what is wrong with it.
     pub fn see_map(&mut self, map: &SeatMap, seats: usize, now: Instant) -> Result<(), Breach> {
-        let fault = |why: &str| Breach::Garbled(format!("seat_map: {why}"));
-        let bytes = BASE64_STANDARD.decode(&map.taken).map_err(|_| fault("not base64"))?;
-        if bytes.len() != seats.div_ceil(8) {
-            return Err(fault("not as long as the plan"));
-        }
-        let is_taken = |s: &SeatIndex| bytes[*s as usize / 8] & (1 << (*s % 8)) != 0;
-        let taken = SeatSet::from_seats(seats, (0..seats as SeatIndex).filter(is_taken));
+        let taken = SeatSet::from_base64(seats, &map.taken)
+            .ok_or_else(|| Breach::Garbled("seat_map: not the base64 of a map as long as the plan".into()))?;
         if self.pick != Pick::Server && self.map.is_none() {
             // Nobody clicks a seat before he sees the seats.
             self.redeem_at = self.redeem_at.max(now);
@@ -182,6 +182,11 @@ impl Turn {
             map.taken.remove(*seat);
         });
         if version == before + 1 { Ok(()) } else { Err(Breach::SeatVersion(before, version)) }
+    }
+
+    /// What his map said of the seats of the try that `request` names.
+    pub fn shown_free(&self, request: &str) -> Option<bool> {
+        self.sent.as_ref().filter(|sent| request_id(sent.request) == request)?.shown_free
     }
 
     /// Takes the try that `request` names, if it is the one under way.

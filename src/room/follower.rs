@@ -90,12 +90,14 @@ fn apply_seats(room: &Room, changes: &Changes) {
     if changes.booked.is_empty() && changes.freed.is_empty() {
         return;
     }
+    let now = Instant::now();
+    let at = now.checked_sub(room.since(changes.at)).unwrap_or(now);
     let mut seats = room.seats();
     for change in &changes.freed {
-        seats.free(&change.booking, &change.seats);
+        seats.free_at(&change.booking, &change.seats, at);
     }
     for change in &changes.booked {
-        seats.book(&change.booking, change.status == BookingStatus::Held, &change.seats);
+        seats.book_at(&change.booking, change.status == BookingStatus::Held, &change.seats, at);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
 };
 use dashmap::DashMap;
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -51,8 +51,8 @@ pub enum News {
     Phase(Phase),
     /// The operator's message.
     Notice(Arc<str>),
-    /// A version of the seat map, and its frame for everyone who watches.
-    SeatsChanged(u64, Arc<str>),
+    /// A version of the seat map, its frame for everyone who watches, and when the oldest of its changes came about.
+    SeatsChanged(u64, Arc<str>, Instant),
     /// A newer socket of the visitor took over.
     Replaced,
     /// What was shown may be wrong: ask for the standing anew.
@@ -94,7 +94,6 @@ struct Inner {
     lane: VecDeque<(Position, News)>,
     rank: Option<RankUpdate>,
     watch: Option<Watch>,
-    watches_seats: bool,
 }
 
 /// One socket, shared by its task and the room.
@@ -226,15 +225,6 @@ impl Socket {
         self.inner().watch
     }
 
-    /// Whether the socket gets the changes of the seat map.
-    pub fn watch_seats(&self, watches: bool) {
-        self.inner().watches_seats = watches;
-    }
-
-    fn watches_seats(&self) -> bool {
-        self.inner().watches_seats
-    }
-
     /// Pings a silent socket, ends a dead one.
     pub fn check_alive(&self, ping_after_s: u32, drop_after_s: u32) {
         let now = self.now_s();
@@ -263,6 +253,8 @@ pub enum Next {
 #[derive(Default)]
 pub struct Hub {
     sockets: DashMap<VisitorId, Arc<Socket>>,
+    /// Those who watch the seats: hundreds among the many who wait.
+    seat_watchers: Mutex<HashMap<u64, Arc<Socket>>>,
 }
 
 impl Hub {
@@ -278,6 +270,7 @@ impl Hub {
 
     /// The socket is gone; a newer one of the visitor stays.
     pub fn detach(&self, visitor: &VisitorId, id: u64) {
+        self.unwatch_seats(id);
         self.sockets.remove_if(visitor, |_, socket| socket.id == id);
     }
 
@@ -298,11 +291,23 @@ impl Hub {
         self.all().iter().for_each(|socket| socket.tell(position, news.clone()));
     }
 
-    /// Tells everyone who watches the seats.
-    pub fn tell_seats(&self, version: u64, frame: &Arc<str>) {
-        for socket in self.sockets.iter().filter(|socket| socket.watches_seats()) {
-            socket.tell(Position::default(), News::SeatsChanged(version, frame.clone()));
-        }
+    /// From now on the socket gets the changes of the seat map.
+    pub fn watch_seats(&self, socket: &Arc<Socket>) {
+        self.watchers().insert(socket.id, socket.clone());
+    }
+
+    /// The socket gets no more changes of the seat map.
+    pub fn unwatch_seats(&self, id: u64) {
+        self.watchers().remove(&id);
+    }
+
+    /// Who watches the seats, as of now.
+    pub fn seat_watchers(&self) -> Vec<Arc<Socket>> {
+        self.watchers().values().cloned().collect()
+    }
+
+    fn watchers(&self) -> MutexGuard<'_, HashMap<u64, Arc<Socket>>> {
+        self.seat_watchers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All sockets, as of now.

@@ -3,7 +3,7 @@
 
 use super::{Room, hub::News, settle};
 use crate::{
-    domain::{phase::Phase, plan::SeatIndex},
+    domain::{phase::Phase, plan::SeatIndex, seats::SeatSet},
     limits::{COMPARE, SALES_POLL},
     shutdown::Stage,
     store::{errors::StoreError, line::Committed},
@@ -93,7 +93,7 @@ async fn end_holds(room: &Arc<Room>) -> Result<(), StoreError> {
 /// Where Redis and PostgreSQL differed.
 #[derive(Default)]
 struct Doubts {
-    seats: Vec<SeatIndex>,
+    seats: SeatSet,
     held: Vec<String>,
 }
 
@@ -103,10 +103,9 @@ async fn compare(room: &Room, before: &Doubts) -> Result<Doubts, StoreError> {
     let redis = room.line.taken(room.plan.seats.len()).await?;
     let redis_held = room.line.held().await?;
     let (postgres, postgres_held) = room.bookings.taken().await?;
-    let differ = |seat: &SeatIndex| redis.contains(*seat) != postgres.contains(*seat);
-    let seats: Vec<SeatIndex> = (0..room.plan.seats.len() as SeatIndex).filter(differ).collect();
+    let seats = SeatSet::from_seats(room.plan.seats.len(), redis.differences(&postgres));
     let (missing, surplus): (Vec<_>, Vec<_>) =
-        seats.iter().copied().filter(|s| before.seats.contains(s)).partition(|s| postgres.contains(*s));
+        seats.iter().filter(|s| before.seats.contains(*s)).partition(|s| postgres.contains(*s));
     let fix = |status: &'static str, booking: &str, seats: Vec<SeatIndex>| Committed {
         visitor: String::new(),
         grant: None,

@@ -14,6 +14,7 @@ mod presence;
 mod redeems;
 pub mod rooms;
 mod seat_map;
+mod seat_news;
 mod settle;
 mod sweeper;
 mod ticker;
@@ -28,7 +29,6 @@ use crate::{
         sale::SaleSettings,
     },
     metrics,
-    protocol::server::SeatMap as SeatMapMessage,
     shutdown::Stage,
     store::{
         bookings::{Bookings, Confirmation, Owned},
@@ -43,11 +43,11 @@ use board::Board;
 use clock::RedisClock;
 use glance::Revision;
 use health::Health;
-use hub::{Hub, News, Socket};
+use hub::{Hub, News};
 use pace::PaceMeter;
 use seat_map::SeatMap;
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, atomic::AtomicI64},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, atomic::AtomicI64},
     time::{Duration, Instant},
 };
 use tokio::{
@@ -152,24 +152,6 @@ impl Room {
     /// All bookings, for the operator.
     pub fn bookings(&self) -> &Bookings {
         &self.bookings
-    }
-
-    /// The whole seat map, with every booking that this instance has answered; the socket, if any, gets what
-    /// changes from then on.
-    pub fn seat_map(&self, watcher: Option<&Socket>) -> SeatMapMessage {
-        let mut seats = self.seats();
-        // Under the map's lock, so that the watcher misses no version.
-        self.publish_seats(&mut seats);
-        if let Some(socket) = watcher {
-            socket.watch_seats(true);
-        }
-        seats.message()
-    }
-
-    fn publish_seats(&self, seats: &mut SeatMap) {
-        if let Some((version, message)) = seats.publish() {
-            self.hub.tell_seats(version, &message.to_json().into());
-        }
     }
 
     /// A booking that was confirmed or released is told to the line, and so to its visitor.
@@ -284,10 +266,6 @@ impl Room {
         change(&mut self.live.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn seats(&self) -> MutexGuard<'_, SeatMap> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn stage(&self) -> Stage {
         *self.stage.borrow()
     }
@@ -327,7 +305,7 @@ impl Room {
         let (joins, join_requests) = mpsc::channel(crate::limits::JOINS_QUEUE_MAX);
         let (redeems, redeem_requests) = mpsc::channel(crate::limits::REDEEMS_QUEUE_MAX);
         let (departures, departed) = mpsc::unbounded_channel();
-        let mut seats = SeatMap::new(sale.plan.seats.len());
+        let mut seats = SeatMap::new(sale.plan.clone());
         seats.block(sale.state.blocked.clone());
         let live = Live {
             position: Position::default(),
@@ -370,6 +348,7 @@ impl Room {
         tokio::spawn(follower::run(room.clone()));
         tokio::spawn(ticker::run(room.clone()));
         tokio::spawn(sweeper::run(room.clone()));
+        tokio::spawn(seat_news::run(room.clone()));
         tokio::spawn(keeper::run(room.clone()));
         Ok(room)
     }

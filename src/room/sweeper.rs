@@ -28,7 +28,6 @@ pub(super) async fn run(room: Arc<Room>) {
         if room.stage() >= Stage::Stopped {
             return;
         }
-        room.publish_seats(&mut room.seats());
         let pace = room.current_pace();
         for slice in room.hub.all().chunks(SLICE) {
             slice.iter().for_each(|socket| offer(&room, socket, sweep, pace));

@@ -10,3 +10,4 @@ mod conversation;
 mod faults;
 mod line;
 mod migrations;
+mod seat_map;

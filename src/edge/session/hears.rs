@@ -41,8 +41,10 @@ impl Session {
                 Err(error(ErrorCode::Replaced, "you have opened the line elsewhere; this socket is closed"))
             }
             // The whole map that was sent last has what came before it.
-            (News::SeatsChanged(version, frame), State::Granted(_)) if version > self.map_version => {
-                Ok(self.wire.send_text(&frame).await?)
+            (News::SeatsChanged(version, frame, since), State::Granted(_)) if version > self.map_version => {
+                self.wire.send_text(&frame).await?;
+                metrics::seat_news(since.elapsed());
+                Ok(())
             }
             (News::SeatsChanged(..), _) => Ok(()),
             (News::Notice(text), _) => self.send(ServerMessage::Notice { text: text.to_string() }).await,
@@ -94,13 +96,13 @@ impl Session {
     pub(super) async fn lapsed(&mut self, reason: LapseReason) -> Result<(), End> {
         self.state = State::Idle;
         self.socket.watch(None);
-        self.socket.watch_seats(false);
+        self.room.hub.unwatch_seats(self.socket.id);
         self.send(ServerMessage::Lapsed { reason }).await
     }
 
     pub(super) fn booked(&mut self) {
         self.state = State::Booked;
-        self.socket.watch_seats(false);
+        self.room.hub.unwatch_seats(self.socket.id);
     }
 
     pub(super) async fn phase(&mut self, phase: Phase) -> Result<(), End> {

@@ -149,7 +149,7 @@ impl Log {
                 self.bookings.push(BookingOp { request, booking, seats, status, hold_ms });
                 What::Booking(self.bookings.len() as u32 - 1)
             }
-            Event::Refused { request, reason } => {
+            Event::Refused { request, reason, .. } => {
                 let reason = u16::try_from(self.reasons.of(&reason)).unwrap_or(u16::MAX);
                 What::Refused { request: short(&request), reason }
             }

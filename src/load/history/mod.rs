@@ -144,6 +144,9 @@ pub enum Event {
         request: String,
         /// Why.
         reason: String,
+        /// Of a seat that was taken: whether the visitor's own map had shown all that he clicked on as free.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shown_free: Option<bool>,
     },
     /// Sent: gives the place up.
     Leave,

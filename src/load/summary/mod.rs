@@ -15,6 +15,7 @@ pub use ranks::Track;
 pub use series::Series;
 
 use super::{
+    clicks::Clicks,
     facts::Micros,
     history::{self, Entry, HistoryError, Part},
     report::Report,
@@ -62,6 +63,8 @@ pub struct Summary {
     pub outcomes: BTreeMap<&'static str, u64>,
     /// Refusals by reason.
     pub refused: BTreeMap<String, u64>,
+    /// Clicks on seats.
+    pub clicks: Clicks,
     /// Lapses of places and grants by reason.
     pub lapsed: BTreeMap<String, u64>,
     /// Ends of connections by close code; `none` where it broke, or the visitor ended it.
@@ -242,6 +245,7 @@ impl Crowd {
             seats_sold: self.stories.values().map(Story::seats).sum(),
             outcomes,
             refused: sums.refused.counts(),
+            clicks: sums.clicks,
             lapsed: sums.lapsed.counts(),
             cuts: sums.cuts.counts(),
             reconnects: sums.reconnects,

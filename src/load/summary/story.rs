@@ -8,6 +8,7 @@ use super::{
 use crate::{
     domain::{booking::BookingStatus, phase::Phase, place::LapseReason},
     load::{
+        clicks::Clicks,
         facts::Micros,
         history::{Entry, Event},
         meters::{Measure, Tally},
@@ -25,6 +26,7 @@ pub(super) struct Sums {
     pub times: Times,
     pub ranks: Ranks,
     pub refused: Tally,
+    pub clicks: Clicks,
     pub lapsed: Tally,
     pub cuts: Tally,
     pub arrived: u64,
@@ -44,6 +46,7 @@ impl Sums {
             times: Times::default(),
             ranks: Ranks::new(origin, ranks_of_every),
             refused: Tally::default(),
+            clicks: Clicks::default(),
             lapsed: Tally::default(),
             cuts: Tally::default(),
             arrived: 0,
@@ -82,6 +85,8 @@ struct Redeem {
     connection: u32,
     request: String,
     intended: Micros,
+    /// Of seats that he clicked on.
+    is_click: bool,
 }
 
 struct Bought {
@@ -117,17 +122,21 @@ impl Story {
                 self.place_is_over(at, sums);
                 self.ended = Some(reason);
             }
-            Event::Redeem { request, intended, .. } => {
-                self.redeems.push(Redeem { connection, request, intended });
+            Event::Redeem { request, intended, seats, .. } => {
+                self.redeems.push(Redeem { connection, request, intended, is_click: seats.is_some() });
             }
             Event::Booking { request, booking, seats, status, .. } => {
-                self.answered(at, connection, request.as_deref(), Measure::Redeem, sums);
+                if self.answered(at, connection, request.as_deref(), Measure::Redeem, sums) {
+                    sums.clicks.see(None, false);
+                }
                 self.place_is_over(at, sums);
                 self.booked(at, booking, seats.len() as i64, status != BookingStatus::Released, sums);
             }
-            Event::Refused { request, reason } => {
+            Event::Refused { request, reason, shown_free } => {
                 sums.refused.add(&reason);
-                self.answered(at, connection, Some(&request), Measure::Refused, sums);
+                if self.answered(at, connection, Some(&request), Measure::Refused, sums) {
+                    sums.clicks.see(shown_free, reason == "seat_taken");
+                }
                 self.sold_out |= reason == "sold_out";
             }
             Event::Phase(phase) => self.phase = Some(phase),
@@ -204,7 +213,7 @@ impl Story {
         sums.ranks.see(visitor, at, None);
     }
 
-    /// The answer to a redeem, if he waits for it.
+    /// The answer to a redeem, if he waits for it; whether that was a click on seats.
     fn answered(
         &mut self,
         at: Micros,
@@ -212,12 +221,13 @@ impl Story {
         request: Option<&str>,
         measure: Measure,
         sums: &mut Sums,
-    ) {
+    ) -> bool {
         let is_it = |r: &Redeem| r.connection == connection && Some(r.request.as_str()) == request;
-        if let Some(found) = self.redeems.iter().position(is_it) {
-            sums.times.record(measure, self.redeems.swap_remove(found).intended, at);
-            self.redeems.shrink_to_fit();
-        }
+        let Some(found) = self.redeems.iter().position(is_it) else { return false };
+        let Redeem { intended, is_click, .. } = self.redeems.swap_remove(found);
+        self.redeems.shrink_to_fit();
+        sums.times.record(measure, intended, at);
+        is_click
     }
 
     fn booked(&mut self, at: Micros, booking: Uuid, seats: i64, sold: bool, sums: &mut Sums) {

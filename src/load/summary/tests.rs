@@ -68,8 +68,8 @@ fn three_visitors() -> Vec<(u64, u32, u32, String)> {
         (705, 1, 1, r#"{"cut":null}"#.into()),
         (1008, 0, 2, GRANTED.into()),
         (1009, 0, 2, GRANTED.into()),
-        (1100, 0, 2, redeem("r1", 1095)),
-        (1105, 0, 2, r#"{"refused":{"request":"r1","reason":"seat_taken"}}"#.into()),
+        (1100, 0, 2, redeem("r1", 1095).replace(r#"null,"best":2"#, r#"["A-1","A-2"],"best":null"#)),
+        (1105, 0, 2, r#"{"refused":{"request":"r1","reason":"seat_taken","shown_free":true}}"#.into()),
         (1200, 0, 2, redeem("r2", 1200)),
         (1220, 0, 2, booking("\"r2\"", "held")),
         (1400, 0, 2, booking("null", "confirmed")),
@@ -107,6 +107,7 @@ fn a_small_run_is_summed_up_as_by_hand() {
     assert_eq!(summary.outcomes, BTreeMap::from([("booked", 1), ("left", 1), ("never_joined", 1)]));
     let counts = |all: &[(&str, u64)]| all.iter().map(|(name, n)| (name.to_string(), *n)).collect();
     assert_eq!(summary.refused, counts(&[("seat_taken", 1)]));
+    assert_eq!(summary.clicks, Clicks { answered: 1, stale: 1, blind: 0 });
     assert_eq!(summary.lapsed, counts(&[("left", 1)]));
     assert_eq!(summary.cuts, counts(&[("1012", 1), ("4503", 1), ("none", 2)]));
     assert_eq!(summary.breach_examples, ["visitor 0: a rank rose"]);

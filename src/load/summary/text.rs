@@ -75,6 +75,7 @@ impl Display for Summary {
             ("breaches", count(self.breaches)),
             ("outcomes", list(&self.outcomes)),
             ("refused", list(&self.refused)),
+            ("clicks", self.clicks.to_string()),
             ("lapsed", list(&self.lapsed)),
             ("closes", list(&self.cuts)),
             (

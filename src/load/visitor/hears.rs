@@ -6,7 +6,7 @@ use crate::{
     load::{
         bot::TRICK,
         facts::{BookingFacts, Breach, NEVER},
-        meters::Measure,
+        meters::{Measure, lock},
         outcome::Outcome,
         scene::Moment,
         turn::{After, Turn},
@@ -19,6 +19,8 @@ use crate::{
 };
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
+/// The reason's name on the wire.
+const SEAT_TAKEN: &str = "seat_taken";
 /// How long a visitor who left waits to be told so.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -180,6 +182,9 @@ impl Visitor {
         let unsure = self.turn.as_ref().is_some_and(|turn| turn.unsure);
         if let Some(tried) = &tried {
             moment.scene.meters.record(Measure::Redeem, moment.now - tried.intended);
+            if let Some(shown_free) = tried.shown_free {
+                lock(&moment.scene.meters.clicks).see(Some(shown_free), false);
+            }
         }
         // After an unsure try the answer may be that one's booking.
         let wrong = tried.as_ref().is_some_and(|tried| !unsure && !tried.got(&seats));
@@ -214,6 +219,9 @@ impl Visitor {
         let Some(turn) = &mut self.turn else { return Step::Wait };
         let Some(tried) = turn.answered(&refused.request) else { return Step::Wait };
         moment.scene.meters.record(Measure::Refused, moment.now - tried.intended);
+        if let Some(shown_free) = tried.shown_free {
+            lock(&moment.scene.meters.clicks).see(Some(shown_free), refused.reason == SEAT_TAKEN);
+        }
         moment.facts.unsure = turn.unsure;
         if let Stage::Ending(outcome) = self.stage {
             return Step::Done(outcome);

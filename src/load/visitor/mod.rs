@@ -118,6 +118,11 @@ impl Visitor {
         Some((if replay { Token::Old } else { Token::Own }, intended))
     }
 
+    /// What his map said of the seats that he clicked on in that redeem.
+    pub fn shown_free(&self, request: &str) -> Option<bool> {
+        self.turn.as_ref()?.shown_free(request)
+    }
+
     /// His dice.
     pub fn random(&mut self) -> &mut Random {
         &mut self.random

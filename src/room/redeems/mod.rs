@@ -46,6 +46,7 @@ impl Room {
     pub async fn redeem(&self, redeem: Redeem) -> Result<Booking, Refusal> {
         let _busy = self.busy();
         let arrived = Instant::now();
+        let shown_free = matches!(&redeem.wish, Ok(Wish::Seats(seats)) if self.seats().shows_free(seats));
         let answer = match self.refused_at_once(&redeem) {
             Some(refusal) => Err(refusal),
             None => {
@@ -58,6 +59,9 @@ impl Room {
         };
         let outcome = answer.as_ref().map_or_else(Refusal::reason, |_| "booked");
         metrics::redeem(self.id.as_str(), outcome, arrived.elapsed());
+        if shown_free && matches!(answer, Err(Refusal::SeatTaken(_))) {
+            metrics::stale_refusals(self.id.as_str(), 1);
+        }
         answer
     }
 

@@ -6,7 +6,7 @@ use super::{
     tell::{Told, answer},
 };
 use crate::{
-    domain::{booking::Wish, choose::choose, ids::GrantKey, refusal::Refusal},
+    domain::{booking::Wish, ids::GrantKey, refusal::Refusal},
     limits::{LOCK, REDEEMS_MAX},
     room::{Room, settle},
     store::{
@@ -99,9 +99,9 @@ fn choose_all(
     refused: &mut Vec<(Request, Refusal)>,
     told: &mut Told,
 ) -> Vec<(Open, NewBooking)> {
-    let (mut taken, held) = {
+    let (mut hall, held) = {
         let seats = room.seats();
-        (seats.taken().clone(), seats.any_held())
+        (seats.hall().clone(), seats.any_held())
     };
     let mut chosen = Vec::with_capacity(open.len());
     for one in open {
@@ -109,13 +109,13 @@ fn choose_all(
         let seats = match wish {
             Err(refusal) => Err(refusal.clone()),
             Ok(wish) if wish.count() > room.max_seats_of(one.owned) as usize => Err(Refusal::TooManySeats),
-            Ok(wish) => choose(&room.plan, &taken, held, wish),
+            Ok(wish) => hall.choose(held, wish),
         };
         match seats {
             Ok(seats) => {
-                seats.iter().for_each(|seat| {
-                    taken.insert(*seat);
-                });
+                for seat in &seats {
+                    hall.take(*seat);
+                }
                 room.unspent.remove(*grant);
                 let together = room.plan.together(&seats);
                 let new = NewBooking {

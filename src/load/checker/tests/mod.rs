@@ -217,5 +217,5 @@ pub fn booked(request: Option<&str>, booking: Uuid, seats: &[&str]) -> Event {
 }
 
 pub fn refused(request: &str, reason: &str) -> Event {
-    Event::Refused { request: request.into(), reason: reason.into() }
+    Event::Refused { request: request.into(), reason: reason.into(), shown_free: None }
 }

@@ -8,6 +8,7 @@ use super::{
     Summary, Verdicts,
     text::{grouped, millis, words},
 };
+use crate::load::clicks::Clicks;
 use chart::escape;
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -38,6 +39,7 @@ pub fn html(summary: &Summary) -> String {
     out.push_str(&latencies(summary));
     out.push_str(&counts("How the visitors' stories ended", "outcome", &summary.outcomes));
     out.push_str(&counts("Refusals", "reason", &summary.refused));
+    out.push_str(&clicks(&summary.clicks));
     out.push_str(&counts("Lapses", "reason", &summary.lapsed));
     out.push_str(&counts("Ends of connections", "close code", &summary.cuts));
     out.push_str(&breaches(summary));
@@ -117,6 +119,17 @@ fn latencies(summary: &Summary) -> String {
 fn counts<N: AsRef<str>>(title: &str, what: &str, counts: &BTreeMap<N, u64>) -> String {
     let rows: Vec<_> = counts.iter().map(|(name, n)| vec![words(name.as_ref()), grouped(*n)]).collect();
     table(title, &[what, "count"], &rows)
+}
+
+fn clicks(clicks: &Clicks) -> String {
+    let stale = format!("{} ({:.2} %)", grouped(clicks.stale), clicks.stale_percent());
+    let rows = [
+        ("answered", grouped(clicks.answered)),
+        ("on a seat just taken, shown free", stale),
+        ("on a seat shown as taken", grouped(clicks.blind)),
+    ];
+    let rows: Vec<_> = rows.into_iter().map(|(what, count)| vec![what.into(), count]).collect();
+    table("Clicks on seats", &["clicks", "count"], &rows)
 }
 
 fn breaches(summary: &Summary) -> String {

@@ -1,5 +1,8 @@
 use super::*;
-use crate::load::summary::{Broken, Latency, Limit, PartSummary, Series, Track};
+use crate::load::{
+    clicks::Clicks,
+    summary::{Broken, Latency, Limit, PartSummary, Series, Track},
+};
 
 const HOSTILE: &str = "<script>alert('x')</script>&\"\u{8}";
 
@@ -24,6 +27,7 @@ fn summary() -> Summary {
         seats_sold: 4,
         outcomes: BTreeMap::from([("booked", 2)]),
         refused: counts(),
+        clicks: Clicks { answered: 4, stale: 1, blind: 0 },
         lapsed: counts(),
         cuts: counts(),
         reconnects: 0,
