@@ -1,0 +1,10 @@
+//! Faults between the server and its stores: whatever breaks, and whenever, the sale comes right. And each guard
+//! switched off: the sale goes wrong, and the proof says so.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helper may fail its test")]
+
+mod frames;
+mod proof;
+mod proxy;
+mod stage;
+
+mod commits;
