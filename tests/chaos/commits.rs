@@ -2,9 +2,15 @@
 
 use crate::{
     proxy::{Then, When},
-    stage::{Answer, Holder, Instance, Stage, settings},
+    stage::{Answer, Holder, Instance, Stage, World, settings},
 };
-use waitroom::domain::{plan::SeatIndex, refusal::Refusal};
+use rustix::process::{Pid, Signal, kill_process};
+use std::time::Duration;
+use tokio::time::sleep;
+use waitroom::{
+    domain::{plan::SeatIndex, refusal::Refusal},
+    store::connect,
+};
 
 /// Eight visitors on two instances for seats 0 to 5: 0 and 5 are each wanted twice.
 fn tries<'a>(
@@ -52,4 +58,91 @@ async fn a_connection_cut_after_the_commit_is_answered_with_what_was_booked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_cut_during_the_commit_is_answered_either_way() {
     cut(When::During, "COMMIT").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_out_of_reach_around_the_commit_leaves_the_answer_open_until_it_is_back() {
+    for when in [When::Before, When::After] {
+        let stage = Stage::shared(3, settings(0)).await;
+        let (a, b) = (stage.instance(4).await, stage.instance(4).await);
+        let holders = stage.holders(&a, 8).await;
+        let mut trap = a.postgres.trap(when, "COMMIT", Then::Hold);
+        let fault = async {
+            trap.sprung().await;
+            a.postgres.sever();
+        };
+        let all = tries(&a, &b, &holders);
+        let (answers, ()) = tokio::join!(stage.redeem_all(&all), fault);
+        assert!(busy(&answers) > 0, "{answers:?}");
+        // Meanwhile the other instance says nothing else: the fence stands.
+        for (_, holder, wish) in all.iter().filter(|(on, ..)| std::ptr::eq(*on, &a)) {
+            let elsewhere = stage.redeem(&b, holder, wish).await;
+            assert!(matches!(elsewhere, Ok(_) | Err(Refusal::Busy | Refusal::SeatTaken(_))), "{elsewhere:?}");
+        }
+        a.postgres.heal();
+        stage.assert_sold_right(&[&a, &b]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_killed_before_during_and_after_the_commit_comes_back_with_the_truth() {
+    let mut world = World::new();
+    for when in [When::Before, When::During, When::After] {
+        let stage = Stage::on(&world.stores.postgres, &world.stores.redis_url(), 3, settings(0)).await;
+        let (a, b) = (stage.instance(4).await, stage.instance(4).await);
+        let holders = stage.holders(&a, 8).await;
+        let mut trap = a.postgres.trap(when, "COMMIT", Then::Hold);
+        let fault = async {
+            trap.sprung().await;
+            world.stores.postgres.kill();
+            trap.release();
+            sleep(Duration::from_millis(300)).await;
+            world.stores.postgres.restart().unwrap();
+        };
+        let all = tries(&a, &b, &holders);
+        let (answers, ()) = tokio::join!(stage.redeem_all(&all), fault);
+        stage.assert_sold_right(&[&a, &b]).await;
+        assert!(when == When::During || busy(&answers) > 0, "{when:?}: {answers:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_killed_in_a_transaction_takes_nothing_with_it() {
+    let world = World::new();
+    let stage = Stage::on(&world.stores.postgres, &world.stores.redis_url(), 3, settings(0)).await;
+    let (a, b) = (stage.instance(4).await, stage.instance(4).await);
+    let holders = stage.holders(&a, 8).await;
+    let mut trap = a.postgres.trap(When::Before, "COMMIT", Then::Hold);
+    let fault = async {
+        trap.sprung().await;
+        let client = connect::postgres_single(&stage.postgres_url).await.unwrap();
+        let query = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() \
+                     AND state = 'idle in transaction'";
+        for row in client.query(query, &[]).await.unwrap() {
+            // All others lose their connections too, and PostgreSQL replays its log.
+            kill_process(Pid::from_raw(row.get(0)).unwrap(), Signal::KILL).unwrap();
+        }
+    };
+    let all = tries(&a, &b, &holders);
+    let (answers, ()) = tokio::join!(stage.redeem_all(&all), fault);
+    assert!(busy(&answers) > 0, "{answers:?}");
+    stage.assert_sold_right(&[&a, &b]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_out_of_reach_after_the_commit_hears_of_it_later() {
+    let stage = Stage::shared(3, settings(0)).await;
+    let (a, b) = (stage.instance(4).await, stage.instance(4).await);
+    let holders = stage.holders(&a, 8).await;
+    let mut trap = a.postgres.trap(When::After, "COMMIT", Then::Hold);
+    let fault = async {
+        trap.sprung().await;
+        a.redis.sever();
+        trap.release();
+    };
+    let all = tries(&a, &b, &holders);
+    let (answers, ()) = tokio::join!(stage.redeem_all(&all), fault);
+    assert!(answers[1].is_ok(), "what PostgreSQL has is answered without Redis: {answers:?}");
+    a.redis.heal();
+    stage.assert_sold_right(&[&a, &b]).await;
 }
