@@ -86,7 +86,7 @@ async fn a_store_out_of_reach_around_the_commit_leaves_the_answer_open_until_it_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_postgres_killed_before_during_and_after_the_commit_comes_back_with_the_truth() {
-    let mut world = World::new();
+    let mut world = World::mortal().await;
     for when in [When::Before, When::During, When::After] {
         let stage = Stage::on(&world.stores.postgres, &world.stores.redis_url(), 3, settings(0)).await;
         let (a, b) = (stage.instance(4).await, stage.instance(4).await);
@@ -108,7 +108,7 @@ async fn a_postgres_killed_before_during_and_after_the_commit_comes_back_with_th
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backend_killed_in_a_transaction_takes_nothing_with_it() {
-    let world = World::new();
+    let world = World::mortal().await;
     let stage = Stage::on(&world.stores.postgres, &world.stores.redis_url(), 3, settings(0)).await;
     let (a, b) = (stage.instance(4).await, stage.instance(4).await);
     let holders = stage.holders(&a, 8).await;

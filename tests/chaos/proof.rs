@@ -1,7 +1,7 @@
 //! Whether a sale went right, whatever happened meanwhile: the answers that were given, PostgreSQL and Redis must
 //! tell the same story, and each token has one answer from now on.
 
-use crate::stage::{Answer, Holder, Instance, Stage};
+use crate::stage::{Answered, Holder, Instance, Stage};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, Instant},
@@ -65,9 +65,9 @@ impl Stage {
         let sold = self.sold().await;
         let answers = self.answers.lock().unwrap().clone();
         let mut faults = faults_of_seats(&sold);
-        let mut by_grant: HashMap<Uuid, Vec<&(Holder, Answer)>> = HashMap::new();
+        let mut by_grant: HashMap<Uuid, Vec<&Answered>> = HashMap::new();
         for answer in &answers {
-            by_grant.entry(answer.0.grant.grant_id(&self.sale)).or_default().push(answer);
+            by_grant.entry(answer.holder.grant.grant_id(&self.sale)).or_default().push(answer);
         }
         for (grant, answers) in by_grant {
             let rows: Vec<&Row> = sold.bookings.iter().filter(|row| row.grant == grant).collect();
@@ -79,14 +79,14 @@ impl Stage {
     }
 
     /// What is wrong with one token's answers, in the order in which they were given.
-    fn faults_of_grant(&self, rows: &[&Row], answers: &[&(Holder, Answer)]) -> Vec<String> {
+    fn faults_of_grant(&self, rows: &[&Row], answers: &[&Answered]) -> Vec<String> {
         let mut faults = Vec::new();
         if rows.len() > 1 {
             let rows: Vec<_> = rows.iter().map(|row| (&row.status, &row.seats)).collect();
             faults.push(format!("one token, many rows: {rows:?}"));
         }
         let (mut booked, mut ended) = (None, false);
-        for (holder, answer) in answers {
+        for Answered { holder, answer, .. } in answers {
             match answer {
                 Ok(booking) => {
                     let seats = BTreeSet::from_iter(self.plan.ids_of(&booking.seats));
@@ -122,13 +122,8 @@ impl Stage {
     /// Every token gets its one answer: asked again until it is not `busy`, and then on each instance once more.
     async fn ask_again(&self, instances: &[&Instance]) {
         let mut wishes: BTreeMap<_, (Holder, Vec<SeatIndex>)> = BTreeMap::new();
-        for (holder, answer) in self.answers.lock().unwrap().iter() {
-            let wish = match answer {
-                Ok(booking) => booking.seats.clone(),
-                Err(Refusal::SeatTaken(seats)) => seats.clone(),
-                Err(_) => vec![0],
-            };
-            wishes.insert(holder.visitor.clone(), (holder.clone(), wish));
+        for Answered { holder, wish, .. } in self.answers.lock().unwrap().iter() {
+            wishes.entry(holder.visitor.clone()).or_insert((holder.clone(), wish.clone()));
         }
         for (holder, wish) in wishes.values() {
             let first = self.redeem_surely(instances[0], holder, wish).await;
@@ -144,7 +139,7 @@ impl Stage {
         let sold = self.sold().await;
         let answers = self.answers.lock().unwrap();
         let told: BTreeSet<Uuid> =
-            answers.iter().filter_map(|(_, answer)| Some(answer.as_ref().ok()?.id)).collect();
+            answers.iter().filter_map(|one| Some(one.answer.as_ref().ok()?.id)).collect();
         let untold: Vec<_> =
             sold.bookings.iter().filter(|row| row.status != "void" && !told.contains(&row.id)).collect();
         assert!(untold.is_empty(), "{} bookings were never answered", untold.len());

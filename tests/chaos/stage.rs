@@ -50,6 +50,15 @@ impl World {
         Self { stores: Embedded::start(folder.path()).unwrap(), _folder: folder }
     }
 
+    /// To be killed: PostgreSQL is quick to come back, since it does not sync each of its files first.
+    pub async fn mortal() -> Self {
+        let world = Self::new();
+        let url = world.stores.postgres_url();
+        run_sql(&url, "ALTER SYSTEM SET recovery_init_sync_method = syncfs").await;
+        run_sql(&url, "SELECT pg_reload_conf()").await;
+        world
+    }
+
     /// For whoever neither kills nor fills them.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<World> = OnceLock::new();
@@ -72,7 +81,15 @@ pub struct Stage {
     pub plan: Arc<Plan>,
     pub postgres_url: String,
     pub redis_url: String,
-    pub answers: Mutex<Vec<(Holder, Answer)>>,
+    pub answers: Mutex<Vec<Answered>>,
+}
+
+/// An answer that was given.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    pub holder: Holder,
+    pub wish: Vec<SeatIndex>,
+    pub answer: Answer,
 }
 
 pub fn settings(hold_ttl_s: u32) -> SaleSettings {
@@ -197,7 +214,8 @@ impl Stage {
         let wish = Ok(Wish::Seats(seats.to_vec()));
         let redeem = instance.room.redeem(Redeem { visitor, grant, wish });
         let answer = timeout(PATIENCE, redeem).await.expect("a redeem hangs");
-        self.answers.lock().unwrap().push((holder.clone(), answer.clone()));
+        let answered = Answered { holder: holder.clone(), wish: seats.to_vec(), answer: answer.clone() };
+        self.answers.lock().unwrap().push(answered);
         answer
     }
 
