@@ -8,3 +8,4 @@ mod proxy;
 mod stage;
 
 mod commits;
+mod pressure;
