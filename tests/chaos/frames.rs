@@ -57,7 +57,7 @@ impl Talk {
     /// The statement that this message of the client runs, if it runs one.
     pub fn hear_client(&mut self, frame: &[u8]) -> Option<Asked> {
         let mut texts = frame.get(5..)?.split(|byte| *byte == 0).map(String::from_utf8_lossy);
-        let sql = match frame[0] {
+        let mut sql = match frame[0] {
             b'Q' => texts.next()?.into_owned(),
             b'P' => {
                 self.prepared.insert(texts.next()?.into_owned(), texts.next()?.into_owned());
@@ -66,8 +66,9 @@ impl Talk {
             b'B' => self.prepared.get(&*texts.nth(1)?).cloned().unwrap_or_default(),
             _ => return None,
         };
-        if sql.starts_with("BEGIN") || sql.starts_with("START") {
+        if sql.starts_with("BEGIN") || sql.starts_with("START TRANSACTION") {
             self.writes = false;
+            sql.replace_range(.., "BEGIN");
         }
         self.writes |=
             ["COPY bookings", "INSERT INTO bookings", "UPDATE bookings"].iter().any(|s| sql.contains(s));

@@ -5,7 +5,9 @@
 mod frames;
 mod proof;
 mod proxy;
+mod serve;
 mod stage;
 
 mod commits;
+mod paused;
 mod pressure;
