@@ -9,5 +9,6 @@ mod serve;
 mod stage;
 
 mod commits;
+mod guards;
 mod paused;
 mod pressure;
