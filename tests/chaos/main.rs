@@ -10,5 +10,6 @@ mod stage;
 
 mod commits;
 mod guards;
+mod holds;
 mod paused;
 mod pressure;
