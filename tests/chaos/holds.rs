@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 impl Stage {
     /// One seat for each, held; the holders take turns on the instances.
-    async fn hold(&self, instances: &[&Instance], holders: &[Holder]) -> Vec<Booking> {
+    pub async fn hold(&self, instances: &[&Instance], holders: &[Holder]) -> Vec<Booking> {
         let held = holders.iter().enumerate().map(async |(i, holder)| {
             let booking =
                 self.redeem(instances[i % instances.len()], holder, &[i as SeatIndex]).await.unwrap();
@@ -32,13 +32,13 @@ impl Stage {
         join_all(held).await
     }
 
-    async fn status(&self, booking: &Booking) -> String {
+    pub async fn status(&self, booking: &Booking) -> String {
         let row = format!("SELECT status FROM bookings WHERE id = '{}'", booking.id);
         let client = waitroom::store::connect::postgres_single(&self.postgres_url).await.unwrap();
         client.query_one(&row, &[]).await.unwrap().get(0)
     }
 
-    async fn until_released(&self, bookings: &[Booking]) {
+    pub async fn until_released(&self, bookings: &[Booking]) {
         let started = Instant::now();
         for booking in bookings {
             while self.status(booking).await != "released" {
@@ -49,7 +49,7 @@ impl Stage {
     }
 
     /// How often the line was told that the booking has come to this.
-    async fn told(&self, booking: &Booking, status: &str) -> usize {
+    pub async fn told(&self, booking: &Booking, status: &str) -> usize {
         type Entry = (String, Vec<String>);
         let entries: Vec<Entry> = self.redis(&["XRANGE", &self.key("events"), "-", "+"]).await;
         let id = booking.id.to_string();
@@ -63,7 +63,7 @@ impl Stage {
     }
 }
 
-async fn confirmed(instance: &Instance, booking: &Booking) -> bool {
+pub async fn confirmed(instance: &Instance, booking: &Booking) -> bool {
     match instance.room.confirm(booking.id).await.unwrap().unwrap() {
         Confirmation::Confirmed { owned, .. } => {
             assert_eq!(

@@ -9,6 +9,7 @@ mod serve;
 mod stage;
 
 mod commits;
+mod deaths;
 mod guards;
 mod holds;
 mod paused;
