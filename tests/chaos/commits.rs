@@ -146,3 +146,27 @@ async fn a_line_out_of_reach_after_the_commit_hears_of_it_later() {
     a.redis.heal();
     stage.assert_sold_right(&[&a, &b]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seat_lost_to_another_and_freed_before_that_is_heard_is_free_here_too() {
+    let stage = Stage::shared(1, settings(0)).await;
+    let (a, b) = (stage.instance(4).await, stage.instance(4).await);
+    let holders = stage.holders(&a, 2).await;
+    let mut before = a.postgres.trap(When::Before, "COPY booked_seats", Then::Hold);
+    let mut after = a.postgres.trap(When::After, "COMMIT", Then::Hold);
+    let winner = async {
+        before.sprung().await;
+        let won = stage.redeem(&b, &holders[1], &[0]).await.unwrap();
+        before.release();
+        after.sprung().await;
+        b.room.release(won.id).await.unwrap();
+        // Both instances hear of that, and then A that it has lost.
+        sleep(Duration::from_millis(300)).await;
+        after.release();
+    };
+    let (lost, ()) = tokio::join!(stage.redeem(&a, &holders[0], &[0]), winner);
+    assert_eq!(lost, Err(Refusal::SeatTaken(vec![0])));
+    stage.assert_map_agrees(&[&a, &b]).await;
+    assert!(stage.redeem_surely(&a, &holders[0], &[0]).await.is_ok());
+    stage.assert_sold_right(&[&a, &b]).await;
+}

@@ -80,7 +80,8 @@ impl Talk {
     /// The statement that this message of the server ends well, if it does.
     pub fn hear_server(&mut self, frame: &[u8]) -> Option<Asked> {
         match frame[0] {
-            b'C' => self.unanswered.pop_front(),
+            // A COMMIT of what has failed is a rollback.
+            b'C' => self.unanswered.pop_front().filter(|_| !frame[5..].starts_with(b"ROLLBACK")),
             b'E' | b'I' | b's' => {
                 self.unanswered.pop_front();
                 None

@@ -51,7 +51,7 @@ impl Scene {
                 trap.release();
             })
         };
-        tokio::join!(self.stage.redeem(&self.a, &self.holders[0], &[0]), meanwhile);
+        let _ = tokio::join!(self.stage.redeem(&self.a, &self.holders[0], &[0]), meanwhile);
     }
 
     /// The line is made to believe that it is over with holder 0's turn, and with what else these keys tell of it.

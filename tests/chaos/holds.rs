@@ -48,7 +48,7 @@ impl Stage {
         }
     }
 
-    /// How often the line was told that the booking has come to this.
+    /// How often the visitor was told that the booking has come to this.
     pub async fn told(&self, booking: &Booking, status: &str) -> usize {
         type Entry = (String, Vec<String>);
         let entries: Vec<Entry> = self.redis(&["XRANGE", &self.key("events"), "-", "+"]).await;
@@ -59,7 +59,12 @@ impl Stage {
             let lists = ["booked", "freed"].map(|list| entry[list].as_array().cloned().unwrap_or_default());
             lists.concat()
         });
-        all.filter(|change| change["booking"] == id && change["status"] == status).count()
+        let told = |change: &serde_json::Value| {
+            // What spent a grant answers a redeem; what names nobody is told to nobody.
+            let is_news = change["seq"].is_null() && change["visitor"] != "";
+            is_news && change["booking"] == id && change["status"] == status
+        };
+        all.filter(told).count()
     }
 }
 
