@@ -113,6 +113,44 @@ async fn a_single_connection_serves_a_whole_crowd() {
     stage.assert_sold_right(&[&a, &b]).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_at_the_end_of_a_slow_line_sell_as_well() {
+    let stage = Stage::shared(1, settings(0)).await;
+    let (a, b) = (stage.instance(4).await, stage.instance(4).await);
+    let holders = stage.holders(&a, 6).await;
+    for proxy in [&a.postgres, &a.redis] {
+        proxy.lag(Duration::from_millis(60));
+    }
+    let wishes: [&[SeatIndex]; 6] = [&[0, 1], &[1, 2], &[2, 3], &[3, 4], &[4, 5], &[5, 6]];
+    let tries: Vec<_> =
+        holders.iter().zip(wishes).enumerate().map(|(i, (h, w))| ([&a, &b][i % 2], h, w)).collect();
+    let answers = stage.redeem_all(&tries).await;
+    assert!(answers.iter().filter(|answer| answer.is_ok()).count() >= 2, "{answers:?}");
+    stage.assert_sold_right(&[&a, &b]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_that_stand_still_for_a_while_lose_nothing() {
+    let freeze = async |freeze_redis: bool| {
+        let stage = Stage::shared(3, settings(0)).await;
+        let (a, b) = (stage.instance(4).await, stage.instance(4).await);
+        let holders = stage.holders(&a, 6).await;
+        let frozen = if freeze_redis { &a.redis } else { &a.postgres };
+        frozen.freeze();
+        let thaw = async {
+            sleep(Duration::from_secs(5)).await;
+            frozen.thaw();
+        };
+        let tries = one_each([&a, &b], &holders, &SEATS);
+        let (answers, ()) = tokio::join!(stage.redeem_all(&tries), thaw);
+        for (i, answer) in answers.iter().enumerate() {
+            assert!(answer.is_ok() || i % 2 == 0 && *answer == Err(Refusal::Busy), "{answers:?}");
+        }
+        stage.assert_sold_right(&[&a, &b]).await;
+    };
+    tokio::join!(freeze(false), freeze(true));
+}
+
 /// A small disk of its own; gone with its owner.
 struct Disk(tempfile::TempDir);
 

@@ -14,7 +14,7 @@ use tokio::{
     net::{UnixListener, UnixStream, unix::OwnedReadHalf, unix::OwnedWriteHalf},
     sync::{oneshot, watch},
     task::JoinHandle,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 /// When a trap springs, as the server sees it.
@@ -71,6 +71,8 @@ impl Trap {
 #[derive(Clone, Copy, Default, PartialEq)]
 struct Weather {
     frozen: bool,
+    /// What is read waits for so long before it is passed on.
+    lag: Duration,
     refusing: bool,
     /// Connections older than this count of cuts are gone.
     cuts: u64,
@@ -141,6 +143,11 @@ impl Proxy {
         self.shared.weather.send_modify(|weather| weather.frozen = false);
     }
 
+    /// Everything takes longer, each way.
+    pub fn lag(&self, lag: Duration) {
+        self.shared.weather.send_modify(|weather| weather.lag = lag);
+    }
+
     /// Cuts every connection, and each that comes, until `heal`.
     pub fn sever(&self) {
         self.shared.weather.send_modify(|weather| {
@@ -184,10 +191,14 @@ impl Shared {
         Ok(())
     }
 
-    async fn until_thawed(&self) {
+    async fn travel(&self) {
         let mut weather = self.weather.subscribe();
         // Fails only with the proxy.
-        let _ = weather.wait_for(|weather| !weather.frozen).await;
+        let lag =
+            weather.wait_for(|weather| !weather.frozen).await.map_or(Duration::ZERO, |weather| weather.lag);
+        if !lag.is_zero() {
+            sleep(lag).await;
+        }
     }
 }
 
@@ -198,7 +209,7 @@ async fn carry(shared: Arc<Shared>, client: UnixStream) {
     if born.refusing {
         return;
     }
-    shared.until_thawed().await;
+    shared.travel().await;
     let Ok(server) = UnixStream::connect(&shared.upstream).await else { return };
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
     let talk = Mutex::new(Talk::default());
@@ -238,7 +249,7 @@ async fn ask(
             to.shutdown().await?;
             return Ok(());
         }
-        shared.until_thawed().await;
+        shared.travel().await;
         if !shared.speaks_postgres {
             ready.extend_from_slice(&frames.buffer().split());
         }
@@ -268,7 +279,7 @@ async fn answer(shared: &Shared, talk: &Mutex<Talk>, mut from: OwnedReadHalf, mu
     let mut ready = BytesMut::new();
     // What the server still says to a client that has gone is read, so that it need not wait.
     while from.read_buf(frames.buffer()).await.is_ok_and(|read| read > 0) {
-        shared.until_thawed().await;
+        shared.travel().await;
         if !shared.speaks_postgres {
             ready.extend_from_slice(&frames.buffer().split());
         }

@@ -25,10 +25,10 @@ const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 /// A process; ends with its owner.
 pub struct Process {
     child: Child,
-    pub public: String,
-    pub admin: String,
+    public: String,
+    admin: String,
     pub postgres: Proxy,
-    pub redis: Proxy,
+    _redis: Proxy,
 }
 
 impl Process {
@@ -47,7 +47,7 @@ impl Process {
             assert!(started.elapsed() < Duration::from_secs(15), "the server does not start");
             sleep(Duration::from_millis(20)).await;
         }
-        Self { child, public, admin, postgres, redis }
+        Self { child, public, admin, postgres, _redis: redis }
     }
 
     fn signal(&self, signal: Signal) {

@@ -26,7 +26,6 @@ use waitroom::{
     room::{Redeem, Room, health::Health, rooms::Rooms},
     shutdown::Stage as Leaving,
     store::{
-        bookings::Bookings,
         connect,
         line::{Join, JoinMode},
         migrations,
@@ -166,8 +165,7 @@ impl Stage {
         let rooms = Rooms::new(line, pool.clone(), Arc::new(Health::default()), left);
         let room = rooms.get(&self.sale).await.unwrap().unwrap();
         let running = tokio::spawn(rooms.run());
-        let bookings = Bookings::new(pool.clone(), self.sale.clone(), self.plan.clone());
-        Instance { room, bookings, pool, postgres, redis, leaving, running }
+        Instance { room, pool, postgres, redis, leaving, running }
     }
 
     /// A proxy before each store.
@@ -279,7 +277,6 @@ fn plan(rows: usize) -> String {
 /// One instance's part of the sale.
 pub struct Instance {
     pub room: Arc<Room>,
-    pub bookings: Bookings,
     pub pool: deadpool_postgres::Pool,
     pub postgres: Proxy,
     pub redis: Proxy,
