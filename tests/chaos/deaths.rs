@@ -68,7 +68,7 @@ async fn what_a_dying_instance_told_nobody_is_found_by_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn holds_outlive_all_instances_and_the_line_too() {
-    for line_lost in [false, true] {
+    let outlive = async |line_lost: bool| {
         let stage = Stage::shared(1, settings(3)).await;
         let mut first = Process::start(&stage).await;
         let seller = stage.instance(4).await;
@@ -88,7 +88,8 @@ async fn holds_outlive_all_instances_and_the_line_too() {
         stage.until_released(&bookings[1..]).await;
         assert_eq!(stage.told(&bookings[0], "confirmed").await, 1);
         stage.assert_sold_right(&[&second]).await;
-    }
+    };
+    tokio::join!(outlive(false), outlive(true));
 }
 
 #[tokio::test(flavor = "multi_thread")]
