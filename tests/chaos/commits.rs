@@ -5,7 +5,7 @@ use crate::{
     stage::{Answer, Holder, Instance, Stage, World, settings},
 };
 use rustix::process::{Pid, Signal, kill_process};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use waitroom::{
     domain::{plan::SeatIndex, refusal::Refusal},
@@ -168,6 +168,21 @@ async fn a_seat_lost_to_another_and_freed_before_that_is_heard_is_free_here_too(
     let (lost, ()) = tokio::join!(stage.redeem(&a, &holders[0], &[0]), winner);
     assert_eq!(lost, Err(Refusal::SeatTaken(vec![0])));
     stage.assert_map_agrees(&[&a, &b]).await;
+    assert!(stage.redeem_surely(&a, &holders[0], &[0]).await.is_ok());
+    stage.assert_sold_right(&[&a, &b]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_about_an_outcome_that_gets_no_answer_is_given_up() {
+    let stage = Stage::shared(1, settings(0)).await;
+    let (a, b) = (stage.instance(4).await, stage.instance(4).await);
+    let holders = stage.holders(&a, 1).await;
+    let committed = a.postgres.trap(When::After, "COMMIT", Then::Cut);
+    let asked = a.postgres.trap(When::Before, "WHERE grant_id = ANY", Then::Hold);
+    let started = Instant::now();
+    let answer = stage.redeem(&a, &holders[0], &[0]).await;
+    assert!(started.elapsed() < Duration::from_secs(12), "{answer:?}");
+    drop((committed, asked));
     assert!(stage.redeem_surely(&a, &holders[0], &[0]).await.is_ok());
     stage.assert_sold_right(&[&a, &b]).await;
 }
