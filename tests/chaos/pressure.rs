@@ -190,7 +190,8 @@ async fn a_full_disk_books_nothing_by_halves_and_all_once_there_is_room() {
         eprintln!("a full disk was not tried: this user may not mount one");
         return;
     };
-    let redis = World::shared().stores.redis_url();
+    let world = World::shared();
+    let redis = world.stores.redis_url();
     let mut postgres = Postgres::start_at(&disk.path().join("postgres")).unwrap();
     let stage = Stage::on(&postgres, &redis, 3, settings(0)).await;
     let (a, b) = (stage.instance(4).await, stage.instance(4).await);

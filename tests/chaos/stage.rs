@@ -2,9 +2,11 @@
 
 use crate::proxy::Proxy;
 use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -46,6 +48,8 @@ pub struct World {
 impl World {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        // PostgreSQL's own user must get in, also when we are root.
+        fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711)).unwrap();
         Self { stores: Embedded::start(folder.path()).unwrap(), _folder: folder }
     }
 
@@ -58,10 +62,15 @@ impl World {
         world
     }
 
-    /// For whoever neither kills nor fills them.
-    pub fn shared() -> &'static Self {
-        static SHARED: OnceLock<World> = OnceLock::new();
-        SHARED.get_or_init(Self::new)
+    /// For whoever neither kills nor fills them. They end with the last who uses them.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<World>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let world = Arc::new(Self::new());
+            *shared = Arc::downgrade(&world);
+            world
+        })
     }
 }
 
@@ -81,6 +90,7 @@ pub struct Stage {
     pub postgres_url: String,
     pub redis_url: String,
     pub answers: Mutex<Vec<Answered>>,
+    _world: Option<Arc<World>>,
 }
 
 /// An answer that was given.
@@ -107,8 +117,10 @@ pub fn settings(hold_ttl_s: u32) -> SaleSettings {
 impl Stage {
     /// On the stores that all share.
     pub async fn shared(rows: usize, settings: SaleSettings) -> Self {
-        let stores = &World::shared().stores;
-        Self::on(&stores.postgres, &stores.redis_url(), rows, settings).await
+        let world = World::shared();
+        let mut stage = Self::on(&world.stores.postgres, &world.stores.redis_url(), rows, settings).await;
+        stage._world = Some(world);
+        stage
     }
 
     /// An open sale of rows of ten seats. Its database has no other: instances open every sale that they find.
@@ -144,6 +156,7 @@ impl Stage {
             postgres_url,
             redis_url: redis_url.to_owned(),
             answers: Mutex::default(),
+            _world: None,
         }
     }
 
