@@ -80,14 +80,28 @@ impl Talk {
     /// The statement that this message of the server ends well, if it does.
     pub fn hear_server(&mut self, frame: &[u8]) -> Option<Asked> {
         match frame[0] {
-            // A COMMIT of what has failed is a rollback.
-            b'C' => self.unanswered.pop_front().filter(|_| !frame[5..].starts_with(b"ROLLBACK")),
+            b'C' => {
+                let tag = String::from_utf8_lossy(&frame[5..]);
+                let tag = tag.split([' ', '\0']).next()?;
+                // What stands before it was passed over, since something before that had failed.
+                let index = self.unanswered.iter().position(|asked| asked.may_end_as(tag))?;
+                let ended = self.unanswered.drain(..=index).next_back();
+                // A COMMIT of what has failed is a rollback.
+                ended.filter(|asked| tag != "ROLLBACK" || asked.sql.starts_with(tag))
+            }
             b'E' | b'I' | b's' => {
                 self.unanswered.pop_front();
                 None
             }
             _ => None,
         }
+    }
+}
+
+impl Asked {
+    fn may_end_as(&self, tag: &str) -> bool {
+        let verb = self.sql.split_whitespace().next().unwrap_or_default();
+        verb == tag || verb == "WITH" || (verb, tag) == ("COMMIT", "ROLLBACK")
     }
 }
 
@@ -111,9 +125,26 @@ fn messages_are_told_apart_however_they_are_read() {
             }
         }
         assert_eq!(heard, [("COPY bookings FROM STDIN".to_owned(), true), ("COMMIT".to_owned(), true)]);
-        let mut answer = |kind: &[u8]| talk.hear_server(&message(kind, b"COPY 1\0")).map(|asked| asked.sql);
-        assert_eq!(answer(b"T"), None);
-        assert_eq!(answer(b"C").as_deref(), Some("COPY bookings FROM STDIN"));
-        assert_eq!(answer(b"E"), None);
+        let mut answer =
+            |kind: &[u8], body: &[u8]| talk.hear_server(&message(kind, body)).map(|asked| asked.sql);
+        assert_eq!(answer(b"T", b""), None);
+        assert_eq!(answer(b"C", b"COPY 1\0").as_deref(), Some("COPY bookings FROM STDIN"));
+        assert_eq!(answer(b"C", b"COMMIT\0").as_deref(), Some("COMMIT"));
     }
+}
+
+#[test]
+fn what_failed_is_not_taken_for_what_came_after_it() {
+    let message =
+        |kind: u8, body: &[u8]| [&[kind], &(body.len() as u32 + 4).to_be_bytes()[..], body].concat();
+    let mut talk = Talk::default();
+    let mut ask =
+        |talk: &mut Talk, sql: &str| _ = talk.hear_client(&message(b'Q', &[sql.as_bytes(), b"\0"].concat()));
+    ["BEGIN", "COPY bookings", "COPY booked_seats", "COMMIT", "START TRANSACTION"]
+        .map(|sql| ask(&mut talk, sql));
+    let mut answer = |kind: u8, body: &[u8]| talk.hear_server(&message(kind, body)).map(|asked| asked.sql);
+    assert_eq!(answer(b'C', b"BEGIN\0").as_deref(), Some("BEGIN"));
+    assert_eq!(answer(b'E', b""), None);
+    assert_eq!(answer(b'C', b"ROLLBACK\0"), None, "the COMMIT of a failed transaction");
+    assert_eq!(answer(b'C', b"BEGIN\0").as_deref(), Some("BEGIN"));
 }
