@@ -138,10 +138,9 @@ fn what_failed_is_not_taken_for_what_came_after_it() {
     let message =
         |kind: u8, body: &[u8]| [&[kind], &(body.len() as u32 + 4).to_be_bytes()[..], body].concat();
     let mut talk = Talk::default();
-    let mut ask =
-        |talk: &mut Talk, sql: &str| _ = talk.hear_client(&message(b'Q', &[sql.as_bytes(), b"\0"].concat()));
-    ["BEGIN", "COPY bookings", "COPY booked_seats", "COMMIT", "START TRANSACTION"]
-        .map(|sql| ask(&mut talk, sql));
+    for sql in ["BEGIN", "COPY bookings", "COPY booked_seats", "COMMIT", "START TRANSACTION"] {
+        talk.hear_client(&message(b'Q', &[sql.as_bytes(), b"\0"].concat()));
+    }
     let mut answer = |kind: u8, body: &[u8]| talk.hear_server(&message(kind, body)).map(|asked| asked.sql);
     assert_eq!(answer(b'C', b"BEGIN\0").as_deref(), Some("BEGIN"));
     assert_eq!(answer(b'E', b""), None);
