@@ -13,4 +13,5 @@ mod deaths;
 mod guards;
 mod holds;
 mod paused;
+mod planted;
 mod pressure;

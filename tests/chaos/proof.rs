@@ -146,7 +146,7 @@ impl Stage {
     }
 
     /// Where the line, or an instance's map, differs from PostgreSQL.
-    async fn differences(&self, instances: &[&Instance]) -> Vec<String> {
+    pub async fn differences(&self, instances: &[&Instance]) -> Vec<String> {
         let sold = self.sold().await;
         let seats = self.plan.seats.len();
         let taken =
