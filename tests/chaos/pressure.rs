@@ -35,7 +35,16 @@ fn one_each<'a>(
 
 const SEATS: [SeatIndex; 6] = [0, 1, 2, 10, 11, 12];
 
+/// These three take long, and only wait: they do it together.
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_waited_for_in_vain_is_answered_busy_and_comes_right() {
+    tokio::join!(
+        a_table_locked_for_longer_than_a_commit_may_take_delays_and_loses_nothing(),
+        a_pool_of_which_others_hold_all_answers_busy_and_does_not_hang(),
+        stores_that_stand_still_for_a_while_lose_nothing(),
+    );
+}
+
 async fn a_table_locked_for_longer_than_a_commit_may_take_delays_and_loses_nothing() {
     let stage = Stage::shared(3, settings(0)).await;
     let (a, b) = (stage.instance(4).await, stage.instance(4).await);
@@ -87,7 +96,6 @@ async fn a_seat_that_somebody_else_is_writing_is_waited_for_and_lost_alone() {
     assert_eq!(stage.faults().await, Vec::<String>::new());
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_pool_of_which_others_hold_all_answers_busy_and_does_not_hang() {
     let stage = Stage::shared(3, settings(0)).await;
     let (a, b) = (stage.instance(2).await, stage.instance(1).await);
@@ -129,7 +137,6 @@ async fn stores_at_the_end_of_a_slow_line_sell_as_well() {
     stage.assert_sold_right(&[&a, &b]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn stores_that_stand_still_for_a_while_lose_nothing() {
     let freeze = async |freeze_redis: bool| {
         let stage = Stage::shared(3, settings(0)).await;
