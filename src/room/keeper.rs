@@ -6,9 +6,10 @@ use crate::{
     domain::{phase::Phase, plan::SeatIndex, seats::SeatSet},
     limits::{COMPARE, SALES_POLL},
     shutdown::Stage,
-    store::{errors::StoreError, line::Committed},
+    store::{bookings::Owned, errors::StoreError, line::Committed},
 };
 use std::{
+    collections::HashSet,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -20,7 +21,7 @@ const BOOKABLE_AGE_MAX: Duration = Duration::from_secs(3);
 /// Keeps until the server has stopped.
 pub(super) async fn run(room: Arc<Room>) {
     let mut compared = Instant::now();
-    let mut doubts = Doubts::default();
+    let mut doubts = <(Doubts, Doubts)>::default();
     while room.stage() < Stage::Stopped {
         // Woken by a change of settings, or by the clock.
         let woken = timeout(SALES_POLL, room.changed.notified()).await.is_ok();
@@ -90,22 +91,63 @@ async fn end_holds(room: &Arc<Room>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Where Redis and PostgreSQL differed.
+/// Where seats and holds differ from PostgreSQL's.
 #[derive(Default)]
 struct Doubts {
     seats: SeatSet,
     held: Vec<String>,
 }
 
-/// Compares Redis' seats with PostgreSQL's. A difference may be a booking on its way; one that is there twice is a
-/// crash between commit and stream, and is put right. Answers what differs.
-async fn compare(room: &Room, before: &Doubts) -> Result<Doubts, StoreError> {
-    let redis = room.line.taken(room.plan.seats.len()).await?;
-    let redis_held = room.line.held().await?;
-    let (postgres, postgres_held) = room.bookings.taken().await?;
-    let seats = SeatSet::from_seats(room.plan.seats.len(), redis.differences(&postgres));
-    let (missing, surplus): (Vec<_>, Vec<_>) =
-        seats.iter().filter(|s| before.seats.contains(*s)).partition(|s| postgres.contains(*s));
+impl Doubts {
+    fn between(seats: &SeatSet, held: &HashSet<String>, truth: &Truth) -> Self {
+        Self {
+            seats: SeatSet::from_seats(truth.seats, seats.differences(&truth.taken)),
+            held: held.symmetric_difference(&truth.held).cloned().collect(),
+        }
+    }
+
+    /// What differed before too: seats that should be taken, seats that should be free, and holds.
+    fn lasting(&self, before: &Self, truth: &Truth) -> (Vec<SeatIndex>, Vec<SeatIndex>, Vec<&String>) {
+        let lasting = self.seats.iter().filter(|seat| before.seats.contains(*seat));
+        let (missing, surplus) = lasting.partition(|seat| truth.taken.contains(*seat));
+        (missing, surplus, self.held.iter().filter(|id| before.held.contains(id)).collect())
+    }
+}
+
+/// What PostgreSQL has.
+struct Truth {
+    seats: usize,
+    taken: SeatSet,
+    held: HashSet<String>,
+}
+
+/// Compares Redis' seats with PostgreSQL's, and then this instance's own. A difference may be a booking on its way; one
+/// that is there twice is put right. Answers what differs.
+async fn compare(room: &Arc<Room>, before: &(Doubts, Doubts)) -> Result<(Doubts, Doubts), StoreError> {
+    let taken = room.line.taken(room.plan.seats.len()).await?;
+    let held = room.line.held().await?.into_iter().collect();
+    let truth = {
+        let (taken, held) = room.bookings.taken().await?;
+        Truth { seats: room.plan.seats.len(), taken, held: held.into_iter().collect() }
+    };
+    let line = Doubts::between(&taken, &held, &truth);
+    correct_line(room, &line, &before.0, &truth).await?;
+    let own = {
+        let seats = room.seats();
+        Doubts::between(seats.booked(), seats.held(), &truth)
+    };
+    correct_own(room, &own, &before.1, &truth);
+    Ok((line, own))
+}
+
+/// What the line never heard: an instance crashed between commit and stream.
+async fn correct_line(
+    room: &Room,
+    doubts: &Doubts,
+    before: &Doubts,
+    truth: &Truth,
+) -> Result<(), StoreError> {
+    let (missing, surplus, holds) = doubts.lasting(before, truth);
     let fix = |status: &'static str, booking: &str, seats: Vec<SeatIndex>| Committed {
         visitor: String::new(),
         grant: None,
@@ -121,15 +163,56 @@ async fn compare(room: &Room, before: &Doubts) -> Result<Doubts, StoreError> {
         fixes.push(fix("released", "", surplus));
     }
     // A hold that ended unheard would keep its slot for ever; one unheard of would not count.
-    let ended = redis_held.iter().filter(|id| !postgres_held.contains(id));
-    let unheard = postgres_held.iter().filter(|id| !redis_held.contains(id));
-    let again = |id: &&String| before.held.contains(*id);
-    fixes.extend(ended.clone().filter(again).map(|id| fix("confirmed", id, Vec::new())));
-    fixes.extend(unheard.clone().filter(again).map(|id| fix("held", id, Vec::new())));
-    let held = ended.chain(unheard).cloned().collect();
+    for id in holds {
+        if truth.held.contains(id) {
+            fixes.push(fix("held", id, Vec::new()));
+        } else if !tell_end_of_hold(room, id).await? {
+            fixes.push(fix("confirmed", id, Vec::new()));
+        }
+    }
     if !fixes.is_empty() {
         tracing::warn!(sale = %room.id, "the line's seats are put right after PostgreSQL's ({} changes)", fixes.len());
         room.line.bookings(&fixes, &[]).await?;
     }
-    Ok(Doubts { seats, held })
+    Ok(())
+}
+
+/// Tells the line, and so its visitor, what became of a hold, unless another instance has done so by now. Its seats may
+/// be someone else's meanwhile, so they are left alone. False if there is no such booking.
+async fn tell_end_of_hold(room: &Room, id: &str) -> Result<bool, StoreError> {
+    let Ok(id) = id.parse() else { return Ok(false) };
+    let mut known = false;
+    let tell = |owned: Owned| {
+        known = true;
+        async move {
+            let news = Committed { seats: Vec::new(), ..Committed::of(&owned.visitor, None, &owned.booking) };
+            if room.line.held().await?.contains(&news.booking) {
+                room.line.bookings(&[news], &[]).await?;
+            }
+            Ok(())
+        }
+    };
+    room.bookings.present(id, tell).await?;
+    Ok(known)
+}
+
+/// What this instance learned in the wrong order: its own answer from PostgreSQL may come after the stream's later
+/// news, and the stream does not tell those again.
+fn correct_own(room: &Room, doubts: &Doubts, before: &Doubts, truth: &Truth) {
+    let (missing, surplus, holds) = doubts.lasting(before, truth);
+    let count = missing.len() + surplus.len() + holds.len();
+    if count == 0 {
+        return;
+    }
+    tracing::warn!(sale = %room.id, "this instance's seats are put right after PostgreSQL's ({count} changes)");
+    let mut seats = room.seats();
+    seats.book("", false, &missing);
+    seats.free_at("", &surplus, Instant::now());
+    for id in holds {
+        if truth.held.contains(id) {
+            seats.book(id, true, &[]);
+        } else {
+            seats.free_at(id, &[], Instant::now());
+        }
+    }
 }

@@ -70,6 +70,16 @@ impl SeatMap {
         &self.hall
     }
 
+    /// Booked seats, whether blocked or not.
+    pub fn booked(&self) -> &SeatSet {
+        &self.booked
+    }
+
+    /// The bookings that are only held.
+    pub fn held(&self) -> &HashSet<String> {
+        &self.held
+    }
+
     /// Whether any booking is only held.
     pub fn any_held(&self) -> bool {
         !self.held.is_empty()

@@ -10,10 +10,13 @@ use crate::domain::{
 };
 use deadpool_postgres::Pool;
 use jiff::Timestamp;
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::time::timeout;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+/// How long PostgreSQL may take to say what grants have booked: who asks has a writer wait, and all visitors with it.
+const GRANTS_TIMEOUT: Duration = Duration::from_secs(4);
 /// Holds ended in one call.
 const EXPIRED_MAX: i64 = 500;
 
@@ -107,12 +110,15 @@ impl Bookings {
     /// What the grants booked, whatever became of it; void rows are nothing.
     pub async fn by_grants(&self, grants: &[GrantKey]) -> Result<HashMap<Uuid, Owned>, StoreError> {
         let ids: Vec<Uuid> = grants.iter().map(|grant| grant.grant_id(&self.sale)).collect();
-        let client = self.pool.get().await?;
-        let query = format!(
-            "SELECT {COLUMNS} FROM bookings WHERE grant_id = ANY($1) AND sale_id = $2 AND status <> 'void'"
-        );
-        let statement = client.prepare_cached(&query).await?;
-        let rows = client.query(&statement, &[&ids, &self.sale.as_str()]).await?;
+        let ask = async {
+            let client = self.pool.get().await?;
+            let query = format!(
+                "SELECT {COLUMNS} FROM bookings WHERE grant_id = ANY($1) AND sale_id = $2 AND status <> 'void'"
+            );
+            let statement = client.prepare_cached(&query).await?;
+            Ok::<_, StoreError>(client.query(&statement, &[&ids, &self.sale.as_str()]).await?)
+        };
+        let rows = timeout(GRANTS_TIMEOUT, ask).await.unwrap_or(Err(StoreError::Timeout("PostgreSQL")))?;
         rows.iter().map(|row| Ok((row.get("grant_id"), self.owned(row)?))).collect()
     }
 

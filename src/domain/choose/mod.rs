@@ -25,7 +25,7 @@ mod tests;
 use super::{
     booking::Wish,
     hall::{Hall, Run},
-    plan::{Plan, SeatIndex, Stretch},
+    plan::{SeatIndex, Stretch},
     refusal::Refusal,
     sale::MAX_SEATS_MAX,
 };

@@ -1,11 +1,13 @@
 //! The chooser against an oracle that tries everything, on halls so small that it can.
 
 use super::*;
+use crate::domain::{plan::Plan, seats::SeatSet};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
 };
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 type Chosen = Result<Vec<SeatIndex>, Refusal>;
 

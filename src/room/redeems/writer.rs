@@ -11,7 +11,6 @@ use crate::{
     room::{Room, settle},
     store::{
         bookings::{NewBooking, Terms, Verdict},
-        errors::StoreError,
         line::Lock,
     },
 };
@@ -19,11 +18,9 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
-/// How long PostgreSQL may take to say what grants have booked.
-const SPENT_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long seats are chosen anew after the best were lost to another instance. Each round somebody got his seats.
 const CHOOSE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -195,9 +192,7 @@ async fn answer_spent(room: &Room, refused: Vec<(Request, Refusal)>, told: &mut 
         return;
     }
     let grants: Vec<GrantKey> = refused.iter().map(|(request, _)| request.redeem.grant).collect();
-    // A PostgreSQL that hangs must not hang the writer with it.
-    let asked = timeout(SPENT_TIMEOUT, room.bookings.by_grants(&grants)).await;
-    let found = asked.unwrap_or(Err(StoreError::Timeout("PostgreSQL")));
+    let found = room.bookings.by_grants(&grants).await;
     if let Err(error) = &found {
         tracing::warn!(sale = %room.id, "{} redeems wait: {error}", refused.len());
     }

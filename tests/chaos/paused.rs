@@ -1,0 +1,80 @@
+//! Instances that stand still between the fence in Redis and the commit, for longer than the fence.
+
+use crate::{
+    proxy::{Then, Trap, When},
+    serve::Process,
+    stage::{Answer, Holder, Stage, settings},
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::task::JoinHandle;
+use waitroom::domain::refusal::Refusal;
+
+/// A redeem on an instance of its own, which stands still as soon as `sql` comes by.
+struct Paused {
+    process: Arc<Process>,
+    trap: Trap,
+    answer: JoinHandle<Answer>,
+}
+
+impl Paused {
+    async fn at(
+        process: Process,
+        stage: &Arc<Stage>,
+        (when, sql): (When, &'static str),
+        holder: &Holder,
+        seat: u32,
+    ) -> Self {
+        let process = Arc::new(process);
+        let mut trap = process.postgres.trap(when, sql, Then::Hold);
+        let answer = tokio::spawn({
+            let (process, stage, holder) = (process.clone(), stage.clone(), holder.clone());
+            async move { process.redeem(&stage, &holder, &[seat]).await }
+        });
+        trap.sprung().await;
+        process.pause();
+        Self { process, trap, answer }
+    }
+
+    /// What was on its way to PostgreSQL arrives, and the instance wakes up.
+    async fn go_on(self) -> Answer {
+        self.trap.release();
+        self.process.go_on();
+        self.answer.await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_paused_for_longer_than_its_fence_neither_books_late_nor_forgets() {
+    let brief = waitroom::domain::sale::SaleSettings { grant_ttl_s: 8, claim_s: 8, ..settings(0) };
+    let stage = Arc::new(Stage::shared(3, brief).await);
+    let awake = stage.instance(4).await;
+    let [a, b, c] =
+        [Process::start(&stage).await, Process::start(&stage).await, Process::start(&stage).await];
+    let holders = stage.holders(&awake, 3).await;
+    let started = Instant::now();
+    let unsent = Paused::at(a, &stage, (When::Before, "BEGIN"), &holders[0], 0).await;
+    let uncommitted = Paused::at(b, &stage, (When::Before, "COMMIT"), &holders[1], 1).await;
+    let committed = Paused::at(c, &stage, (When::After, "COMMIT"), &holders[2], 2).await;
+    // What is committed is so for everyone.
+    assert!(stage.redeem(&awake, &holders[2], &[2]).await.is_ok());
+    // What is not stays open for as long as the fence stands; then it is over.
+    for (holder, seat) in holders.iter().zip([0, 1]) {
+        assert_eq!(stage.redeem(&awake, holder, &[seat]).await, Err(Refusal::Busy));
+    }
+    for (holder, seat) in holders.iter().zip([0, 1]) {
+        assert_eq!(stage.redeem_surely(&awake, holder, &[seat]).await, Err(Refusal::TokenExpired));
+    }
+    assert!(started.elapsed() > Duration::from_secs(10));
+    let buyers = stage.holders(&awake, 2).await;
+    for (buyer, seat) in buyers.iter().zip([0, 1]) {
+        assert!(stage.redeem_surely(&awake, buyer, &[seat]).await.is_ok());
+    }
+    let late = [unsent.go_on().await, uncommitted.go_on().await];
+    assert!(late.iter().all(Result::is_err), "{late:?}");
+    let told = committed.go_on().await;
+    assert!(matches!(told, Ok(_) | Err(Refusal::Busy)), "{told:?}");
+    stage.assert_sold_right(&[&awake]).await;
+}
