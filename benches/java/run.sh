@@ -1,0 +1,2 @@
+#!/bin/sh
+echo "no JDK" >&2; exit 69
