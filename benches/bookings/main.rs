@@ -31,6 +31,7 @@ use waitroom::{
 use ways::{Way, Writer};
 
 const CONNECTIONS_MAX: usize = 16;
+const OLD_BOOKINGS_MAX: usize = 100_000;
 /// The Java world's own tables: keys are drawn by the database, all else is as in the real ones.
 const IDENTITY_TABLES: &str = include_str!("../java/identity.sql");
 
@@ -41,6 +42,8 @@ struct Bench {
     writers: Vec<Writer>,
     java: Option<Java>,
     sales: usize,
+    /// Written since the tables were empty.
+    bookings: usize,
 }
 
 fn main() {
@@ -97,7 +100,7 @@ impl Bench {
         let config: tokio_postgres::Config = url.parse().unwrap();
         let [Host::Unix(sockets)] = config.get_hosts() else { panic!("not on a Unix socket") };
         let java = Java::start(sockets);
-        let mut bench = Self { postmaster: postgres.pid(), admin, writers, java, sales: 0 };
+        let mut bench = Self { postmaster: postgres.pid(), admin, writers, java, sales: 0, bookings: 0 };
         bench.warm_up_java().await;
         bench
     }
@@ -109,8 +112,8 @@ impl Bench {
         }
         for (way, _) in java::JAVA_WAYS {
             for batch in [1, 100, 1_000] {
-                let sale = self.fresh_sale().await;
                 let bookings = if batch == 1 { 300 } else { 4_000 };
+                let sale = self.fresh_sale(bookings).await;
                 if let Some(java) = &mut self.java {
                     java.write(way, &sale, batch, 2, bookings);
                 }
@@ -127,8 +130,8 @@ impl Bench {
     }
 
     async fn measure(&mut self, who: Who, cell: Cell) -> Measured {
-        let sale = self.fresh_sale().await;
         let bookings = who.bookings(cell);
+        let sale = self.fresh_sale(bookings * cell.connections).await;
         let warm_up = who.warm_up(cell);
         let mut measured = match who {
             Who::Rust(way) => self.write(way, &sale, cell, bookings, warm_up).await,
