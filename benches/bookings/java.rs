@@ -1,6 +1,6 @@
 //! The Java world: a JVM that stays, told over its input what to write.
 
-use crate::report::Measured;
+use crate::{plan::TURN_MAX, report::Measured};
 use std::{
     io::{BufRead, BufReader, Lines, Write},
     path::Path,
@@ -50,13 +50,16 @@ impl Java {
         connections: usize,
         bookings: usize,
     ) -> Measured {
-        writeln!(self.input.as_mut().unwrap(), "{way} {sale} {batch} {connections} {bookings}").unwrap();
+        let limit = TURN_MAX.as_nanos();
+        writeln!(self.input.as_mut().unwrap(), "{way} {sale} {batch} {connections} {bookings} {limit}")
+            .unwrap();
         let line = self.output.next().unwrap().unwrap();
-        let nanos: Vec<u64> = line.split(' ').map(|nanos| nanos.parse().unwrap()).collect();
+        let numbers: Vec<u64> = line.split(' ').map(|number| number.parse().unwrap()).collect();
         Measured {
-            seconds: Duration::from_nanos(nanos[0]).as_secs_f64(),
-            client: Duration::from_nanos(nanos[1]),
-            booked: bookings * connections,
+            seconds: Duration::from_nanos(numbers[0]).as_secs_f64(),
+            client: Duration::from_nanos(numbers[1]),
+            booked: numbers[2] as usize,
+            bookings: numbers[2] as usize,
             ..Measured::default()
         }
     }

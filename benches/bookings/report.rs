@@ -1,6 +1,9 @@
 //! The figures: medians of the rounds, as tables and as a file.
 
-use crate::plan::{BATCHES, Cell, Who};
+use crate::{
+    plan::{BATCHES, Cell, Who},
+    ways::Way,
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, fs, path::Path, time::Duration};
 
@@ -13,6 +16,19 @@ pub struct Measured {
     pub booked: usize,
     /// Asked for; under contention some are not booked.
     pub bookings: usize,
+    pub round: u32,
+}
+
+impl Measured {
+    fn per_s(&self) -> f64 {
+        self.bookings as f64 / self.seconds
+    }
+}
+
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values
 }
 
 /// One way in one cell, over all rounds.
@@ -29,6 +45,12 @@ pub struct Line {
     /// CPU time a booking, over all rounds.
     pub server_us: f64,
     pub client_us: f64,
+    /// Bookings a second in proportion to pipelined COPY in the same cell and round: the median, the least and the
+    /// most. As the two are seconds apart, this is less noisy than the medians' ratio.
+    pub to_copy: f64,
+    pub to_copy_min: f64,
+    pub to_copy_max: f64,
+    pub rounds: usize,
 }
 
 pub fn lines(
@@ -38,8 +60,12 @@ pub fn lines(
 ) -> Vec<Line> {
     let line = |who: Who, way: &str, cell: Cell| {
         let rounds = seen.get(&(who, cell))?;
-        let mut per_s: Vec<f64> = rounds.iter().map(|m| m.bookings as f64 / m.seconds).collect();
-        per_s.sort_by(f64::total_cmp);
+        let per_s = sorted(rounds.iter().map(Measured::per_s));
+        let copy = &seen[&(Who::Rust(Way::CopyPipelined), cell)];
+        let to_copy = sorted(rounds.iter().filter_map(|m| {
+            let copy = copy.iter().find(|copy| copy.round == m.round)?;
+            Some(m.per_s() / copy.per_s())
+        }));
         let bookings: usize = rounds.iter().map(|m| m.bookings).sum();
         let micros = |time: fn(&Measured) -> Duration| {
             rounds.iter().map(time).sum::<Duration>().as_secs_f64() * 1e6 / bookings as f64
@@ -54,6 +80,10 @@ pub fn lines(
             per_s_max: per_s[per_s.len() - 1],
             server_us: micros(|m| m.server),
             client_us: micros(|m| m.client),
+            to_copy: to_copy[to_copy.len() / 2],
+            to_copy_min: to_copy[0],
+            to_copy_max: to_copy[to_copy.len() - 1],
+            rounds: rounds.len(),
         })
     };
     let of_cell = |cell: &Cell| {
@@ -72,37 +102,41 @@ pub fn read(folder: &Path) -> Vec<Line> {
     serde_json::from_str(&fs::read_to_string(folder.join("bookings.json")).unwrap()).unwrap()
 }
 
-/// A table for each number of connections, in Markdown.
+/// Two tables for each number of connections, in Markdown.
 pub fn print(lines: &[Line]) {
     let mut groups: Vec<(usize, bool)> =
         lines.iter().map(|line| (line.connections, line.contended)).collect();
     groups.dedup();
-    for (connections, contended) in groups {
-        let of: Vec<&Line> =
-            lines.iter().filter(|l| (l.connections, l.contended) == (connections, contended)).collect();
-        let contention = if contended { "a tenth contended" } else { "no contention" };
-        println!(
-            "\n**{connections} connection(s), {contention}**: bookings/s (ratio to save()); CPU µs a booking, PostgreSQL + client\n"
-        );
-        println!("| batch | {} |", BATCHES.map(|batch| batch.to_string()).join(" | "));
-        println!("|---{}|", "|---".repeat(BATCHES.len()));
+    for group in groups {
+        let of: Vec<&Line> = lines.iter().filter(|l| (l.connections, l.contended) == group).collect();
+        let contention = if group.1 { "a tenth contended" } else { "no contention" };
+        println!("\n## {} connection(s), {contention}", group.0);
+        println!("\nBookings/s (ratio to save()); CPU µs a booking, PostgreSQL + client\n");
         let save = of[0].per_s;
-        let mut ways: Vec<&str> = Vec::new();
-        of.iter().for_each(|l| {
-            if !ways.contains(&l.way.as_str()) {
-                ways.push(&l.way)
-            }
+        table(&of, |l| {
+            let (per_s, ratio) = (grouped(l.per_s), l.per_s / save);
+            format!("{per_s} ({ratio:.1}×); {:.0} + {:.0}", l.server_us, l.client_us)
         });
-        for way in ways {
-            let cell = |batch| match of.iter().find(|l| l.way == way && l.batch == batch) {
-                Some(l) => {
-                    let (per_s, ratio) = (grouped(l.per_s), l.per_s / save);
-                    format!("{per_s} ({ratio:.1}×); {:.0} + {:.0}", l.server_us, l.client_us)
-                }
-                None => String::new(),
-            };
-            println!("| {way} | {} |", BATCHES.map(cell).join(" | "));
+        println!("\nTo pipelined COPY in the same round: median (least–most)\n");
+        table(&of, |l| format!("{:.2} ({:.2}–{:.2})", l.to_copy, l.to_copy_min, l.to_copy_max));
+    }
+}
+
+fn table(lines: &[&Line], cell: impl Fn(&Line) -> String) {
+    println!("| batch | {} |", BATCHES.map(|batch| grouped(batch as f64)).join(" | "));
+    println!("|---{}|", "|---".repeat(BATCHES.len()));
+    let mut ways: Vec<&str> = Vec::new();
+    for line in lines {
+        if !ways.contains(&line.way.as_str()) {
+            ways.push(&line.way);
         }
+    }
+    for way in ways {
+        let of = |batch| lines.iter().find(|l| l.way == way && l.batch == batch);
+        println!(
+            "| {way} | {} |",
+            BATCHES.map(|batch| of(batch).map_or_else(String::new, |l| cell(l))).join(" | ")
+        );
     }
 }
 

@@ -13,8 +13,8 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 
 /**
- * Reads what to write, a line each ({@code way sale batch connections bookings-for-each}), writes it, and answers
- * the nanoseconds that it took and those of CPU. Ends at the end of its input.
+ * Reads what to write, a line each ({@code way sale batch connections bookings-for-each nanoseconds-at-most}), writes
+ * it, and answers the nanoseconds that it took, those of CPU, and how many bookings it were. Ends at the end of its input.
  */
 final class Main {
     /** A way, with a connection of its own for each writer. */
@@ -62,26 +62,34 @@ final class Main {
         int size = Integer.parseInt(words[2]);
         int connections = Integer.parseInt(words[3]);
         int bookings = Integer.parseInt(words[4]);
+        long nanosMax = Long.parseLong(words[5]);
         CyclicBarrier start = new CyclicBarrier(connections + 1);
-        List<Future<?>> running = new ArrayList<>();
+        List<Future<Integer>> running = new ArrayList<>();
         for (int connection = 0; connection < connections; connection++) {
             Writer writer = writers.get(connection);
             List<Row.Batch> batches = Row.batches(words[1], size, connection, connections, bookings);
             running.add(threads.submit(() -> {
                 start.await();
+                long begun = System.nanoTime();
+                int written = 0;
                 for (Row.Batch batch : batches) {
                     writer.write(batch);
+                    written += batch.rows().size();
+                    if (System.nanoTime() - begun > nanosMax) {
+                        break;
+                    }
                 }
-                return null;
+                return written;
             }));
         }
         long cpu = SYSTEM.getProcessCpuTime();
         long started = System.nanoTime();
         start.await();
-        for (Future<?> writing : running) {
-            writing.get();
+        int written = 0;
+        for (Future<Integer> writing : running) {
+            written += writing.get();
         }
         long nanos = System.nanoTime() - started;
-        return nanos + " " + (SYSTEM.getProcessCpuTime() - cpu);
+        return nanos + " " + (SYSTEM.getProcessCpuTime() - cpu) + " " + written;
     }
 }
