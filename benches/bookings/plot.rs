@@ -8,14 +8,14 @@ use std::{fmt::Write, path::Path};
 
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 560.0;
-const LEFT: f64 = 64.0;
+const LEFT: f64 = 72.0;
 /// Where the lines end; their names stand to the right.
 const RIGHT: f64 = 740.0;
 const TOP: f64 = 56.0;
 const BOTTOM: f64 = 508.0;
 const NAME_HEIGHT: f64 = 19.0;
-const PER_S: [f64; 2] = [1_000.0, 200_000.0];
-const TICKS: [f64; 8] = [1_000.0, 2_000.0, 5_000.0, 10_000.0, 20_000.0, 50_000.0, 100_000.0, 200_000.0];
+const TICKS: [f64; 11] =
+    [100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0, 20_000.0, 50_000.0, 100_000.0, 200_000.0];
 
 /// How each way is drawn: Java's are dashed, what does not survive a conflict and what does in other hues.
 const STYLES: [(&str, &str, &str); 14] = [
@@ -39,7 +39,7 @@ const STYLE_SHEET: &str = "
   .title { font-size: 17px; font-weight: 600; fill: #1c2126 } .grid { stroke: #e4e7ea; stroke-width: 1 }
   path { fill: none; stroke-width: 1.8; stroke-linejoin: round; stroke: var(--c) } circle, .name { fill: var(--c) }
   .thick path { stroke-width: 3.4 } .thick .name { font-weight: 700 } .java path { stroke-dasharray: 6 5 }
-  .lead { stroke-width: 0.8; stroke-dasharray: none !important; opacity: 0.6 }
+  .lead { stroke: var(--c); stroke-width: 0.8; opacity: 0.6 }
   .grey { --c: #5b646d } .green { --c: #2e7d32 } .teal { --c: #00796b } .blue { --c: #0b62b0 } .violet { --c: #6a3fa0 }
   .yellow { --c: #8a6d00 } .orange { --c: #c05600 } .red { --c: #c01818 } .pink { --c: #b0377e }
   @media (prefers-color-scheme: dark) {
@@ -57,8 +57,20 @@ fn x(batch: usize) -> f64 {
     LEFT + 20.0 + (RIGHT - LEFT - 40.0) * (batch as f64).log10() / decades
 }
 
-fn y(per_s: f64) -> f64 {
-    BOTTOM - (BOTTOM - TOP) * (per_s / PER_S[0]).log10() / (PER_S[1] / PER_S[0]).log10()
+/// The vertical axis: the ticks around what was measured.
+struct Scale(Vec<f64>);
+
+impl Scale {
+    fn of(shown: &[&Line]) -> Self {
+        let least = shown.iter().map(|l| l.per_s).fold(f64::MAX, f64::min);
+        let below = TICKS.iter().filter(|tick| **tick <= least).count();
+        Self(TICKS[below.saturating_sub(1)..].to_vec())
+    }
+
+    fn y(&self, per_s: f64) -> f64 {
+        let (low, high) = (self.0[0], self.0[self.0.len() - 1]);
+        BOTTOM - (BOTTOM - TOP) * (per_s / low).log10() / (high / low).log10()
+    }
 }
 
 fn svg(lines: &[Line]) -> String {
@@ -68,16 +80,18 @@ fn svg(lines: &[Line]) -> String {
          <rect class=\"paper\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\n\
          <text class=\"title\" x=\"{LEFT}\" y=\"28\">Bookings a second, one connection, by size of the batch</text>\n"
     );
-    axes(&mut out);
-    let mut curves: Vec<Curve> = STYLES.iter().filter_map(|style| Curve::of(style, lines)).collect();
+    let shown: Vec<&Line> = lines.iter().filter(|l| l.connections == 1 && !l.contended).collect();
+    let scale = Scale::of(&shown);
+    axes(&mut out, &scale);
+    let mut curves: Vec<Curve> = STYLES.iter().filter_map(|style| Curve::of(style, &shown, &scale)).collect();
     spread(&mut curves);
     curves.iter().for_each(|curve| curve.draw(&mut out));
     out + "</svg>\n"
 }
 
-fn axes(out: &mut String) {
-    for per_s in TICKS {
-        let (y, label) = (y(per_s), grouped(per_s));
+fn axes(out: &mut String, scale: &Scale) {
+    for per_s in &scale.0 {
+        let (y, label) = (scale.y(*per_s), grouped(*per_s));
         writeln!(out, "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>")
             .unwrap();
         let (x, y) = (LEFT - 8.0, y + 5.0);
@@ -104,9 +118,9 @@ struct Curve {
 }
 
 impl Curve {
-    fn of(&(name, hue, class): &(&'static str, &str, &str), lines: &[Line]) -> Option<Self> {
-        let shown = lines.iter().filter(|l| l.way == name && l.connections == 1 && !l.contended);
-        let points: Vec<_> = shown.map(|l| (x(l.batch), y(l.per_s))).collect();
+    fn of(&(name, hue, class): &(&'static str, &str, &str), shown: &[&Line], scale: &Scale) -> Option<Self> {
+        let points: Vec<_> =
+            shown.iter().filter(|l| l.way == name).map(|l| (x(l.batch), scale.y(l.per_s))).collect();
         let name_y = points.last()?.1;
         Some(Self { name, classes: format!("{hue} {class}"), points, name_y })
     }
@@ -123,7 +137,11 @@ impl Curve {
         let name_x = if points.len() == 1 { end_x + 10.0 } else { RIGHT + 12.0 };
         if points.len() > 1 {
             let (from, to) = (end_x + 4.0, name_x - 4.0);
-            write!(out, "<path class=\"lead\" d=\"M{from:.1} {end_y:.1}L{to:.1} {name_y:.1}\"/>").unwrap();
+            write!(
+                out,
+                "<line class=\"lead\" x1=\"{from:.1}\" y1=\"{end_y:.1}\" x2=\"{to:.1}\" y2=\"{name_y:.1}\"/>"
+            )
+            .unwrap();
         }
         writeln!(out, "<text class=\"name\" x=\"{name_x:.1}\" y=\"{:.1}\">{name}</text></g>", name_y + 5.0)
             .unwrap();
