@@ -8,9 +8,9 @@ use std::time::Duration;
 
 pub const BATCHES: [usize; 5] = [1, 10, 100, 1_000, 10_000];
 /// A turn ends after the batch in which this time passes, or a noisy minute would take the whole run.
-pub const TURN_MAX: Duration = Duration::from_millis(400);
-/// As many bookings at the same time take seconds: every other round does without.
-const HUGE: usize = 40_000;
+pub const TURN_MAX: Duration = Duration::from_millis(300);
+/// Bookings under way at the same time. More has no hall, and would take most of the run.
+const AT_ONCE_MAX: usize = 40_000;
 /// More would take a row-by-row way many seconds, and it is no different at 1,000.
 const SLOW_MAX: usize = 10_000;
 
@@ -43,14 +43,14 @@ impl Effort {
     }
 
     pub fn cells(self) -> Vec<Cell> {
-        let mut cells = Vec::new();
-        let connections: &[usize] = if self.quick { &[1, 4] } else { &[1, 4, 16] };
-        for contended in [false, true] {
-            for connections in connections.iter().filter(|c| !self.quick || !contended || **c > 1) {
-                cells.extend(BATCHES.map(|batch| Cell { connections: *connections, contended, batch }));
-            }
-        }
-        cells
+        let groups: &[(usize, bool)] = match self.quick {
+            true => &[(1, false), (4, true)],
+            false => &[(1, false), (4, false), (16, false), (1, true), (16, true)],
+        };
+        let of = |(connections, contended): &(usize, bool)| {
+            BATCHES.map(|batch| Cell { connections: *connections, contended: *contended, batch })
+        };
+        groups.iter().flat_map(of).filter(|cell| cell.batch * cell.connections <= AT_ONCE_MAX).collect()
     }
 }
 
@@ -64,7 +64,7 @@ impl Who {
         matches!(self, Who::Rust(Way::Save | Way::SaveAll) | Who::Java(java::IDENTITY))
     }
 
-    pub fn takes_part(self, cell: Cell, round: u32, quick: bool) -> bool {
+    pub fn takes_part(self, cell: Cell, round: u32) -> bool {
         let at_once = cell.batch * cell.connections;
         match self {
             // A transaction a row, whatever the batch.
@@ -72,7 +72,8 @@ impl Who {
             _ if self.is_slow() && at_once > SLOW_MAX => false,
             // What Java does about conflicts is not asked.
             Who::Java(_) if cell.contended => false,
-            _ if at_once >= HUGE => !quick && round.is_multiple_of(2),
+            // Seconds long: every other round does without.
+            _ if at_once == AT_ONCE_MAX => round.is_multiple_of(2),
             _ => true,
         }
     }

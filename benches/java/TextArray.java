@@ -9,6 +9,7 @@ import java.util.Arrays;
 import org.hibernate.usertype.UserType;
 
 /** PostgreSQL's text[], which Hibernate does not know. */
+@SuppressWarnings("deprecation")
 public final class TextArray implements UserType {
     @Override
     public int[] sqlTypes() {
