@@ -1,9 +1,11 @@
-//! How fast bookings get into PostgreSQL, way by way: `cargo bench --bench bookings [-- --quick] [-- --out FOLDER]`.
+//! How fast bookings get into PostgreSQL, way by way: `cargo bench --bench bookings`, with `-- --quick` in a minute, with
+//! `-- --seconds 900` in more rounds than seven minutes allow (a busy machine needs them).
 //!
 //! All ways write the same rows (a booking and its two seats, every column) to the real tables of one PostgreSQL with
 //! fsync on, taking turns in one run so that a noisy neighbour hits them all; where there is a JDK, four ways of
 //! the Java world too. Printed are medians of the rounds, and CPU time a booking, which is less noisy.
-//! `docs/bookings.md` reads the figures. Left in FOLDER (`target/bookings`): `bookings.json` and `bookings.svg`.
+//! `docs/bookings.md` reads the figures. Left in `target/bookings` (or `--out FOLDER`): `bookings.json` and `bookings.svg`;
+//! `--plot FOLDER` draws the one from the other again.
 #![allow(clippy::unwrap_used, reason = "a benchmark has nobody to tell")]
 
 mod columns;
@@ -56,7 +58,8 @@ fn main() {
     }
     let out = after("--out").unwrap_or_else(|| "target/bookings".into());
     std::fs::create_dir_all(&out).unwrap();
-    let effort = Effort::new(arguments.iter().any(|a| a == "--quick"));
+    let seconds = after("--seconds").map(|seconds| seconds.to_str().unwrap().parse().unwrap());
+    let effort = Effort::new(arguments.iter().any(|a| a == "--quick"), seconds);
     let folder = tempfile::tempdir().unwrap();
     let postgres = Postgres::start_at(folder.path()).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -104,7 +107,7 @@ impl Bench {
         let [Host::Unix(sockets)] = config.get_hosts() else { panic!("not on a Unix socket") };
         let java = Java::start(sockets);
         let mut bench = Self { postmaster: postgres.pid(), admin, writers, java, sales: 0, bookings: 0 };
-        bench.warm_up_java(if quick { 1 } else { 4 }).await;
+        bench.warm_up_java(if quick { 1 } else { 3 }).await;
         bench
     }
 

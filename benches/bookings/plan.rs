@@ -37,8 +37,9 @@ pub struct Effort {
 }
 
 impl Effort {
-    pub fn new(quick: bool) -> Self {
-        let (rounds_max, seconds) = if quick { (3, 50) } else { (9, 420) };
+    pub fn new(quick: bool, seconds: Option<u64>) -> Self {
+        let (rounds_max, usual) = if quick { (3, 50) } else { (9, 420) };
+        let seconds = seconds.unwrap_or(usual);
         Self { rounds_max, time: Duration::from_secs(seconds), quick }
     }
 
@@ -72,8 +73,8 @@ impl Who {
             _ if self.is_slow() && at_once > SLOW_MAX => false,
             // What Java does about conflicts is not asked.
             Who::Java(_) if cell.contended => false,
-            // Seconds long: every other round does without.
-            _ if at_once == AT_ONCE_MAX => round.is_multiple_of(2),
+            // Every other round does without all but the group that the page is about.
+            _ if cell.contended || cell.connections > 1 => round.is_multiple_of(2),
             _ => true,
         }
     }
