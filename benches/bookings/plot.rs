@@ -20,7 +20,6 @@ const TICKS: [f64; 11] =
 
 /// How each way is drawn: Java's are dashed, what does not survive a conflict and what does in other hues.
 const STYLES: [(&str, &str, &str); 14] = [
-    ("save(): autocommit", "grey", ""),
     ("saveAll(): one transaction", "grey", ""),
     ("multi-row VALUES", "green", ""),
     ("unnest", "teal", ""),
@@ -34,17 +33,19 @@ const STYLES: [(&str, &str, &str); 14] = [
     ("Hibernate, UUIDs, batch_size", "violet", "java"),
     ("JDBC batch, rewritten", "green", "java"),
     ("pgjdbc CopyManager", "yellow", "java"),
+    ("save(): autocommit", "grey", ""),
 ];
 const STYLE_SHEET: &str = "
   .paper { fill: #fff } text { font: 14px system-ui, sans-serif; fill: #5b646d; font-variant-numeric: tabular-nums }
   .title { font-size: 17px; font-weight: 600; fill: #1c2126 } .grid { stroke: #e4e7ea; stroke-width: 1 }
   path { fill: none; stroke-width: 1.8; stroke-linejoin: round; stroke: var(--c) } circle, .name { fill: var(--c) }
+  .name { paint-order: stroke; stroke: #fff; stroke-width: 4px }
   .thick path { stroke-width: 3.4 } .thick .name { font-weight: 700 } .java path { stroke-dasharray: 6 5 }
   .lead { stroke: var(--c); stroke-width: 0.8; opacity: 0.6 }
   .grey { --c: #5b646d } .green { --c: #2e7d32 } .teal { --c: #00796b } .blue { --c: #0b62b0 } .violet { --c: #6a3fa0 }
   .yellow { --c: #8a6d00 } .orange { --c: #c05600 } .red { --c: #c01818 } .pink { --c: #b0377e }
   @media (prefers-color-scheme: dark) {
-    .paper { fill: #14181c } text { fill: #a3adb6 } .title { fill: #e8ebee } .grid { stroke: #2b3239 }
+    .paper { fill: #14181c } text { fill: #a3adb6 } .title { fill: #e8ebee } .grid { stroke: #2b3239 } .name { stroke: #14181c }
     .grey { --c: #a3adb6 } .green { --c: #7fcf82 } .teal { --c: #4fd1c0 } .blue { --c: #62b5ff } .violet { --c: #b79af0 }
     .yellow { --c: #e0c341 } .orange { --c: #ff9b4a } .red { --c: #ff7a70 } .pink { --c: #f08cc4 }
   }";
