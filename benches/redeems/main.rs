@@ -7,6 +7,7 @@
 //! medians of the rounds.
 #![allow(clippy::unwrap_used, reason = "a benchmark has nobody to tell")]
 
+#[path = "../bookings/cpu.rs"]
 mod cpu;
 mod rivals;
 mod stage;
@@ -22,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::time::{sleep, sleep_until};
-use waitroom::{domain::refusal::Refusal, room::Room, store::connect};
+use waitroom::{domain::refusal::Refusal, metrics, room::Room, store::connect};
 
 const ROUNDS: usize = 5;
 const CALLERS: usize = 256;
@@ -83,12 +84,6 @@ async fn apart(stage: &Stage) -> f64 {
         inserts.push(rivals::insert_each(&pool, &format!("each-{round}"), BOOKINGS, CALLERS).await);
         used[2].push(meter.per_booking(BOOKINGS));
     }
-    if std::env::var_os("COMMANDS").is_some() {
-        let socket = stage.redis.url().replace("redis+unix://", "");
-        let out =
-            std::process::Command::new("redis-cli").args(["-s", &socket, "info", "commandstats"]).output();
-        println!("{}", String::from_utf8_lossy(&out.unwrap().stdout));
-    }
     let (engine, bare, inserts) = (median(engine), median(bare), median(inserts));
     println!("apart: {CALLERS} callers, a seat each; batches of {:.0} as they form", median(sizes));
     let names = ["engine", "bare COPY, as big batches", "one INSERT a request, 16 connections"];
@@ -99,7 +94,24 @@ async fn apart(stage: &Stage) -> f64 {
             Used::median(used)
         );
     }
+    println!(
+        "  of the engine's: a commit {}, a fence {}, a tell {}",
+        mean_ms("copy_duration_seconds", ""),
+        mean_ms("redis_duration_seconds", "lock"),
+        mean_ms("redis_duration_seconds", "bookings")
+    );
     engine
+}
+
+/// The mean of a histogram of the server's own metrics.
+fn mean_ms(name: &str, operation: &str) -> String {
+    let text = metrics::render();
+    let value = |kind: &str| {
+        let mut lines = text.lines().filter(|line| line.starts_with(&format!("waitroom_{name}_{kind}")));
+        let line = lines.find(|line| operation.is_empty() || line.contains(&format!("\"{operation}\"")));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or(f64::NAN)
+    };
+    format!("{:.2} ms", value("sum") / value("count") * 1e3)
 }
 
 /// CPU time of the three parties, in microseconds a booking.
@@ -110,18 +122,24 @@ struct Used {
     redis: f64,
 }
 
-struct Meter([(u32, f64); 3]);
+struct Meter<'a> {
+    stage: &'a Stage,
+    before: [Duration; 3],
+}
 
-impl Meter {
-    fn start(stage: &Stage) -> Self {
-        let pids = [std::process::id(), stage.postgres.pid(), stage.redis.pid()];
-        Self(pids.map(|pid| (pid, cpu::seconds(pid))))
+impl<'a> Meter<'a> {
+    fn start(stage: &'a Stage) -> Self {
+        Self { stage, before: Self::now(stage) }
+    }
+
+    fn now(stage: &Stage) -> [Duration; 3] {
+        [cpu::this_process(), cpu::server(stage.postgres.pid()), cpu::server(stage.redis.pid())]
     }
 
     fn per_booking(self, bookings: usize) -> Used {
-        let [us, postgres, redis] =
-            self.0.map(|(pid, before)| (cpu::seconds(pid) - before) / bookings as f64 * 1e6);
-        Used { us, postgres, redis }
+        let after = Self::now(self.stage);
+        let us = |i: usize| (after[i] - self.before[i]).as_secs_f64() / bookings as f64 * 1e6;
+        Used { us: us(0), postgres: us(1), redis: us(2) }
     }
 }
 
@@ -270,6 +288,7 @@ fn main() {
     let runs = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
+        metrics::handle();
         let stage = Stage::new(1).await;
         let mut top = 20_000.0;
         if runs("apart") {
