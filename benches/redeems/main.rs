@@ -22,8 +22,16 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::time::{sleep, sleep_until};
-use waitroom::{domain::refusal::Refusal, metrics, room::Room, store::connect};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{sleep, sleep_until},
+};
+use waitroom::{
+    domain::refusal::Refusal,
+    metrics,
+    room::{Room, write_alone},
+    store::connect,
+};
 
 const ROUNDS: usize = 5;
 const CALLERS: usize = 256;
@@ -55,6 +63,33 @@ async fn book_apart(room: &Arc<Room>, holders: Vec<Holder>) -> f64 {
     count as f64 / started.elapsed().as_secs_f64()
 }
 
+/// The same through the writer alone, with no line to fence grants and to be told.
+async fn write_apart(room: &Arc<Room>, count: usize) -> f64 {
+    let (to_writer, redeems) = mpsc::channel(CALLERS);
+    tokio::spawn(write_alone(room.clone(), redeems));
+    let next = Arc::new(AtomicUsize::new(0));
+    let started = Instant::now();
+    let callers = (0..CALLERS).map(|_| {
+        let (to_writer, next) = (to_writer.clone(), next.clone());
+        tokio::spawn(async move {
+            loop {
+                let i = next.fetch_add(1, Ordering::Relaxed);
+                if i >= count {
+                    return;
+                }
+                let (reply, answer) = oneshot::channel();
+                let redeem = Holder::stranger(i).wants(&[i as u32]);
+                to_writer.send((redeem, reply)).await.unwrap();
+                answer.await.unwrap().unwrap();
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+    count as f64 / started.elapsed().as_secs_f64()
+}
+
 /// How many transactions wrote the sale's bookings.
 async fn batches(client: &tokio_postgres::Client, sale: &str) -> f64 {
     let query = "SELECT count(DISTINCT xmin::text) FROM bookings WHERE sale_id = $1";
@@ -65,42 +100,56 @@ async fn batches(client: &tokio_postgres::Client, sale: &str) -> f64 {
 async fn apart(stage: &Stage) -> f64 {
     let client = connect::postgres_single(&stage.postgres.url()).await.unwrap();
     let pool = connect::postgres_pool(&stage.postgres.url(), 16).unwrap();
-    let (mut engine, mut bare, mut inserts, mut sizes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut used = [Vec::new(), Vec::new(), Vec::new()];
+    let mut seen: [Vec<(f64, Used)>; 5] = Default::default();
+    let (mut whole_sizes, mut writer_sizes) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         let (rooms, holders) = stage.sale(BOOKINGS as u32, BOOKINGS).await;
-        let sale = rooms[0].id.as_str().to_owned();
         let meter = Meter::start(stage);
-        engine.push(book_apart(&rooms[0], holders).await);
-        used[0].push(meter.per_booking(BOOKINGS));
-        let batch = BOOKINGS as f64 / batches(&client, &sale).await;
-        sizes.push(batch);
+        let speed = book_apart(&rooms[0], holders).await;
+        seen[0].push((speed, meter.per_booking(BOOKINGS)));
+        whole_sizes.push(BOOKINGS as f64 / batches(&client, rooms[0].id.as_str()).await);
+
+        let (rooms, _) = stage.sale(BOOKINGS as u32, 0).await;
         let meter = Meter::start(stage);
-        bare.push(
-            rivals::bare_copy(&client, &format!("bare-{round}"), BOOKINGS, batch.round() as usize).await,
-        );
-        used[1].push(meter.per_booking(BOOKINGS));
+        let speed = write_apart(&rooms[0], BOOKINGS).await;
+        seen[1].push((speed, meter.per_booking(BOOKINGS)));
+        writer_sizes.push(BOOKINGS as f64 / batches(&client, rooms[0].id.as_str()).await);
+
+        for (way, sizes) in [(2, &whole_sizes), (3, &writer_sizes)] {
+            let batch = sizes[round].round() as usize;
+            let meter = Meter::start(stage);
+            let speed = rivals::bare_copy(&client, &format!("bare-{way}-{round}"), BOOKINGS, batch).await;
+            seen[way].push((speed, meter.per_booking(BOOKINGS)));
+        }
         let meter = Meter::start(stage);
-        inserts.push(rivals::insert_each(&pool, &format!("each-{round}"), BOOKINGS, CALLERS).await);
-        used[2].push(meter.per_booking(BOOKINGS));
+        let speed = rivals::insert_each(&pool, &format!("each-{round}"), BOOKINGS, CALLERS).await;
+        seen[4].push((speed, meter.per_booking(BOOKINGS)));
     }
-    let (engine, bare, inserts) = (median(engine), median(bare), median(inserts));
-    println!("apart: {CALLERS} callers, a seat each; batches of {:.0} as they form", median(sizes));
-    let names = ["engine", "bare COPY, as big batches", "one INSERT a request, 16 connections"];
-    for ((name, speed), used) in names.into_iter().zip([engine, bare, inserts]).zip(used) {
+    let names = [
+        format!("engine with the line, batches of {:.0}", median(whole_sizes)),
+        format!("engine alone, batches of {:.0}", median(writer_sizes)),
+        "bare COPY in batches as with the line".to_owned(),
+        "bare COPY in batches as alone".to_owned(),
+        "one INSERT a request, 16 connections".to_owned(),
+    ];
+    println!("apart: {CALLERS} callers, a seat each; batches as they form");
+    println!("{:<44} {:>10}  with the line is   alone is", "", "bookings/s");
+    let speeds = seen.each_ref().map(|seen| median(seen.iter().map(|(speed, _)| *speed).collect()));
+    for ((name, speed), seen) in names.iter().zip(speeds).zip(seen) {
+        let used = Used::median(seen.into_iter().map(|(_, used)| used).collect());
         println!(
-            "  {name:<38} {speed:>8.0} bookings/s {:>5.2}×   CPU {}",
-            engine / speed,
-            Used::median(used)
+            "{name:<44} {speed:>10.0} {:>14.2}× {:>9.2}×   CPU {used}",
+            speeds[0] / speed,
+            speeds[1] / speed
         );
     }
     println!(
-        "  of the engine's: a commit {}, a fence {}, a tell {}",
+        "with the line a commit took {}, a fence {}, a tell {}",
         mean_ms("copy_duration_seconds", ""),
         mean_ms("redis_duration_seconds", "lock"),
         mean_ms("redis_duration_seconds", "bookings")
     );
-    engine
+    speeds[0]
 }
 
 /// The mean of a histogram of the server's own metrics.

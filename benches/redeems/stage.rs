@@ -49,6 +49,12 @@ pub struct Holder {
 }
 
 impl Holder {
+    /// Someone whom the line does not know.
+    pub fn stranger(i: usize) -> Self {
+        let visitor = VisitorId::parse(&format!("visitor-{i:032}")).unwrap();
+        Self { visitor, grant: GrantKey { seq: 1 + i as u64, turn: 0 } }
+    }
+
     pub fn wants(&self, seats: &[SeatIndex]) -> Redeem {
         let wish = Ok(Wish::Seats(seats.to_vec()));
         Redeem { visitor: self.visitor.clone(), grant: self.grant, wish }
@@ -126,7 +132,7 @@ impl Stage {
         for joined in joins.collect::<Vec<_>>() {
             holders.push(joined.await.unwrap());
         }
-        while rooms[0].counts().await.unwrap().waiting > 0 {
+        while visitors > 0 && rooms[0].counts().await.unwrap().waiting > 0 {
             sleep(Duration::from_millis(100)).await;
         }
         (rooms, holders)

@@ -58,6 +58,8 @@ use tokio::{
 use uuid::Uuid;
 
 pub use redeems::Redeem;
+#[doc(hidden)]
+pub use redeems::write_alone;
 
 /// How long a join waits for room in the queue, when everyone comes at once.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(3);

@@ -34,11 +34,14 @@ pub struct Redeem {
     pub wish: Result<Wish, Refusal>,
 }
 
+/// Who waits for an answer.
+type Reply = oneshot::Sender<Result<Booking, Refusal>>;
+
 /// A redeem and who waits for its answer.
 pub(super) struct Request {
     pub redeem: Redeem,
     pub arrived: Instant,
-    pub reply: oneshot::Sender<Result<Booking, Refusal>>,
+    pub reply: Reply,
 }
 
 impl Room {
@@ -125,4 +128,25 @@ async fn lock(room: &Room, batch: &[Request]) -> Result<Vec<Lock>, StoreError> {
         |r: &Request| (r.redeem.visitor.clone(), r.redeem.grant, r.arrived.elapsed().as_millis() as u64);
     let grants: Vec<_> = batch.iter().map(grant).collect();
     room.line.lock(LOCK.as_millis() as u64, &grants).await
+}
+
+/// The writer without the line, for `benches/redeems`: takes every grant for fenced, and tells nobody but who waits. So
+/// what the commits cost can be told from what Redis costs.
+#[doc(hidden)]
+pub async fn write_alone(room: Arc<Room>, mut redeems: mpsc::Receiver<(Redeem, Reply)>) {
+    let (fenced, to_write) = mpsc::channel(REDEEMS_QUEUE_MAX);
+    let (done, mut written) = mpsc::unbounded_channel();
+    tokio::spawn(writer::write(room, to_write, done));
+    let feed = async move {
+        while let Some((redeem, reply)) = redeems.recv().await {
+            let request = Request { redeem, arrived: Instant::now(), reply };
+            let _ = fenced.send((request, Lock::Locked { owned: 0 })).await;
+        }
+    };
+    let answers = async move {
+        while let Some(told) = written.recv().await {
+            told.answer();
+        }
+    };
+    join(feed, answers).await;
 }

@@ -46,6 +46,11 @@ impl Told {
         self.unlocked.push((request.redeem.visitor.clone(), request.redeem.grant));
     }
 
+    /// Answers without telling Redis.
+    pub fn answer(self) {
+        self.answers.into_iter().for_each(|(request, result)| answer(request, result));
+    }
+
     pub fn commit(&mut self, redeem: &Redeem, booking: &Booking) {
         self.committed.push(Committed::of(&redeem.visitor, Some(redeem.grant), booking));
     }
@@ -54,7 +59,7 @@ impl Told {
 /// Tells Redis of what was done, and then the visitors. Redis hears of it later if it cannot now.
 pub(super) async fn tell(room: &Arc<Room>, mut told: Told) {
     if told.committed.is_empty() && told.unlocked.is_empty() {
-        return told.answers.into_iter().for_each(|(request, result)| answer(request, result));
+        return told.answer();
     }
     let Told { committed, unlocked, answers, .. } = &mut told;
     let result = {
