@@ -14,7 +14,6 @@ pub const JOINS_QUEUE_MAX: usize = 50_000;
 pub const REDEEMS_MAX: usize = 1_000;
 /// Such transactions under way at once: while one waits for the disk, the next is sent.
 pub const COMMITS_MAX: usize = 2;
-    std::sync::LazyLock::new(|| std::env::var("COMMITS").ok().and_then(|v| v.parse().ok()).unwrap_or(2));
 /// Redeems that may wait; beyond, `busy`.
 pub const REDEEMS_QUEUE_MAX: usize = 10_000;
 /// How long a batch of redeems is fenced against lapse.

@@ -1,13 +1,10 @@
-//! The fast way: two binary COPYs in one transaction. BEGIN travels with the first COPY and COMMIT with the second,
-//! and each COPY's rows go out in one piece: four round trips a batch, not one for each step.
+//! Two binary COPYs. BEGIN travels with the first and COMMIT with the second, and each COPY's rows go out in one piece:
+//! four round trips a batch, not one for each step.
 
-use super::{Row, Terms, booked, by_seat, earlier, hold_end, is_conflict, rows, status, within_timeout};
-use crate::store::{
-    bookings::{Bookings, NewBooking, Verdict},
-    errors::StoreError,
-};
+use super::{Row, by_seat, status};
+use crate::store::{bookings::Bookings, errors::StoreError};
 use bytes::{BufMut, Bytes, BytesMut};
-use deadpool_postgres::{Client, GenericClient, Object};
+use deadpool_postgres::{Client, GenericClient};
 use futures_util::{SinkExt, future};
 use jiff::Timestamp;
 use std::pin::pin;
@@ -32,58 +29,28 @@ const BOOKINGS_TYPES: [Type; 9] = [
 const SEATS: &str = "COPY booked_seats (sale_id, seat_id, booking_id) FROM STDIN BINARY";
 const SEATS_TYPES: [Type; 3] = [Type::TEXT, Type::TEXT, Type::UUID];
 
-/// All or nothing: fails with a unique violation if anyone else has a seat, a grant or a visitor's number of the batch.
-pub(super) async fn try_copy(
-    bookings: &Bookings,
-    batch: &[NewBooking],
-    terms: Terms,
-) -> Result<Vec<Verdict>, StoreError> {
-    let client = bookings.pool.get().await?;
-    let result = within_timeout(write(&client, bookings, batch, terms)).await;
-    if result.as_ref().is_err_and(|error| !is_conflict(error)) {
-        // Something may still be under way on it: closed, PostgreSQL forgets what was not committed.
-        drop(Object::take(client));
-    }
-    result
-}
-
-async fn write(
+/// Begins, writes and commits.
+pub(super) async fn copy(
     client: &Client,
+    begin: impl Future<Output = Result<(), tokio_postgres::Error>>,
     bookings: &Bookings,
-    batch: &[NewBooking],
-    terms: Terms,
-) -> Result<Vec<Verdict>, StoreError> {
+    rows: &[Row<'_>],
+    end: Option<Timestamp>,
+) -> Result<(), StoreError> {
     let bookings_statement = client.prepare_cached(BOOKINGS).await?;
     let seats_statement = client.prepare_cached(SEATS).await?;
-    let returning = batch.iter().filter(|new| new.owned > 0).map(|new| &new.visitor);
-    let asks = terms.hold_ttl_s > 0 || batch.iter().any(|new| new.owned > 0);
-    let (mut earlier_ones, mut end) = Default::default();
-    if asks {
-        client.batch_execute("BEGIN").await?;
-        (earlier_ones, end) =
-            future::try_join(earlier(client, bookings, returning), hold_end(client, terms)).await?;
-    }
-    let (rows, too_many) = rows(bookings, batch, earlier_ones, terms);
-    let (booking_rows, seat_rows) = (encode_bookings(bookings, &rows, end)?, encode_seats(bookings, &rows)?);
-    let begin = async { if asks { Ok(()) } else { client.batch_execute("BEGIN").await } };
+    let (booking_rows, seat_rows) = (encode_bookings(bookings, rows, end)?, encode_seats(bookings, rows)?);
     // What is joined is queued in this order, at the first poll. The second COPY must not be among it: a COPY that
     // PostgreSQL refuses to start, because the first has failed, leaves the driver out of step. COMMIT may: after a
     // COPY that failed it is a ROLLBACK.
-    let (begun, copied) = future::join(begin, copy(client, &bookings_statement, booking_rows)).await;
-    if let Err(error) = begun.and(copied) {
-        client.batch_execute("ROLLBACK").await?;
-        return Err(error.into());
-    }
+    let (begun, copied) = future::join(begin, send(client, &bookings_statement, booking_rows)).await;
+    begun.and(copied)?;
     let commit = client.batch_execute("COMMIT");
-    let (copied, committed) = future::join(copy(client, &seats_statement, seat_rows), commit).await;
-    copied.and(committed)?;
-    let verdict = |new: &NewBooking| {
-        if too_many.contains(&new.id) { Verdict::TooManySeats } else { booked(new, end) }
-    };
-    Ok(batch.iter().map(verdict).collect())
+    let (copied, committed) = future::join(send(client, &seats_statement, seat_rows), commit).await;
+    Ok(copied.and(committed)?)
 }
 
-async fn copy(client: &Client, statement: &Statement, rows: Bytes) -> Result<(), tokio_postgres::Error> {
+async fn send(client: &Client, statement: &Statement, rows: Bytes) -> Result<(), tokio_postgres::Error> {
     let mut sink = pin!(client.copy_in(statement).await?);
     sink.send(rows).await?;
     sink.finish().await?;

@@ -1,9 +1,11 @@
-//! One transaction a batch of bookings: binary COPY ([`copy`]), and on a conflict with another instance the same batch
+//! One transaction a batch of bookings, all or nothing ([`whole`]); on a conflict with another instance the same batch
 //! in the sorted way ([`sorted`]), which tells who lost which seat. Grants are written first, so that an outcome that
 //! nobody heard can be settled by them; all rows go in sorted, so two batches cannot deadlock.
 
+mod columns;
 mod copy;
 mod sorted;
+mod whole;
 
 use super::{
     bookings::{Bookings, NewBooking, Verdict},
@@ -42,7 +44,7 @@ pub struct Terms {
 /// Commits the batch; a verdict for each. An unknown outcome is settled before this returns, if it can be.
 pub(super) async fn commit(bookings: &Bookings, batch: &[NewBooking], terms: Terms) -> Vec<Verdict> {
     let started = Instant::now();
-    let result = match copy::try_copy(bookings, batch, terms).await {
+    let result = match whole::insert_all(bookings, batch, terms).await {
         Err(e) if is_conflict(&e) => within_timeout(sorted::insert_what_can(bookings, batch, terms)).await,
         result => result,
     };

@@ -1,7 +1,11 @@
 //! The way that survives a conflict: bookings in the order of their grants, then all seats in plan order, then the rows
 //! of those who lost a seat out again. Whoever waits for whom, all wait in the same order.
 
-use super::{Row, Terms, booked, by_seat, earlier, hold_end, rows, status};
+use super::{
+    Row, Terms, booked, by_seat,
+    columns::{Columns, INSERT_BOOKINGS, INSERT_SEATS},
+    earlier, hold_end, rows,
+};
 use crate::{
     domain::plan::SeatIndex,
     store::{
@@ -13,9 +17,6 @@ use deadpool_postgres::Transaction;
 use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
-
-/// Between the seats of a booking; no `seat_guid` holds a control character.
-const SEPARATOR: &str = "\x1f";
 
 /// Someone has a seat of the batch, a grant was spent, or a visitor has booked meanwhile: the rest is booked all the same.
 pub(super) async fn insert_what_can(
@@ -62,29 +63,10 @@ async fn insert_bookings(
     rows: &[Row<'_>],
     end: Option<Timestamp>,
 ) -> Result<HashSet<Uuid>, StoreError> {
-    let statement = tx
-        .prepare_cached(
-            "INSERT INTO bookings \
-             (id, sale_id, grant_id, visitor_id, status, hold_expires_at, seats, together, nth) \
-             SELECT id, $1, grant_id, visitor_id, $2, $3, string_to_array(seats, $4), together, nth \
-             FROM unnest($5::uuid[], $6::uuid[], $7::text[], $8::text[], $9::bool[], $10::int[]) \
-             AS t (id, grant_id, visitor_id, seats, together, nth) ON CONFLICT DO NOTHING RETURNING id",
-        )
-        .await?;
-    let ids: Vec<Uuid> = rows.iter().map(|row| row.new.id).collect();
-    let grants: Vec<Uuid> = rows.iter().map(|row| row.grant_id).collect();
-    let visitors: Vec<&str> = rows.iter().map(|row| row.new.visitor.as_str()).collect();
-    let seats: Vec<String> =
-        rows.iter().map(|row| bookings.plan.ids_of(&row.new.seats).join(SEPARATOR)).collect();
-    let together: Vec<bool> = rows.iter().map(|row| row.new.together).collect();
-    let nth: Vec<i32> = rows.iter().map(|row| row.nth).collect();
-    let (sale, status) = (bookings.sale.as_str(), status(end).as_str());
-    let inserted = tx
-        .query(
-            &statement,
-            &[&sale, &status, &end, &SEPARATOR, &ids, &grants, &visitors, &seats, &together, &nth],
-        )
-        .await?;
+    let query = format!("{INSERT_BOOKINGS} ON CONFLICT DO NOTHING RETURNING id");
+    let statement = tx.prepare_cached(&query).await?;
+    let columns = Columns::of(bookings, rows, end);
+    let inserted = tx.query(&statement, &columns.bookings()).await?;
     Ok(inserted.iter().map(|row| row.get(0)).collect())
 }
 
@@ -94,23 +76,16 @@ async fn insert_seats(
     bookings: &Bookings,
     rows: &[Row<'_>],
 ) -> Result<HashMap<Uuid, Vec<SeatIndex>>, StoreError> {
-    let wanted = by_seat(rows);
-    let seat_ids: Vec<&str> = wanted.iter().map(|(seat, _)| bookings.plan.id_of(*seat)).collect();
-    let booking_ids: Vec<Uuid> = wanted.iter().map(|(_, booking)| *booking).collect();
-    let statement = tx
-        .prepare_cached(
-            "INSERT INTO booked_seats (sale_id, seat_id, booking_id) \
-             SELECT $1, seat_id, booking_id FROM unnest($2::text[], $3::uuid[]) AS t (seat_id, booking_id) \
-             ON CONFLICT (sale_id, seat_id) DO NOTHING RETURNING seat_id",
-        )
-        .await?;
-    let got = tx.query(&statement, &[&bookings.sale.as_str(), &seat_ids, &booking_ids]).await?;
+    let columns = Columns::of(bookings, rows, None);
+    let query = format!("{INSERT_SEATS} ON CONFLICT DO NOTHING RETURNING seat_id");
+    let statement = tx.prepare_cached(&query).await?;
+    let got = tx.query(&statement, &columns.seats()).await?;
     // No two bookings of a batch want the same seat, so a seat that was inserted is its booking's.
     let got: HashSet<&str> = got.iter().map(|row| row.get(0)).collect();
     let mut losers: HashMap<Uuid, Vec<SeatIndex>> = HashMap::new();
-    for ((seat, booking), id) in wanted.iter().zip(&seat_ids) {
+    for ((seat, booking), id) in by_seat(rows).into_iter().zip(&columns.seat_ids) {
         if !got.contains(id) {
-            losers.entry(*booking).or_default().push(*seat);
+            losers.entry(booking).or_default().push(seat);
         }
     }
     Ok(losers)
