@@ -1,5 +1,5 @@
 //! The redeem engine, from a visitor's try to his answer, through a real Redis and a real PostgreSQL:
-//! `cargo bench --bench redeems [apart|hot|shared|pace]`.
+//! `cargo bench --bench redeems [apart|few|hot|shared|pace]`.
 //!
 //! `apart`: everyone wants a seat of his own; against a bare binary COPY of the same rows at the same batch size and
 //! against one INSERT a request. `hot`: everyone wants the same fifty seats. `shared`: two instances sell the same
@@ -64,12 +64,12 @@ async fn book_apart(room: &Arc<Room>, holders: Vec<Holder>) -> f64 {
 }
 
 /// The same through the writer alone, with no line to fence grants and to be told.
-async fn write_apart(room: &Arc<Room>, count: usize) -> f64 {
-    let (to_writer, redeems) = mpsc::channel(CALLERS);
+async fn write_apart(room: &Arc<Room>, count: usize, callers: usize) -> f64 {
+    let (to_writer, redeems) = mpsc::channel(callers);
     tokio::spawn(write_alone(room.clone(), redeems));
     let next = Arc::new(AtomicUsize::new(0));
     let started = Instant::now();
-    let callers = (0..CALLERS).map(|_| {
+    let callers = (0..callers).map(|_| {
         let (to_writer, next) = (to_writer.clone(), next.clone());
         tokio::spawn(async move {
             loop {
@@ -111,7 +111,7 @@ async fn apart(stage: &Stage) -> f64 {
 
         let (rooms, _) = stage.sale(BOOKINGS as u32, 0).await;
         let meter = Meter::start(stage);
-        let speed = write_apart(&rooms[0], BOOKINGS).await;
+        let speed = write_apart(&rooms[0], BOOKINGS, CALLERS).await;
         seen[1].push((speed, meter.per_booking(BOOKINGS)));
         writer_sizes.push(BOOKINGS as f64 / batches(&client, rooms[0].id.as_str()).await);
 
@@ -150,6 +150,29 @@ async fn apart(stage: &Stage) -> f64 {
         mean_ms("redis_duration_seconds", "bookings")
     );
     speeds[0]
+}
+
+/// The writer alone with fewer callers, and so with smaller batches.
+async fn few(stage: &Stage) {
+    const BOOKINGS: usize = 4_000;
+    let client = connect::postgres_single(&stage.postgres.url()).await.unwrap();
+    for callers in [1, 4, 16, 64] {
+        let mut seen = Vec::new();
+        let mut sizes = Vec::new();
+        for _ in 0..ROUNDS {
+            let (rooms, _) = stage.sale(BOOKINGS as u32, 0).await;
+            let meter = Meter::start(stage);
+            let speed = write_apart(&rooms[0], BOOKINGS, callers).await;
+            seen.push((speed, meter.per_booking(BOOKINGS)));
+            sizes.push(BOOKINGS as f64 / batches(&client, rooms[0].id.as_str()).await);
+        }
+        let speed = median(seen.iter().map(|(speed, _)| *speed).collect());
+        let used = Used::median(seen.into_iter().map(|(_, used)| used).collect());
+        println!(
+            "few: {callers:>3} callers, batches of {:>4.1}: {speed:>8.0} bookings/s   CPU {used}",
+            median(sizes)
+        );
+    }
 }
 
 /// The mean of a histogram of the server's own metrics.
@@ -342,6 +365,9 @@ fn main() {
         let mut top = 20_000.0;
         if runs("apart") {
             top = apart(&stage).await;
+        }
+        if runs("few") {
+            few(&stage).await;
         }
         if runs("hot") {
             hot(&stage).await;
