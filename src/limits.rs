@@ -12,8 +12,6 @@ pub const JOINS_MAX: usize = 512;
 pub const JOINS_QUEUE_MAX: usize = 50_000;
 /// Redeems in one transaction: COPY gains little beyond, and all wait for the last.
 pub const REDEEMS_MAX: usize = 1_000;
-/// Such transactions under way at once: while one waits for the disk, the next is sent.
-pub const COMMITS_MAX: usize = 2;
 /// Redeems that may wait; beyond, `busy`.
 pub const REDEEMS_QUEUE_MAX: usize = 10_000;
 /// How long a batch of redeems is fenced against lapse.

@@ -137,17 +137,17 @@ impl Turn {
         }
     }
 
-    /// The first free seats from a random one on, anywhere or near the front; none if the server shall choose, or too few are free.
+    /// The first free seats from a random free one on, anywhere or near the front; none if the server shall choose, or too few are free.
     fn pick(&self, seats: usize, random: &mut Random) -> Option<Vec<SeatIndex>> {
         let map = self.map.as_ref()?;
-        let start = match self.pick {
+        // Among the free ones: counted among all seats, the first behind a sold block would be everyone's.
+        let among = match self.pick {
             Pick::Server => return None,
-            Pick::Front => {
-                let mut free = (0..seats).filter(|seat| !map.taken.contains(*seat as SeatIndex));
-                free.nth(random.next() as usize % FRONT_SEATS).unwrap_or(0)
-            }
-            Pick::Anywhere => random.next() as usize % seats.max(1),
+            Pick::Front => FRONT_SEATS,
+            Pick::Anywhere => (seats - map.taken.len()).max(1),
         };
+        let mut free = (0..seats).filter(|seat| !map.taken.contains(*seat as SeatIndex));
+        let start = free.nth(random.next() as usize % among).unwrap_or(0);
         let round = (0..seats).map(|i| ((start + i) % seats) as SeatIndex);
         let picked: Vec<_> = round.filter(|s| !map.taken.contains(*s)).take(self.count as usize).collect();
         (picked.len() == self.count as usize).then_some(picked)

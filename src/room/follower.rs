@@ -84,6 +84,9 @@ fn end_grants(room: &Room, changes: &Changes) {
     let left = changes.left.iter().map(|(_, seq)| *seq);
     let booked = changes.booked.iter().filter_map(|change| change.seq);
     lapsed.chain(left).chain(booked).for_each(|seq| room.unspent.end(seq));
+    if changes.booked.iter().any(|change| change.booking.is_empty()) {
+        room.unspent.forget();
+    }
 }
 
 fn apply_seats(room: &Room, changes: &Changes) {

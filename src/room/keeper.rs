@@ -205,6 +205,7 @@ fn correct_own(room: &Room, doubts: &Doubts, before: &Doubts, truth: &Truth) {
         return;
     }
     tracing::warn!(sale = %room.id, "this instance's seats are put right after PostgreSQL's ({count} changes)");
+    room.unspent.forget();
     let mut seats = room.seats();
     seats.book("", false, &missing);
     seats.free_at("", &surplus, Instant::now());

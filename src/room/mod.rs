@@ -93,6 +93,8 @@ pub struct Room {
     joins: mpsc::Sender<joins::Request>,
     redeems: mpsc::Sender<redeems::Request>,
     unspent: redeems::Unspent,
+    /// Held while redeems of instances that have ended are settled.
+    settling: tokio::sync::Mutex<()>,
     departures: mpsc::UnboundedSender<(VisitorId, u64)>,
     /// The operator changed something: look at once.
     changed: Notify,
@@ -334,6 +336,7 @@ impl Room {
             joins,
             redeems,
             unspent: redeems::Unspent::default(),
+            settling: tokio::sync::Mutex::default(),
             departures,
             changed: Notify::new(),
             busy: Arc::new(()),

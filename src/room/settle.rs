@@ -10,7 +10,7 @@ use crate::{
         bookings::{NewBooking, Verdict},
         errors::StoreError,
         events::Position,
-        line::{Committed, Install, LineSettings},
+        line::{Committed, Fence, Install, LineSettings},
         sales::SaleState,
     },
 };
@@ -100,18 +100,18 @@ pub(super) async fn resync(room: &Room) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Redeems whose commit PostgreSQL never answered: asked for until it does. Meanwhile their grants stay fenced, and
-/// right after that they may be spent again.
-pub(super) async fn unheard(room: Arc<Room>, batch: Vec<NewBooking>) {
+/// Redeems whose commit PostgreSQL never answered: asked for until it does. Meanwhile their grants stay fenced, if they
+/// still are, and right after that they may be spent again.
+pub(super) async fn unheard(room: Arc<Room>, batch: Vec<(NewBooking, Fence)>) {
     let _busy = room.busy();
-    let grants: Vec<_> = batch.iter().map(|new| (new.visitor.clone(), new.grant)).collect();
+    let (batch, mut fences): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
     for _ in 0..UNHEARD_TRIES {
-        let renewed = room.line.renew(LOCK.as_millis() as u64, &grants).await;
+        let renewed = room.line.renew(LOCK.as_millis() as u64, &mut fences).await;
         match (renewed, room.bookings.settle(&batch).await) {
             (Ok(()), Ok(verdicts)) => {
                 let outcomes = batch.iter().zip(verdicts);
                 let told: Vec<_> = outcomes.filter_map(|(new, verdict)| committed(new, verdict)).collect();
-                if let Err(error) = room.line.bookings(&told, &grants).await {
+                if let Err(error) = room.line.bookings(&told, &fences).await {
                     tracing::warn!(sale = %room.id, "settled redeems are told to the line later: {error}");
                 }
                 return;
@@ -122,6 +122,7 @@ pub(super) async fn unheard(room: Arc<Room>, batch: Vec<NewBooking>) {
         }
         sleep(UNHEARD_PAUSE).await;
     }
+    tracing::error!(sale = %room.id, "nobody could say what became of {} redeems", batch.len());
 }
 
 fn committed(new: &NewBooking, verdict: Verdict) -> Option<Committed> {
@@ -132,12 +133,14 @@ fn committed(new: &NewBooking, verdict: Verdict) -> Option<Committed> {
 /// Redeems whose instance has ended: a void row makes sure that what has not booked never will. The next tick
 /// then lapses the grant.
 pub(super) async fn expired_locks(room: Arc<Room>, locks: Vec<(VisitorId, GrantKey)>) {
+    // Every tick names those that are left: one at a time is enough.
+    let Ok(_alone) = room.settling.try_lock() else { return };
     for (visitor, grant) in locks {
         let result = match room.bookings.void(&visitor, grant).await {
             Ok(Some(owned)) => {
                 room.line.bookings(&[Committed::of(&visitor, Some(grant), &owned.booking)], &[]).await
             }
-            Ok(None) => room.line.bookings(&[], &[(visitor, grant)]).await,
+            Ok(None) => room.line.bookings(&[], &[Fence { visitor, until_ms: 0 }]).await,
             Err(error) => Err(error),
         };
         if let Err(error) = result {

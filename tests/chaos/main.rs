@@ -15,3 +15,4 @@ mod holds;
 mod paused;
 mod planted;
 mod pressure;
+mod writer;

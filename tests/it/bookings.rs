@@ -76,17 +76,29 @@ fn booked(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Booked(_))
 }
 
+/// A small batch is one statement, a bigger one goes by COPY: both must be all that they should be.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_books_and_a_colliding_one_books_what_it_can() {
-    let bookings = bookings().await;
-    let first = bookings.commit(&[new(1, &[0, 1]), new(2, &[5])], TERMS).await;
-    assert!(first.iter().all(booked), "{first:?}");
-    let second = bookings.commit(&[new(3, &[1, 2]), new(4, &[3, 4]), new(2, &[9])], TERMS).await;
-    assert!(matches!(&second[0], Verdict::SeatsTaken(seats) if *seats == [1]), "{second:?}");
-    assert!(booked(&second[1]));
-    assert!(matches!(second[2], Verdict::GrantSpent), "one booking a grant");
-    let (taken, _) = bookings.taken().await.unwrap();
-    assert_eq!(taken.iter().collect::<Vec<_>>(), [0, 1, 3, 4, 5], "of the loser nothing was kept");
+    for others in [0, 20] {
+        let bookings = bookings().await;
+        let more = |seats: std::ops::Range<u32>| seats.map(|seat| new(100 + u64::from(seat), &[seat]));
+        let batch: Vec<_> =
+            [new(1, &[0, 1]), new(2, &[5])].into_iter().chain(more(10..10 + others)).collect();
+        let first = bookings.commit(&batch, TERMS).await;
+        assert!(first.iter().all(booked), "{first:?}");
+        let colliding = [new(3, &[1, 2]), new(4, &[3, 4]), new(2, &[9]), again(5, &[6, 7, 8])];
+        let batch: Vec<_> = colliding.into_iter().chain(more(30..30 + others / 2)).collect();
+        let second = bookings.commit(&batch, TERMS).await;
+        assert!(matches!(&second[0], Verdict::SeatsTaken(seats) if *seats == [1]), "{second:?}");
+        assert!(booked(&second[1]));
+        assert!(matches!(second[2], Verdict::GrantSpent), "one booking a grant");
+        assert!(matches!(second[3], Verdict::TooManySeats), "five seats of four");
+        assert!(second[4..].iter().all(booked), "{second:?}");
+        let (taken, _) = bookings.taken().await.unwrap();
+        let mut sold: Vec<_> = vec![0, 1, 3, 4, 5];
+        sold.extend((10..10 + others).chain(30..30 + others / 2));
+        assert_eq!(taken.iter().collect::<Vec<_>>(), sold, "of the losers nothing was kept");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -97,7 +97,11 @@ pub(super) async fn run(room: Arc<Room>, mut requests: mpsc::Receiver<Request>) 
                     finished.push(told);
                 }
             }
-            _ = written.recv_many(&mut finished, REDEEMS_MAX) => {
+            told = written.recv_many(&mut finished, REDEEMS_MAX) => {
+                if told == 0 {
+                    tracing::error!(sale = %room.id, "the writer of bookings has ended");
+                    return;
+                }
                 while batch.len() < REDEEMS_MAX && let Ok(request) = requests.try_recv() {
                     batch.push(request);
                 }
@@ -140,7 +144,7 @@ pub async fn write_alone(room: Arc<Room>, mut redeems: mpsc::Receiver<(Redeem, R
     let feed = async move {
         while let Some((redeem, reply)) = redeems.recv().await {
             let request = Request { redeem, arrived: Instant::now(), reply };
-            let _ = fenced.send((request, Lock::Locked { owned: 0 })).await;
+            let _ = fenced.send((request, Lock::Locked { owned: 0, until_ms: 0 })).await;
         }
     };
     let answers = async move {

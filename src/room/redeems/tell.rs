@@ -2,13 +2,12 @@
 
 use super::{Redeem, Request};
 use crate::{
-    domain::{
-        booking::Booking,
-        ids::{GrantKey, VisitorId},
-        refusal::Refusal,
-    },
+    domain::{booking::Booking, refusal::Refusal},
     room::Room,
-    store::{bookings::NewBooking, line::Committed},
+    store::{
+        bookings::NewBooking,
+        line::{Committed, Fence},
+    },
 };
 use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
@@ -22,9 +21,9 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// What Redis must hear of a batch, and who hears of it after that.
 pub(super) struct Told {
     pub committed: Vec<Committed>,
-    pub unlocked: Vec<(VisitorId, GrantKey)>,
+    pub unlocked: Vec<Fence>,
     /// PostgreSQL gave no answer: the fences stay until it does.
-    pub unheard: Vec<NewBooking>,
+    pub unheard: Vec<(NewBooking, Fence)>,
     /// Answered after that: what the visitor does next finds the line as his answer says.
     pub answers: Vec<(Request, Result<Booking, Refusal>)>,
     /// A server that leaves waits for it.
@@ -40,10 +39,6 @@ impl Told {
             answers: Vec::new(),
             _busy: room.busy(),
         }
-    }
-
-    pub fn unlock(&mut self, request: &Request) {
-        self.unlocked.push((request.redeem.visitor.clone(), request.redeem.grant));
     }
 
     /// Answers without telling Redis.

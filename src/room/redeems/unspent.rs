@@ -5,7 +5,8 @@ use dashmap::DashSet;
 
 /// A grant comes in when it was fenced here and PostgreSQL had no booking of it. It goes out before it is committed
 /// here, and with the entry of the stream that ends it or books it elsewhere: another instance would need the fence for
-/// that. So what is in here is as true as the seat map, which follows the same stream.
+/// that. So what is in here is as true as the seat map as far as that follows the stream; what the map learns in another
+/// way, this forgets.
 #[derive(Default)]
 pub(in crate::room) struct Unspent(DashSet<GrantKey>);
 
@@ -31,7 +32,7 @@ impl Unspent {
         (0..=1).for_each(|turn| self.remove(GrantKey { seq, turn }));
     }
 
-    /// Nothing is known any more: the stream had a gap.
+    /// Nothing is known any more: the stream had a gap, or seats are taken and it has not said by whom.
     pub fn forget(&self) {
         self.0.clear();
     }

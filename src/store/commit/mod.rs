@@ -20,7 +20,7 @@ use crate::{
     },
     metrics,
 };
-use deadpool_postgres::GenericClient;
+use deadpool_postgres::{GenericClient, Object, Pool};
 use jiff::{SignedDuration, Timestamp};
 use std::{
     collections::{HashMap, HashSet},
@@ -29,7 +29,7 @@ use std::{
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// A batch that takes longer has failed: well below the 10 s for which its grants are locked.
+/// A transaction that takes longer has failed: well below the 10 s for which its grants are fenced.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What holds for every booking of a batch.
@@ -44,8 +44,13 @@ pub struct Terms {
 /// Commits the batch; a verdict for each. An unknown outcome is settled before this returns, if it can be.
 pub(super) async fn commit(bookings: &Bookings, batch: &[NewBooking], terms: Terms) -> Vec<Verdict> {
     let started = Instant::now();
-    let result = match whole::insert_all(bookings, batch, terms).await {
-        Err(e) if is_conflict(&e) => within_timeout(sorted::insert_what_can(bookings, batch, terms)).await,
+    let whole = async |client: &mut Object| whole::insert_all(client, bookings, batch, terms).await;
+    let result = match on_connection(&bookings.pool, whole).await {
+        Err(e) if is_conflict(&e) => {
+            let sorted =
+                async |client: &mut Object| sorted::insert_what_can(client, bookings, batch, terms).await;
+            on_connection(&bookings.pool, sorted).await
+        }
         result => result,
     };
     metrics::copy(batch.iter().map(|b| 1 + b.seats.len()).sum(), started.elapsed());
@@ -66,8 +71,19 @@ fn is_conflict(error: &StoreError) -> bool {
     matches!(error, StoreError::Postgres(e) if unique_violation(e).is_some())
 }
 
-async fn within_timeout<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    timeout(COMMIT_TIMEOUT, work).await.unwrap_or(Err(StoreError::Timeout("PostgreSQL")))
+/// Does something on a connection of the pool, within the time. If that fails, something may still be under way on it:
+/// closed, PostgreSQL forgets what was not committed, and nobody else has to wait for it.
+async fn on_connection<T>(
+    pool: &Pool,
+    work: impl AsyncFnOnce(&mut Object) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let late = |_| StoreError::Timeout("PostgreSQL");
+    let mut client = timeout(COMMIT_TIMEOUT, pool.get()).await.map_err(late)??;
+    let result = timeout(COMMIT_TIMEOUT, work(&mut client)).await.map_err(late).flatten();
+    if result.as_ref().is_err_and(|error| !is_conflict(error)) {
+        drop(Object::take(client));
+    }
+    result
 }
 
 /// After an error nobody knows whether the commit happened. Inserting the same grants again, to be rolled back,
@@ -76,8 +92,7 @@ async fn within_timeout<T>(work: impl Future<Output = Result<T, StoreError>>) ->
 pub(super) async fn settle(bookings: &Bookings, batch: &[NewBooking]) -> Result<Vec<Verdict>, StoreError> {
     let mut grants: Vec<Uuid> = batch.iter().map(|new| new.grant.grant_id(&bookings.sale)).collect();
     grants.sort_unstable();
-    let attempt = async {
-        let mut client = bookings.pool.get().await?;
+    let attempt = async |client: &mut Object| {
         let tx = client.transaction().await?;
         let query = "INSERT INTO bookings (id, sale_id, grant_id, visitor_id, status, seats) \
                      SELECT gen_random_uuid(), $1, grant_id, '', 'void', '{}' FROM unnest($2::uuid[]) AS t (grant_id) \
@@ -86,7 +101,7 @@ pub(super) async fn settle(bookings: &Bookings, batch: &[NewBooking]) -> Result<
         tx.rollback().await?;
         Ok::<_, StoreError>(unspent.iter().map(|row| row.get(0)).collect::<HashSet<Uuid>>())
     };
-    let unspent = within_timeout(attempt).await?;
+    let unspent = on_connection(&bookings.pool, attempt).await?;
     if unspent.len() == batch.len() {
         return Ok(batch.iter().map(|_| Verdict::NotBooked).collect());
     }
@@ -152,7 +167,7 @@ async fn earlier<'a>(
     if asked.is_empty() {
         return Ok(HashMap::new());
     }
-    let query = "SELECT visitor_id, count(*)::int, \
+    let query = "SELECT visitor_id, greatest(count(*), max(nth) + 1)::int, \
                  coalesce(sum(cardinality(seats)) FILTER (WHERE status <> 'released'), 0)::int \
                  FROM bookings WHERE sale_id = $1 AND visitor_id = ANY($2) AND status <> 'void' GROUP BY visitor_id";
     let statement = client.prepare_cached(query).await?;

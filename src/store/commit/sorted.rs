@@ -13,18 +13,18 @@ use crate::{
         errors::StoreError,
     },
 };
-use deadpool_postgres::Transaction;
+use deadpool_postgres::{Client, Transaction};
 use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 /// Someone has a seat of the batch, a grant was spent, or a visitor has booked meanwhile: the rest is booked all the same.
 pub(super) async fn insert_what_can(
+    client: &mut Client,
     bookings: &Bookings,
     batch: &[NewBooking],
     terms: Terms,
 ) -> Result<Vec<Verdict>, StoreError> {
-    let mut client = bookings.pool.get().await?;
     let tx = client.transaction().await?;
     let earlier = earlier(&tx, bookings, batch.iter().map(|new| &new.visitor)).await?;
     let end = hold_end(&tx, terms).await?;

@@ -5,13 +5,13 @@
 use super::{
     Row, Terms, booked,
     columns::{AT_ONCE, Columns},
-    copy, earlier, hold_end, is_conflict, rows, within_timeout,
+    copy, earlier, hold_end, is_conflict, rows,
 };
 use crate::store::{
     bookings::{Bookings, NewBooking, Verdict},
     errors::StoreError,
 };
-use deadpool_postgres::{Client, GenericClient, Object};
+use deadpool_postgres::{Client, GenericClient};
 use futures_util::future;
 use jiff::Timestamp;
 
@@ -20,20 +20,6 @@ const STATEMENT_MAX: usize = 10;
 
 /// A verdict for each, or none has booked.
 pub(super) async fn insert_all(
-    bookings: &Bookings,
-    batch: &[NewBooking],
-    terms: Terms,
-) -> Result<Vec<Verdict>, StoreError> {
-    let client = bookings.pool.get().await?;
-    let result = within_timeout(write(&client, bookings, batch, terms)).await;
-    if result.as_ref().is_err_and(|error| !is_conflict(error)) {
-        // Something may still be under way on it: closed, PostgreSQL forgets what was not committed.
-        drop(Object::take(client));
-    }
-    result
-}
-
-async fn write(
     client: &Client,
     bookings: &Bookings,
     batch: &[NewBooking],

@@ -144,32 +144,30 @@ impl Line {
         for (visitor, grant, age_ms) in grants {
             call.arg(visitor.as_str()).arg(grant.seq).arg(grant.turn).arg(*age_ms);
         }
-        let verdicts: Vec<(String, u32)> = self.run("lock", &call).await?;
-        let verdicts = verdicts.into_iter().map(|(verdict, owned)| match verdict.as_str() {
-            "ok" => Lock::Locked { owned },
+        let verdicts: Vec<(String, u32, u64)> = self.run("lock", &call).await?;
+        let verdicts = verdicts.into_iter().map(|(verdict, owned, until_ms)| match verdict.as_str() {
+            "ok" => Lock::Locked { owned, until_ms },
             "busy" => Lock::Busy,
             _ => Lock::Dead,
         });
         Ok(verdicts.collect())
     }
 
-    /// Keeps the fence of grants for `lock_ms` more, where it still stands.
-    pub async fn renew(&self, lock_ms: u64, grants: &[(VisitorId, GrantKey)]) -> Result<(), StoreError> {
+    /// Keeps fences for `lock_ms` more, where they still stand; those that do not are set to 0.
+    pub async fn renew(&self, lock_ms: u64, fences: &mut [Fence]) -> Result<(), StoreError> {
         let mut call = self.script(&SCRIPTS.renew);
         call.arg(lock_ms);
-        for (visitor, grant) in grants {
-            call.arg(visitor.as_str()).arg(grant.seq).arg(grant.turn);
+        for fence in fences.iter() {
+            call.arg(fence.visitor.as_str()).arg(fence.until_ms);
         }
-        let _: u8 = self.run("renew", &call).await?;
+        let untils: Vec<u64> = self.run("renew", &call).await?;
+        fences.iter_mut().zip(untils).for_each(|(fence, until_ms)| fence.until_ms = until_ms);
         Ok(())
     }
 
-    /// Tells the line what PostgreSQL committed, and which redeems came to nothing. Safe to repeat.
-    pub async fn bookings(
-        &self,
-        committed: &[Committed],
-        unlock: &[(VisitorId, GrantKey)],
-    ) -> Result<(), StoreError> {
+    /// Tells the line what PostgreSQL committed, and which fences of redeems that came to nothing fall.
+    /// Safe to repeat.
+    pub async fn bookings(&self, committed: &[Committed], unlock: &[Fence]) -> Result<(), StoreError> {
         let mut call = self.script(&SCRIPTS.bookings);
         call.arg(committed.len());
         for booking in committed {
@@ -179,8 +177,8 @@ impl Line {
             call.arg(&booking.visitor).arg(seq).arg(turn);
             call.arg(&booking.booking).arg(booking.status).arg(seats.join(","));
         }
-        for (visitor, grant) in unlock {
-            call.arg(visitor.as_str()).arg(grant.seq).arg(grant.turn);
+        for fence in unlock {
+            call.arg(fence.visitor.as_str()).arg(fence.until_ms);
         }
         let _n: u64 = self.run("bookings", &call).await?;
         Ok(())

@@ -105,11 +105,22 @@ pub enum Lock {
     Locked {
         /// Seats that the visitor had booked before.
         owned: u32,
+        /// Until when, in Redis' ms.
+        until_ms: u64,
     },
-    /// Another instance is at it.
+    /// Another try is at it.
     Busy,
     /// No such grant lives.
     Dead,
+}
+
+/// A grant's fence. Until when it stands tells it from the fence of a later try.
+#[derive(Clone, Debug)]
+pub struct Fence {
+    /// Whose grant.
+    pub visitor: VisitorId,
+    /// Until when, in Redis' ms; 0 for one that has run out.
+    pub until_ms: u64,
 }
 
 /// A booking that PostgreSQL committed, to be told to the line. Empty fields where only the map is put right.

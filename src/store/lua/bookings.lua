@@ -1,14 +1,12 @@
 -- Tells the line what PostgreSQL committed: bookings made, confirmed, released, and redeems that came to nothing.
 -- ARGV: number of bookings, then for each: visitor, seq, turn ('' and '' where no grant was spent by this),
--- booking, status, seats (comma-separated); then for each failed redeem: visitor, seq, turn.
+-- booking, status, seats (comma-separated); then for each failed redeem: visitor, until when its fence
+-- stands, 0 if it has run out. Another try's fence is let alone.
 -- Safe to repeat. Answers n.
 local count = tonumber(ARGV[1])
 local after = 2 + 6 * count
 local visitors = {}
 for i = 2, after - 1, 6 do
-  visitors[#visitors + 1] = ARGV[i]
-end
-for i = after, #ARGV, 3 do
   visitors[#visitors + 1] = ARGV[i]
 end
 local records = ask('HMGET', places, visitors)
@@ -43,10 +41,14 @@ for _, key in ipairs({ grants, claims, locks }) do
 end
 many('HSET', places, spent_places)
 
-local unlocked = {}
-for i = after, #ARGV, 3 do
-  if owned_of_granted(records[count + 1 + (i - after) / 3], ARGV[i + 1], ARGV[i + 2]) then
-    unlocked[#unlocked + 1] = ARGV[i]
+local fenced, unlocked = {}, {}
+for i = after, #ARGV, 2 do
+  fenced[#fenced + 1] = ARGV[i]
+end
+for i, score in ipairs(ask('ZMSCORE', locks, fenced)) do
+  local mine, stands = tonumber(ARGV[after + 2 * i - 1]), tonumber(score or 0)
+  if stands == mine or mine == 0 and stands <= now then
+    unlocked[#unlocked + 1] = fenced[i]
   end
 end
 many('ZREM', locks, unlocked)

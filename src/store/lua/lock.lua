@@ -1,6 +1,7 @@
 -- Fences the grants of a batch of redeems against lapse while PostgreSQL decides. A redeem is also a claim.
 -- ARGV: how long (ms), then for each: visitor, seq, turn, age (ms since the redeem reached the server).
--- Answers for each: 'ok', 'busy' (another try is at it), or 'dead' (no such grant lives), then the seats owned.
+-- Answers for each: 'ok', 'busy' (another try is at it), or 'dead' (no such grant lives), the seats owned, and until when
+-- the fence stands.
 local visitors = {}
 for i = 2, #ARGV, 4 do
   visitors[#visitors + 1] = ARGV[i]
@@ -31,7 +32,7 @@ for i, visitor in ipairs(visitors) do
       members[#members + 1] = visitor
     end
   end
-  reply[i] = { verdict, tonumber(owned or 0) }
+  reply[i] = { verdict, tonumber(owned or 0), verdict == 'ok' and until_ms or '0' }
 end
 many('ZADD', locks, fenced)
 many('ZREM', claims, members)

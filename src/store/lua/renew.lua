@@ -1,10 +1,18 @@
--- Keeps the fence of grants that a writer still has no answer about. ARGV: how long (ms), then for each: visitor, seq,
--- turn. A fence that has run out stays down.
-for i = 2, #ARGV, 3 do
-  local place = place_of(ARGV[i])
-  local mine = place and place.state == 'g' and place.seq == tonumber(ARGV[i + 1]) and place.turn == tonumber(ARGV[i + 2])
-  if mine and tonumber(redis.call('ZSCORE', locks, ARGV[i]) or 0) > now then
-    redis.call('ZADD', locks, now + tonumber(ARGV[1]), ARGV[i])
+-- Keeps the fences that a writer still has no answer about. ARGV: how long (ms), then for each: visitor, until when it
+-- stands. One that has run out stays down, and another try's is let alone. Answers until when each stands, or 0.
+local visitors = {}
+for i = 2, #ARGV, 2 do
+  visitors[#visitors + 1] = ARGV[i]
+end
+local until_ms = string.format('%.0f', now + tonumber(ARGV[1]))
+local reply, renewed = {}, {}
+for i, score in ipairs(ask('ZMSCORE', locks, visitors)) do
+  reply[i] = '0'
+  if score and tonumber(score) == tonumber(ARGV[2 * i + 1]) and tonumber(score) > now then
+    reply[i] = until_ms
+    renewed[#renewed + 1] = until_ms
+    renewed[#renewed + 1] = visitors[i]
   end
 end
-return 0
+many('ZADD', locks, renewed)
+return reply

@@ -1,0 +1,49 @@
+//! What the writer does inside a batch.
+
+use crate::stage::{Holder, Stage, settings};
+use tokio::sync::{mpsc, oneshot};
+use waitroom::{
+    domain::{
+        booking::Wish,
+        ids::{GrantKey, VisitorId},
+        plan::SeatIndex,
+        refusal::Refusal,
+    },
+    room::{Redeem, write_alone},
+};
+
+fn holder(seq: u64) -> Holder {
+    let visitor = VisitorId::parse(&format!("visitor-{seq}")).unwrap();
+    Holder { visitor, grant: GrantKey { seq, turn: 0 } }
+}
+
+fn redeem(holder: &Holder, seats: &[SeatIndex]) -> Redeem {
+    Redeem { visitor: holder.visitor.clone(), grant: holder.grant, wish: Ok(Wish::Seats(seats.to_vec())) }
+}
+
+/// The first wants a seat that the second wants too, and then gets none at all: whoever was refused for his sake would
+/// have been told a lie.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_refused_a_seat_before_it_is_somebody_elses_for_good() {
+    let stage = Stage::shared(2, settings(0)).await;
+    let instance = stage.instance(4).await;
+    let (spent, second, third) = (holder(1), holder(2), holder(3));
+    assert!(instance.room.bookings().void(&spent.visitor, spent.grant).await.unwrap().is_none());
+    let (to_writer, redeems) = mpsc::channel(8);
+    let answers: Vec<_> = [(&spent, [0, 1]), (&second, [1, 2]), (&third, [2, 3])]
+        .into_iter()
+        .map(|(holder, seats)| {
+            let (reply, answer) = oneshot::channel();
+            to_writer.try_send((redeem(holder, &seats), reply)).unwrap();
+            answer
+        })
+        .collect();
+    tokio::spawn(write_alone(instance.room.clone(), redeems));
+    let mut heard = Vec::new();
+    for answer in answers {
+        heard.push(answer.await.unwrap());
+    }
+    assert_eq!(heard[0], Err(Refusal::TokenExpired));
+    assert_eq!(heard[1].as_ref().map(|booking| booking.seats.clone()), Ok(vec![1, 2]), "{heard:?}");
+    assert_eq!(heard[2], Err(Refusal::SeatTaken(vec![2])));
+}
