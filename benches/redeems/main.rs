@@ -9,11 +9,11 @@
 
 #[path = "../bookings/cpu.rs"]
 mod cpu;
+mod pace;
 mod rivals;
 mod stage;
 
-use hdrhistogram::Histogram;
-use stage::{Answer, Holder, Stage};
+use stage::{Answer, Holder, Stage, close};
 use std::{
     collections::HashSet,
     sync::{
@@ -24,7 +24,7 @@ use std::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{sleep, sleep_until},
+    time::sleep,
 };
 use waitroom::{
     domain::refusal::Refusal,
@@ -97,7 +97,7 @@ async fn batches(client: &tokio_postgres::Client, sale: &str) -> f64 {
     count as f64
 }
 
-async fn apart(stage: &Stage) -> f64 {
+async fn apart(stage: &Stage) -> [f64; 2] {
     let client = connect::postgres_single(&stage.postgres.url()).await.unwrap();
     let pool = connect::postgres_pool(&stage.postgres.url(), 16).unwrap();
     let mut seen: [Vec<(f64, Used)>; 5] = Default::default();
@@ -108,12 +108,14 @@ async fn apart(stage: &Stage) -> f64 {
         let speed = book_apart(&rooms[0], holders).await;
         seen[0].push((speed, meter.per_booking(BOOKINGS)));
         whole_sizes.push(BOOKINGS as f64 / batches(&client, rooms[0].id.as_str()).await);
+        close(&rooms, stage).await;
 
         let (rooms, _) = stage.sale(BOOKINGS as u32, 0).await;
         let meter = Meter::start(stage);
         let speed = write_apart(&rooms[0], BOOKINGS, CALLERS).await;
         seen[1].push((speed, meter.per_booking(BOOKINGS)));
         writer_sizes.push(BOOKINGS as f64 / batches(&client, rooms[0].id.as_str()).await);
+        close(&rooms, stage).await;
 
         for (way, sizes) in [(2, &whole_sizes), (3, &writer_sizes)] {
             let batch = sizes[round].round() as usize;
@@ -149,7 +151,7 @@ async fn apart(stage: &Stage) -> f64 {
         mean_ms("redis_duration_seconds", "lock"),
         mean_ms("redis_duration_seconds", "bookings")
     );
-    speeds[0]
+    [speeds[0], speeds[1]]
 }
 
 /// The writer alone with fewer callers, and so with smaller batches.
@@ -165,6 +167,7 @@ async fn few(stage: &Stage) {
             let speed = write_apart(&rooms[0], BOOKINGS, callers).await;
             seen.push((speed, meter.per_booking(BOOKINGS)));
             sizes.push(BOOKINGS as f64 / batches(&client, rooms[0].id.as_str()).await);
+            close(&rooms, stage).await;
         }
         let speed = median(seen.iter().map(|(speed, _)| *speed).collect());
         let used = Used::median(seen.into_iter().map(|(_, used)| used).collect());
@@ -317,44 +320,6 @@ async fn shared(stage: &Stage) {
     );
 }
 
-/// Redeems come when they come, at half of the top speed, whether or not those before were answered.
-async fn pace(stage: &Stage, top: f64) {
-    const SECONDS: f64 = 6.0;
-    let mut percentiles = Vec::new();
-    for _ in 0..3 {
-        let count = (top / 2.0 * SECONDS) as usize;
-        let (rooms, holders) = stage.sale(count as u32, count).await;
-        let times = Arc::new(Mutex::new(Histogram::<u64>::new(3).unwrap()));
-        let started = tokio::time::Instant::now() + Duration::from_millis(100);
-        let mut answers = Vec::new();
-        for (i, holder) in holders.into_iter().enumerate() {
-            let due = started + Duration::from_secs_f64(i as f64 / (top / 2.0));
-            if due > tokio::time::Instant::now() {
-                sleep_until(due).await;
-            }
-            let (room, times) = (rooms[0].clone(), times.clone());
-            answers.push(tokio::spawn(async move {
-                room.redeem(holder.wants(&[i as u32])).await.unwrap();
-                let took = due.elapsed().as_micros() as u64;
-                times.lock().unwrap().record(took).unwrap();
-            }));
-        }
-        for answer in answers {
-            answer.await.unwrap();
-        }
-        let times = times.lock().unwrap();
-        percentiles.push((times.value_at_quantile(0.5), times.value_at_quantile(0.99)));
-    }
-    let of =
-        |part: fn(&(u64, u64)) -> u64| median(percentiles.iter().map(|p| part(p) as f64 / 1e3).collect());
-    println!(
-        "pace: at {:.0} redeems/s an answer takes p50 {:.1} ms, p99 {:.1} ms",
-        top / 2.0,
-        of(|p| p.0),
-        of(|p| p.1)
-    );
-}
-
 fn main() {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let runs = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name);
@@ -362,7 +327,7 @@ fn main() {
     runtime.block_on(async {
         metrics::handle();
         let stage = Stage::new(1).await;
-        let mut top = 20_000.0;
+        let mut top = [30_000.0, 55_000.0];
         if runs("apart") {
             top = apart(&stage).await;
         }
@@ -376,7 +341,8 @@ fn main() {
             shared(&Stage::new(2).await).await;
         }
         if runs("pace") {
-            pace(&stage, top).await;
+            // Sales that have been sold out cost an instance too: not the ones above.
+            pace::all(&Stage::new(1).await, top).await;
         }
         sleep(Duration::from_millis(100)).await;
     });

@@ -108,7 +108,7 @@ impl Stage {
         };
         let first = &self.instances[0].0;
         assert!(first.sales.create(&new).await.unwrap());
-        open(&first.sales, &id, plan.seats.len()).await;
+        command(&first.sales, &id, plan.seats.len(), Phase::Open).await;
         let mut rooms = Vec::new();
         for (instance, _) in &self.instances {
             rooms.push(instance.get(&id).await.unwrap().unwrap());
@@ -139,10 +139,18 @@ impl Stage {
     }
 }
 
-async fn open(sales: &Sales, id: &SaleId, seats: usize) {
-    let open = |state: &mut SaleState| {
-        state.command = Phase::Open;
+/// Ends a sale that was measured: an open one goes on costing.
+pub async fn close(rooms: &[Arc<Room>], stage: &Stage) {
+    command(&stage.instances[0].0.sales, &rooms[0].id, rooms[0].plan.seats.len(), Phase::Closed).await;
+    for room in rooms {
+        room.sync().await.unwrap();
+    }
+}
+
+async fn command(sales: &Sales, id: &SaleId, seats: usize, phase: Phase) {
+    let change = |state: &mut SaleState| {
+        state.command = phase;
         Ok::<_, Infallible>(())
     };
-    sales.update(id, seats, open).await.unwrap().unwrap().unwrap();
+    sales.update(id, seats, change).await.unwrap().unwrap().unwrap();
 }

@@ -9,8 +9,9 @@ use crate::domain::{
     seats::SeatSet,
 };
 use deadpool_postgres::Pool;
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -267,10 +268,13 @@ impl Bookings {
         let seats = client.prepare_cached("SELECT seat_id FROM booked_seats WHERE sale_id = $1").await?;
         let held =
             client.prepare_cached("SELECT id FROM bookings WHERE sale_id = $1 AND status = 'held'").await?;
-        let seats = client.query(&seats, &[&self.sale.as_str()]).await?;
+        // As they come: a sold hall in one piece would keep a thread from everyone else.
+        let mut seats = pin!(client.query_raw(&seats, [self.sale.as_str()]).await?);
+        let mut taken = SeatSet::new(self.plan.seats.len());
+        while let Some(row) = seats.try_next().await? {
+            self.plan.index_of(row.get(0)).map(|seat| taken.insert(seat));
+        }
         let held = client.query(&held, &[&self.sale.as_str()]).await?;
-        let indexes = seats.iter().filter_map(|row| self.plan.index_of(row.get(0)));
-        let taken = SeatSet::from_seats(self.plan.seats.len(), indexes);
         Ok((taken, held.iter().map(|row| row.get::<_, Uuid>(0).to_string()).collect()))
     }
 
