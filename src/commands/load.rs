@@ -29,7 +29,7 @@ pub struct LoadArgs {
     /// The waiting room's public address.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: String,
-    /// What kind of crowd: opening, worldcup, steady, impatient, no-show, hot-seats, reconnect-herd, bots, or a file.
+    /// What kind of crowd: opening, worldcup, steady, impatient, no-show, hot-seats, reconnect-herd, bots, rush, or a file.
     /// The flags below change what it says.
     #[arg(long, value_name = "NAME|FILE")]
     scenario: Option<String>,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 use std::{fs, path::Path, time::Duration};
 
 /// The shipped ones, by name.
-const SHIPPED: [(&str, &str); 8] = [
+const SHIPPED: [(&str, &str); 9] = [
     ("opening", include_str!("../../scenarios/opening.toml")),
     ("worldcup", include_str!("../../scenarios/worldcup.toml")),
     ("steady", include_str!("../../scenarios/steady.toml")),
@@ -21,6 +21,7 @@ const SHIPPED: [(&str, &str); 8] = [
     ("hot-seats", include_str!("../../scenarios/hot-seats.toml")),
     ("reconnect-herd", include_str!("../../scenarios/reconnect-herd.toml")),
     ("bots", include_str!("../../scenarios/bots.toml")),
+    ("rush", include_str!("../../scenarios/rush.toml")),
 ];
 /// The trace that is shipped with them.
 const WORLDCUP: (&str, &str) =

@@ -274,7 +274,7 @@ impl Room {
         *self.stage.borrow()
     }
 
-    /// A grant that this instance's session may sign a token for.
+    /// Seats that a visitor who has so many may still book.
     pub fn max_seats_of(&self, owned: u32) -> u32 {
         self.live().state.settings.max_seats.saturating_sub(owned)
     }
