@@ -124,7 +124,10 @@ fn describe_durations() {
         "How old a change of the seat map is when it is sent on a socket that watches: from the commit that this \
          instance made, or the stream's entry that told it of one; of several changes in one frame, the oldest",
     );
-    seconds("waitroom_copy_duration_seconds", "One transaction that commits a batch of bookings, by COPY or, a small one, by a statement");
+    seconds(
+        "waitroom_copy_duration_seconds",
+        "One transaction that commits a batch of bookings, by COPY or, a small one, by a statement",
+    );
     seconds("waitroom_redis_duration_seconds", "One call to Redis, by operation");
     seconds(
         "waitroom_probe_duration_seconds",

@@ -47,3 +47,24 @@ async fn nobody_is_refused_a_seat_before_it_is_somebody_elses_for_good() {
     assert_eq!(heard[1].as_ref().map(|booking| booking.seats.clone()), Ok(vec![1, 2]), "{heard:?}");
     assert_eq!(heard[2], Err(Refusal::SeatTaken(vec![2])));
 }
+
+/// Who clicks again and again on seats that are gone is refused without asking anyone: but not once he has booked, on
+/// whichever instance.
+#[tokio::test(flavor = "multi_thread")]
+async fn clicks_in_vain_are_forgotten_once_the_grant_has_booked() {
+    let stage = Stage::shared(2, settings(0)).await;
+    let (here, there) = (stage.instance(4).await, stage.instance(4).await);
+    let holders = stage.holders(&here, 2).await;
+    stage.redeem(&here, &holders[0], &[0]).await.unwrap();
+    for _ in 0..3 {
+        let refused = stage.redeem(&here, &holders[1], &[0]).await;
+        assert_eq!(refused, Err(Refusal::SeatTaken(vec![0])));
+    }
+    let booking = stage.redeem(&there, &holders[1], &[1]).await.unwrap();
+    while here.room.glance().seats_left > 18 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let again = stage.redeem(&here, &holders[1], &[0]).await.unwrap();
+    assert_eq!(again.id, booking.id, "the same seat clicked again");
+    stage.assert_sold_right(&[&here, &there]).await;
+}

@@ -303,6 +303,24 @@ async fn a_redeem_that_came_in_time_counts_although_it_waited() {
     assert!(matches!(lock(250).await, Lock::Locked { owned: 0, .. }), "was in time");
 }
 
+/// More words than a command takes at once go in several.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_any_size_is_told() {
+    let bench = Bench::new(RULES).await;
+    let seats = |i: u32| (0..4).map(|j| (4 * i + j) % (SEATS as u32)).collect();
+    let booking = |i| Committed {
+        visitor: format!("v{i}"),
+        grant: None,
+        booking: format!("b{i}"),
+        status: "held",
+        seats: seats(i),
+    };
+    let batch: Vec<_> = (0..5_000).map(booking).collect();
+    bench.line.bookings(&batch, &[]).await.unwrap();
+    assert_eq!(bench.line.taken(SEATS).await.unwrap().len(), SEATS);
+    assert_eq!(bench.line.held().await.unwrap().len(), 5_000);
+}
+
 /// A writer that was held up must not lift, nor lengthen, the fence of the try that came after its own ran out: the
 /// grant would lapse while it is being booked.
 #[tokio::test(flavor = "multi_thread")]

@@ -68,18 +68,14 @@ pub(super) async fn tell(room: &Arc<Room>, mut told: Told) {
     };
     if let Err(error) = result {
         tracing::warn!(sale = %room.id, "bookings are told to the line later: {error}");
-        // The next try may have fenced its grant anew: that fence is not this batch's to lift any more.
         tokio::spawn(tell_later(room.clone(), told));
     }
 }
 
 async fn tell_later(room: Arc<Room>, told: Told) {
     for attempt in 1..TRIES {
-        if told.committed.is_empty() {
-            return;
-        }
         sleep(PAUSE).await;
-        match room.line.bookings(&told.committed, &[]).await {
+        match room.line.bookings(&told.committed, &told.unlocked).await {
             Ok(()) => return,
             Err(error) => {
                 tracing::warn!(sale = %room.id, attempt, "bookings are told to the line later: {error}");
