@@ -10,6 +10,7 @@ use crate::{
     domain::{
         booking::{Booking, Wish},
         ids::{GrantKey, VisitorId},
+        plan::SeatIndex,
         refusal::Refusal,
     },
     limits::{LOCK, REDEEMS_MAX, REDEEMS_QUEUE_MAX},
@@ -49,10 +50,11 @@ impl Room {
     pub async fn redeem(&self, redeem: Redeem) -> Result<Booking, Refusal> {
         let _busy = self.busy();
         let arrived = Instant::now();
-        let shown_free = matches!(&redeem.wish, Ok(Wish::Seats(seats)) if self.seats().shows_free(seats));
-        let answer = match self.refused_at_once(&redeem) {
-            Some(refusal) => Err(refusal),
-            None => {
+        let Glimpse { shown_free, lost } = self.glimpse(&redeem);
+        // Whoever clicks again and again on seats that are gone must not keep the stores from those who book.
+        let answer = match lost {
+            Some(lost) if self.unspent.contains(redeem.grant) => Err(Refusal::SeatTaken(lost)),
+            _ => {
                 let (reply, answer) = oneshot::channel();
                 match self.redeems.try_send(Request { redeem, arrived, reply }) {
                     Ok(()) => answer.await.unwrap_or(Err(Refusal::Busy)),
@@ -68,14 +70,22 @@ impl Room {
         answer
     }
 
-    /// Whoever clicks again and again on seats that are gone must not keep the stores from those who book.
-    fn refused_at_once(&self, redeem: &Redeem) -> Option<Refusal> {
-        let Ok(Wish::Seats(wanted)) = &redeem.wish else { return None };
+    /// Before the grant is looked at: a booking of its own ends it there before it takes seats here.
+    fn glimpse(&self, redeem: &Redeem) -> Glimpse {
+        let Ok(Wish::Seats(wanted)) = &redeem.wish else { return Glimpse::default() };
         let seats = self.seats();
         let lost: Vec<_> = wanted.iter().copied().filter(|seat| seats.taken().contains(*seat)).collect();
-        drop(seats);
-        (!lost.is_empty() && self.unspent.contains(redeem.grant)).then_some(Refusal::SeatTaken(lost))
+        Glimpse { shown_free: seats.shows_free(wanted), lost: (!lost.is_empty()).then_some(lost) }
     }
+}
+
+/// How the seats that are wished for stand as a redeem arrives.
+#[derive(Default)]
+struct Glimpse {
+    /// Whether whoever watches was shown them all as free.
+    shown_free: bool,
+    /// Those that are taken, if any.
+    lost: Option<Vec<SeatIndex>>,
 }
 
 /// Goes to Redis in rounds, one after the other: each fences the grants of the redeems that have arrived, so that none

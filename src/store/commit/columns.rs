@@ -1,7 +1,7 @@
 //! A batch as arrays, for statements that unnest them.
 
 use super::{Row, by_seat, status};
-use crate::store::bookings::Bookings;
+use crate::{domain::plan::SeatIndex, store::bookings::Bookings};
 use jiff::Timestamp;
 use std::sync::LazyLock;
 use tokio_postgres::types::ToSql;
@@ -17,7 +17,7 @@ pub(super) const INSERT_BOOKINGS: &str = "INSERT INTO bookings \
     FROM unnest($5::uuid[], $6::uuid[], $7::text[], $8::text[], $9::bool[], $10::int[]) \
     AS t (id, grant_id, visitor_id, seats, together, nth)";
 
-/// Takes [`Columns::seats`].
+/// Takes the sale and [`seat_columns`].
 pub(super) const INSERT_SEATS: &str = "INSERT INTO booked_seats (sale_id, seat_id, booking_id) \
     SELECT $1, seat_id, booking_id FROM unnest($2::text[], $3::uuid[]) AS t (seat_id, booking_id)";
 
@@ -40,14 +40,13 @@ pub(super) struct Columns<'a> {
     seats: Vec<String>,
     together: Vec<bool>,
     nth: Vec<i32>,
-    /// In plan order.
-    pub seat_ids: Vec<&'a str>,
+    seat_ids: Vec<&'a str>,
     seat_bookings: Vec<Uuid>,
 }
 
 impl<'a> Columns<'a> {
     pub fn of(bookings: &'a Bookings, rows: &[Row<'a>], end: Option<Timestamp>) -> Self {
-        let by_seat = by_seat(rows);
+        let (seat_ids, seat_bookings) = seat_columns(bookings, &by_seat(rows));
         Self {
             sale: bookings.sale.as_str(),
             status: status(end).as_str(),
@@ -58,8 +57,8 @@ impl<'a> Columns<'a> {
             seats: rows.iter().map(|row| bookings.plan.ids_of(&row.new.seats).join(SEPARATOR)).collect(),
             together: rows.iter().map(|row| row.new.together).collect(),
             nth: rows.iter().map(|row| row.nth).collect(),
-            seat_ids: by_seat.iter().map(|(seat, _)| bookings.plan.id_of(*seat)).collect(),
-            seat_bookings: by_seat.iter().map(|(_, booking)| *booking).collect(),
+            seat_ids,
+            seat_bookings,
         }
     }
 
@@ -78,12 +77,16 @@ impl<'a> Columns<'a> {
         ]
     }
 
-    pub fn seats(&self) -> [Value<'_>; 3] {
-        [&self.sale, &self.seat_ids, &self.seat_bookings]
-    }
-
     pub fn all(&self) -> Vec<Value<'_>> {
-        let [_, seats @ ..] = self.seats();
+        let seats: [Value<'_>; 2] = [&self.seat_ids, &self.seat_bookings];
         self.bookings().into_iter().chain(seats).collect()
     }
+}
+
+/// The seats' ids, and whose they are to be.
+pub(super) fn seat_columns<'a>(
+    bookings: &'a Bookings,
+    wanted: &[(SeatIndex, Uuid)],
+) -> (Vec<&'a str>, Vec<Uuid>) {
+    wanted.iter().map(|(seat, booking)| (bookings.plan.id_of(*seat), *booking)).unzip()
 }

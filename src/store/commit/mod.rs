@@ -145,7 +145,7 @@ fn rows<'a>(
     let mut rows = Vec::with_capacity(batch.len());
     for new in batch {
         let before = earlier.entry(new.visitor.as_str()).or_default();
-        let seats = before.seats + new.seats.len() as u32;
+        let seats = before.seats.saturating_add(new.seats.len() as u32);
         if seats > terms.max_seats {
             too_many.insert(new.id);
             continue;

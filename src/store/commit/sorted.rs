@@ -3,7 +3,7 @@
 
 use super::{
     Row, Terms, booked, by_seat,
-    columns::{Columns, INSERT_BOOKINGS, INSERT_SEATS},
+    columns::{Columns, INSERT_BOOKINGS, INSERT_SEATS, seat_columns},
     earlier, hold_end, rows,
 };
 use crate::{
@@ -76,14 +76,15 @@ async fn insert_seats(
     bookings: &Bookings,
     rows: &[Row<'_>],
 ) -> Result<HashMap<Uuid, Vec<SeatIndex>>, StoreError> {
-    let columns = Columns::of(bookings, rows, None);
+    let wanted = by_seat(rows);
+    let (seat_ids, booking_ids) = seat_columns(bookings, &wanted);
     let query = format!("{INSERT_SEATS} ON CONFLICT DO NOTHING RETURNING seat_id");
     let statement = tx.prepare_cached(&query).await?;
-    let got = tx.query(&statement, &columns.seats()).await?;
+    let got = tx.query(&statement, &[&bookings.sale.as_str(), &seat_ids, &booking_ids]).await?;
     // No two bookings of a batch want the same seat, so a seat that was inserted is its booking's.
     let got: HashSet<&str> = got.iter().map(|row| row.get(0)).collect();
     let mut losers: HashMap<Uuid, Vec<SeatIndex>> = HashMap::new();
-    for ((seat, booking), id) in by_seat(rows).into_iter().zip(&columns.seat_ids) {
+    for ((seat, booking), id) in wanted.into_iter().zip(&seat_ids) {
         if !got.contains(id) {
             losers.entry(booking).or_default().push(seat);
         }

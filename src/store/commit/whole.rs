@@ -15,7 +15,7 @@ use deadpool_postgres::{Client, GenericClient};
 use futures_util::future;
 use jiff::Timestamp;
 
-/// Up to so many bookings one statement is faster than two COPYs, by a fifth or more; at twice as many COPY is.
+/// Up to so many bookings one statement is faster than two COPYs, by about a fifth; at twice as many COPY is.
 const STATEMENT_MAX: usize = 10;
 
 /// A verdict for each, or none has booked.
