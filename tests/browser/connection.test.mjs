@@ -8,7 +8,7 @@ import { pause, Server, until } from "./harness.mjs";
 import { click, closeBrowser, fits, gone, hook, PHONE, ranked, reads, scenario, seat, state } from "./stage.mjs";
 
 /** Chromium reports a connection that it cannot make; everything else stays a fault. */
-const CUT = { allow: /WebSocket connection to .* failed|ERR_CONNECTION_REFUSED|ERR_INTERNET_DISCONNECTED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE/ };
+const CUT = { allow: /WebSocket connection to .* failed|ERR_CONNECTION_REFUSED|ERR_INTERNET_DISCONNECTED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_SOCKET_NOT_CONNECTED/ };
 let server;
 before(async () => { server = await Server.start(); });
 after(async () => {
