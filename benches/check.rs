@@ -4,6 +4,10 @@
 //! books), reads it as the command does, and checks it against a matching final state of the stores.
 #![allow(clippy::unwrap_used, reason = "a benchmark has nobody to tell")]
 
+use load::{
+    checker::{FinalState, LineState, Log, PlaceState, ShopBooking, ShopState, Status, check, fingerprint},
+    history::{Entry, Event, Footer, Header, Token, VERSION, read},
+};
 use std::{
     fs::{self, File},
     io::{BufWriter, Write},
@@ -11,19 +15,13 @@ use std::{
     time::Instant,
 };
 use uuid::Uuid;
-use waitroom::{
+use wire::{
     domain::{
         booking::BookingStatus,
         ids::{GrantKey, SaleId},
         phase::Phase,
         place::Stage,
         sale::SaleSettings,
-    },
-    load::{
-        checker::{
-            FinalState, LineState, Log, PlaceState, ShopBooking, ShopState, Status, check, fingerprint,
-        },
-        history::{Entry, Event, Footer, Header, Token, VERSION, read},
     },
     protocol::server,
 };

@@ -10,10 +10,10 @@
 mod writer;
 
 use waitroom::{
-    domain::ids::{GrantKey, SaleId},
     embedded::Postgres,
-    store::{connect, migrations},
+    store::postgres::{connect, migrations},
 };
+use wire::domain::ids::{GrantKey, SaleId};
 use writer::{Figures, Load, Writer, hashed};
 
 const ROUNDS: usize = 5;

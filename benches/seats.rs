@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use waitroom::domain::{
+use wire::domain::{
     booking::Wish,
     hall::Hall,
     plan::{Plan, SeatIndex},

@@ -17,7 +17,7 @@ use std::{
 };
 use tokio::net::TcpSocket;
 use tokio_tungstenite::{client_async, tungstenite::Message, tungstenite::client::IntoClientRequest};
-use waitroom::store::connect;
+use waitroom::store::postgres::connect;
 
 const SALE: &str = "spring";
 /// A sale with a large seat map, for those who do not read it.

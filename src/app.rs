@@ -1,14 +1,16 @@
 //! The only place that wires parts: what starts in which order, and what stops in which.
 
 use crate::{
-    domain::token::{Key, Keyring},
     edge::{self, Edge, EdgeState, linger::Lingering},
     limits::FILES_RESERVED,
     metrics,
-    room::{health::Health, hub::News, rooms::Rooms},
+    room::{health::Health, rooms::Rooms, sockets::News},
     settings::ServeSettings,
-    shutdown::{Report, Stage},
-    store::{connect, events::Position, migrations, redis::Redis},
+    shutdown::{Drain, Report},
+    store::{
+        postgres::{connect::postgres_pool, migrations},
+        redis::Redis,
+    },
 };
 use axum::serve::ListenerExt;
 use rustix::process::{Resource, getrlimit};
@@ -24,6 +26,10 @@ use tokio::{
     time::{sleep, sleep_until},
 };
 use uuid::Uuid;
+use wire::domain::{
+    line::Position,
+    token::{Key, Keyring},
+};
 
 /// Connections that wait to be accepted: everyone comes at once.
 const BACKLOG: u32 = 4096;
@@ -49,7 +55,7 @@ pub enum StartError {
 pub struct App {
     edge: Arc<Edge>,
     rooms: Arc<Rooms>,
-    stage: watch::Sender<Stage>,
+    leave: watch::Sender<Drain>,
     public: TcpListener,
     admin: TcpListener,
     drain: Duration,
@@ -68,10 +74,10 @@ impl App {
                 settings.postgres.postgres_url
             ))
         })?;
-        let pool = connect::postgres_pool(url, usize::from(settings.postgres.postgres_pool))
+        let pool = postgres_pool(url, usize::from(settings.postgres.postgres_pool))
             .map_err(|error| StartError::Settings(error.to_string()))?;
-        let (stage, staged) = watch::channel(Stage::Running);
-        let rooms = Rooms::new(redis, pool, Arc::new(Health::default()), staged);
+        let (leave, leaving) = watch::channel(Drain::NotYet);
+        let rooms = Rooms::new(redis, pool, Arc::new(Health::default()), leaving);
         rooms.open_all().await.map_err(|error| unreachable(error.to_string()))?;
         let public = listen(settings.http.listen, "listen")?;
         let admin = listen(settings.admin.admin_listen, "admin_listen")?;
@@ -90,7 +96,7 @@ impl App {
             state: EdgeState::default(),
         });
         tokio::spawn(rooms.clone().run());
-        Ok(Self { edge, rooms, stage, public, admin, drain: Duration::from_secs(settings.http.drain_s) })
+        Ok(Self { edge, rooms, leave, public, admin, drain: Duration::from_secs(settings.http.drain_s) })
     }
 
     /// Where visitors connect.
@@ -105,7 +111,7 @@ impl App {
 
     /// Serves until `stop`, then drains.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Report {
-        let Self { edge, rooms, stage, public, admin, drain } = self;
+        let Self { edge, rooms, leave, public, admin, drain } = self;
         let public_router =
             edge::public_router(edge.clone()).into_make_service_with_connect_info::<SocketAddr>();
         // axum tells the peer's address of its own listeners and of tapped ones.
@@ -114,7 +120,7 @@ impl App {
         let admin = Lingering(admin);
         let admin = tokio::spawn(async move { axum::serve(admin, edge::admin_router(edge)).await });
         stop.await;
-        let report = drain_rooms(&rooms, &stage, drain).await;
+        let report = drain_rooms(&rooms, &leave, drain).await;
         public.abort();
         admin.abort();
         report
@@ -123,17 +129,17 @@ impl App {
 
 /// Not ready; wait for the balancer; no more joins and ticks; send the sockets away, each at its own moment; finish
 /// the redeems.
-async fn drain_rooms(rooms: &Rooms, stage: &watch::Sender<Stage>, drain: Duration) -> Report {
+async fn drain_rooms(rooms: &Rooms, leave: &watch::Sender<Drain>, drain: Duration) -> Report {
     let started = Instant::now();
     let sockets = rooms.connections();
     tracing::info!("draining {sockets} sockets within {} s", drain.as_secs());
-    stage.send_replace(Stage::NotReady);
+    leave.send_replace(Drain::Announced);
     if sockets > 0 {
         sleep(drain.mul_f64(NOTICE_SHARE)).await;
     }
-    stage.send_replace(Stage::Leaving);
+    leave.send_replace(Drain::Leaving);
     let spread = drain.mul_f64(SPREAD_SHARE);
-    let farewells: Vec<_> = rooms.all().iter().flat_map(|room| room.hub.all()).collect();
+    let farewells: Vec<_> = rooms.all().iter().flat_map(|room| room.sockets.all()).collect();
     let count = farewells.len().max(1) as u32;
     let delay = |i: usize| spread * (i as u32 + 1) / count;
     for (i, socket) in farewells.iter().enumerate() {
@@ -148,7 +154,7 @@ async fn drain_rooms(rooms: &Rooms, stage: &watch::Sender<Stage>, drain: Duratio
     while unfinished() && started.elapsed() < drain {
         sleep(Duration::from_millis(20)).await;
     }
-    stage.send_replace(Stage::Stopped);
+    leave.send_replace(Drain::Done);
     Report { sockets, cut: rooms.connections(), took: started.elapsed() }
 }
 

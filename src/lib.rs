@@ -2,13 +2,10 @@
 
 pub mod app;
 pub mod commands;
-pub mod domain;
 pub mod edge;
 pub mod embedded;
 pub mod limits;
-pub mod load;
 pub mod metrics;
-pub mod protocol;
 pub mod room;
 pub mod settings;
 pub mod shutdown;

@@ -1,5 +1,5 @@
 //! Every bound in the program that is not an operator's setting, with its reason. Bounds of the wire are in
-//! `protocol`, bounds of a sale's settings in `domain::sale`, bounds of the scripts in `store/lua`.
+//! `wire::protocol`, bounds of a sale's settings in `wire::domain::sale`, bounds of the scripts in `store/line/lua`.
 
 use std::time::Duration;
 
@@ -10,12 +10,16 @@ pub const LANE_MAX: usize = 256;
 pub const JOINS_MAX: usize = 512;
 /// Joins that may wait for the call before theirs; about a second's worth.
 pub const JOINS_QUEUE_MAX: usize = 50_000;
+/// Polls of visitors without a socket in one call to Redis.
+pub const POLLS_MAX: usize = 512;
+/// Polls that may wait for the call before theirs; about a second's worth.
+pub const POLLS_QUEUE_MAX: usize = 50_000;
 /// Redeems in one transaction: COPY gains little beyond, and all wait for the last.
 pub const REDEEMS_MAX: usize = 1_000;
 /// Redeems that may wait; beyond, `busy`.
 pub const REDEEMS_QUEUE_MAX: usize = 10_000;
-/// How long a batch of redeems is fenced against lapse.
-pub const LOCK: Duration = Duration::from_secs(10);
+/// How long the grants of a batch of redeems are fenced against lapse.
+pub const FENCE: Duration = Duration::from_secs(10);
 /// Time between ticks: below the 100 ms for which a tick gives out admissions, so that jitter loses none.
 pub const TICK: Duration = Duration::from_millis(93);
 /// Time between sweeps over the sockets.
@@ -43,6 +47,8 @@ pub const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MESSAGES_PER_S: f64 = 20.0;
 /// … and how many at once.
 pub const MESSAGES_BURST: f64 = 40.0;
+/// How often holds are looked at.
+pub const HOLDS: Duration = Duration::from_millis(800);
 /// How often the seat map is compared with PostgreSQL.
 pub const COMPARE: Duration = Duration::from_secs(5);
 /// How often sales and their settings are looked up in PostgreSQL, beside the stream that tells of changes.

@@ -21,7 +21,7 @@ const ROWS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1000.0, 
 const PHASES: [&str; 6] = ["scheduled", "open", "paused", "all_held", "sold_out", "closed"];
 /// Operations whose errors are shown at 0 before the first.
 const OPERATIONS: [(&str, &[&str]); 2] =
-    [("Redis", &["probe", "join", "tick", "lock", "bookings"]), ("PostgreSQL", &["probe", "commit"])];
+    [("Redis", &["probe", "join", "tick", "fence", "bookings"]), ("PostgreSQL", &["probe", "commit"])];
 
 /// Sends that wait for their peer, now. Counted here, since a gauge's own look-up would cost each frame more.
 static SENDING: AtomicUsize = AtomicUsize::new(0);

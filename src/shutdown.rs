@@ -1,18 +1,18 @@
-//! The stages in which a server leaves, and what it reports at the end.
+//! How a server leaves, step by step, and what it reports at the end.
 
 use std::{fmt, time::Duration};
 
 /// How far the server is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
-    /// Not at all.
-    Running,
-    /// Not ready for the balancer any more; all else goes on.
-    NotReady,
+pub enum Drain {
+    /// It stays.
+    NotYet,
+    /// The balancer is told that it is not ready any more; all else goes on.
+    Announced,
     /// No more joins or ticks from here; sockets are sent away.
     Leaving,
     /// All that was to be finished is.
-    Stopped,
+    Done,
 }
 
 /// What was still open when the server stopped.

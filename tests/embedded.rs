@@ -7,7 +7,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use waitroom::embedded::{Embedded, EmbeddedError, Postgres, Redis};
-use waitroom::store::{connect, facts::RedisFacts, migrations};
+use waitroom::store::{
+    errors::ConnectError,
+    postgres::{connect, migrations},
+    redis::{facts::RedisFacts, redis_client},
+};
 
 /// A folder that PostgreSQL's user may enter also when the tests run as root.
 fn scratch() -> tempfile::TempDir {
@@ -20,7 +24,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-fn sql(url: &str, text: &str) -> Result<Vec<String>, connect::ConnectError> {
+fn sql(url: &str, text: &str) -> Result<Vec<String>, ConnectError> {
     runtime().block_on(async {
         let client = connect::postgres_single(url).await?;
         let rows = client.simple_query(text).await?;
@@ -33,7 +37,7 @@ fn sql(url: &str, text: &str) -> Result<Vec<String>, connect::ConnectError> {
 }
 
 fn command(url: &str, words: &[&str]) -> redis::RedisResult<Option<String>> {
-    let mut connection = connect::redis_client(url).unwrap().get_connection()?;
+    let mut connection = redis_client(url).unwrap().get_connection()?;
     let mut command = redis::cmd(words[0]);
     words[1..].iter().for_each(|word| _ = command.arg(word));
     command.query(&mut connection)

@@ -10,7 +10,10 @@ use std::{
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
-use waitroom::{embedded::Embedded, store::connect};
+use waitroom::{
+    embedded::Embedded,
+    store::{postgres::connect, redis::redis_client},
+};
 
 const ADMIN_TOKEN: &str = "the-admin-token-of-the-tests";
 const KEYS: &str = "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
@@ -102,8 +105,7 @@ impl Stage {
     }
 
     fn redis<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        let mut connection =
-            connect::redis_client(&self.stores.redis_url()).unwrap().get_connection().unwrap();
+        let mut connection = redis_client(&self.stores.redis_url()).unwrap().get_connection().unwrap();
         let mut command = redis::cmd(words[0]);
         words[1..].iter().for_each(|word| _ = command.arg(word));
         command.query(&mut connection).unwrap()

@@ -28,7 +28,7 @@ use tokio::sync::Barrier;
 use tokio_postgres::{Client, config::Host};
 use waitroom::{
     embedded::Postgres,
-    store::{connect, migrations},
+    store::postgres::{connect, migrations},
 };
 use ways::{Way, Writer};
 

@@ -11,7 +11,7 @@ use futures_util::{SinkExt, future::join4};
 use std::{collections::HashMap, pin::pin};
 use tokio_postgres::{Client, Error, Statement, error::SqlState, types::ToSql};
 use uuid::Uuid;
-use waitroom::store::connect;
+use waitroom::store::postgres::connect;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Way {

@@ -4,19 +4,22 @@ use deadpool_postgres::Pool;
 use std::{net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, sync::watch};
 use waitroom::{
-    domain::{
-        ids::SaleId,
-        plan::Plan,
-        sale::SaleSettings,
-        sample_plan,
-        seats::SeatSet,
-        token::{Key, Keyring},
-    },
     edge::{self, Edge, EdgeState},
     embedded::{Postgres, Redis},
     room::{health::Health, rooms::Rooms},
-    shutdown::Stage,
-    store::{connect, migrations, redis, sales::NewSale},
+    shutdown::Drain,
+    store::{
+        postgres::{connect, migrations},
+        redis::{self, redis_client},
+    },
+};
+use wire::domain::{
+    ids::SaleId,
+    plan::Plan,
+    sale::{NewSale, SaleSettings},
+    sample_plan,
+    seats::SeatSet,
+    token::{Key, Keyring},
 };
 
 /// Seats of each sale.
@@ -34,7 +37,7 @@ pub struct Server {
     database: String,
     pool: Pool,
     redis_url: String,
-    _stage: watch::Sender<Stage>,
+    _leave: watch::Sender<Drain>,
 }
 
 impl Server {
@@ -46,9 +49,9 @@ impl Server {
         let url = postgres.url().replacen("/waitroom?", &format!("/{database}?"), 1);
         migrations::run(&url).await.unwrap();
         let pool = connect::postgres_pool(&url, 8).unwrap();
-        let (stage, staged) = watch::channel(Stage::Running);
+        let (leave, leaving) = watch::channel(Drain::NotYet);
         let store = redis::Redis::connect(&redis.url(), &database).await.unwrap();
-        let rooms = Rooms::new(store, pool.clone(), Arc::new(Health::default()), staged);
+        let rooms = Rooms::new(store, pool.clone(), Arc::new(Health::default()), leaving);
         let json = sample_plan::sample_plan(SEATS).to_string();
         let plan = Plan::parse(json.as_bytes()).unwrap();
         for n in 0..SALES {
@@ -71,7 +74,7 @@ impl Server {
         let router = edge::public_router(edge).into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, router).await });
         let sale = format!("{database}-0");
-        Self { address, sale, cached, database, pool, redis_url: redis.url(), _stage: stage }
+        Self { address, sale, cached, database, pool, redis_url: redis.url(), _leave: leave }
     }
 
     /// Transactions of its database so far.
@@ -84,7 +87,7 @@ impl Server {
 
     /// Commands that Redis has had so far.
     pub async fn redis_commands(&self) -> u64 {
-        let client = connect::redis_client(&self.redis_url).unwrap();
+        let client = redis_client(&self.redis_url).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let info: String = ::redis::cmd("INFO").arg("stats").query_async(&mut connection).await.unwrap();
         let count = info.split("total_commands_processed:").nth(1).unwrap().lines().next().unwrap();
@@ -113,6 +116,5 @@ async fn create(rooms: &Rooms, id: &str, json: &str, plan: &Plan) {
         anonymous: true,
         blocked: &SeatSet::new(plan.seats.len()),
     };
-    assert!(rooms.sales.create(&new).await.unwrap());
-    rooms.get(&id).await.unwrap().unwrap();
+    rooms.create(&new).await.unwrap().unwrap();
 }

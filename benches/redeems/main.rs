@@ -27,11 +27,11 @@ use tokio::{
     time::sleep,
 };
 use waitroom::{
-    domain::refusal::Refusal,
     metrics,
-    room::{Room, write_alone},
-    store::connect,
+    room::{Room, redeems::write_alone},
+    store::postgres::connect,
 };
+use wire::domain::refusal::Refusal;
 
 const ROUNDS: usize = 5;
 const CALLERS: usize = 256;
@@ -53,7 +53,7 @@ async fn book_apart(room: &Arc<Room>, holders: Vec<Holder>) -> f64 {
             loop {
                 let i = next.fetch_add(1, Ordering::Relaxed);
                 let Some(holder) = holders.get(i) else { return };
-                room.redeem(holder.wants(&[i as u32])).await.unwrap();
+                room.redeems.redeem(holder.wants(&[i as u32])).await.unwrap();
             }
         })
     });
@@ -66,7 +66,7 @@ async fn book_apart(room: &Arc<Room>, holders: Vec<Holder>) -> f64 {
 /// The same through the writer alone, with no line to fence grants and to be told.
 async fn write_apart(room: &Arc<Room>, count: usize, callers: usize) -> f64 {
     let (to_writer, redeems) = mpsc::channel(callers);
-    tokio::spawn(write_alone(room.clone(), redeems));
+    tokio::spawn(write_alone(room.redeems.clone(), redeems));
     let next = Arc::new(AtomicUsize::new(0));
     let started = Instant::now();
     let callers = (0..callers).map(|_| {
@@ -107,14 +107,14 @@ async fn apart(stage: &Stage) -> [f64; 2] {
         let meter = Meter::start(stage);
         let speed = book_apart(&rooms[0], holders).await;
         seen[0].push((speed, meter.per_booking(BOOKINGS)));
-        whole_sizes.push(BOOKINGS as f64 / batches(&client, rooms[0].id.as_str()).await);
+        whole_sizes.push(BOOKINGS as f64 / batches(&client, rooms[0].sale.id.as_str()).await);
         close(&rooms, stage).await;
 
         let (rooms, _) = stage.sale(BOOKINGS as u32, 0).await;
         let meter = Meter::start(stage);
         let speed = write_apart(&rooms[0], BOOKINGS, CALLERS).await;
         seen[1].push((speed, meter.per_booking(BOOKINGS)));
-        writer_sizes.push(BOOKINGS as f64 / batches(&client, rooms[0].id.as_str()).await);
+        writer_sizes.push(BOOKINGS as f64 / batches(&client, rooms[0].sale.id.as_str()).await);
         close(&rooms, stage).await;
 
         for (way, sizes) in [(2, &whole_sizes), (3, &writer_sizes)] {
@@ -148,7 +148,7 @@ async fn apart(stage: &Stage) -> [f64; 2] {
     println!(
         "with the line a commit took {}, a fence {}, a tell {}",
         mean_ms("copy_duration_seconds", ""),
-        mean_ms("redis_duration_seconds", "lock"),
+        mean_ms("redis_duration_seconds", "fence"),
         mean_ms("redis_duration_seconds", "bookings")
     );
     [speeds[0], speeds[1]]
@@ -166,7 +166,7 @@ async fn few(stage: &Stage) {
             let meter = Meter::start(stage);
             let speed = write_apart(&rooms[0], BOOKINGS, callers).await;
             seen.push((speed, meter.per_booking(BOOKINGS)));
-            sizes.push(BOOKINGS as f64 / batches(&client, rooms[0].id.as_str()).await);
+            sizes.push(BOOKINGS as f64 / batches(&client, rooms[0].sale.id.as_str()).await);
             close(&rooms, stage).await;
         }
         let speed = median(seen.iter().map(|(speed, _)| *speed).collect());
@@ -246,7 +246,7 @@ async fn hot(stage: &Stage) {
                 while started.elapsed() < TIME {
                     seat = (seat + 7) % SEATS;
                     attempts.fetch_add(1, Ordering::Relaxed);
-                    match room.redeem(holder.wants(&[seat])).await {
+                    match room.redeems.redeem(holder.wants(&[seat])).await {
                         Ok(booking) => return winners.lock().unwrap().push(booking.seats[0]),
                         Err(Refusal::SeatTaken(_) | Refusal::Busy) => tokio::task::yield_now().await,
                         Err(other) => panic!("{other:?}"),
@@ -288,7 +288,7 @@ async fn shared(stage: &Stage) {
                 let mut seat = (i as u32).wrapping_mul(2_654_435_761) % SEATS;
                 let answer: Answer = loop {
                     tries += 1;
-                    match room.redeem(holder.wants(&[seat])).await {
+                    match room.redeems.redeem(holder.wants(&[seat])).await {
                         Err(Refusal::SeatTaken(_)) if room.glance().seats_left > SEATS as usize => {
                             seat = (seat + 4_999) % SEATS;
                             sleep(CLICK).await;
@@ -311,7 +311,7 @@ async fn shared(stage: &Stage) {
         }
     }
     let took = started.elapsed().as_secs_f64();
-    let (taken, _) = rooms[0].bookings().taken().await.unwrap();
+    let (taken, _) = stage.desk(&rooms[0]).booked().await.unwrap();
     assert_eq!((sold.len(), taken.len(), answered), (SEATS as usize, SEATS as usize, VISITORS));
     println!(
         "shared: two instances sold {} seats to {VISITORS} callers in {took:.1} s, each once; {tries} tries, {answered} answers, {:.0} bookings/s",

@@ -13,7 +13,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::sleep_until,
 };
-use waitroom::room::write_alone;
+use waitroom::room::redeems::write_alone;
 
 /// Who is asked.
 #[derive(Clone, Copy, PartialEq)]
@@ -31,7 +31,7 @@ async fn measure(stage: &Stage, way: Way, rate: f64) -> (f64, f64) {
         Way::Alone => (stage.sale(count as u32, 0).await.0, (0..count).map(Holder::stranger).collect()),
     };
     let (to_writer, redeems) = mpsc::channel(count);
-    tokio::spawn(write_alone(rooms[0].clone(), redeems));
+    tokio::spawn(write_alone(rooms[0].redeems.clone(), redeems));
     let times = Arc::new(Mutex::new(Histogram::<u64>::new(3).unwrap()));
     let started = tokio::time::Instant::now() + Duration::from_millis(100);
     let mut answers = Vec::new();
@@ -48,7 +48,7 @@ async fn measure(stage: &Stage, way: Way, rate: f64) -> (f64, f64) {
                 to_writer.send((redeem, reply)).await.unwrap();
                 answer.await.unwrap()
             } else {
-                room.redeem(redeem).await
+                room.redeems.redeem(redeem).await
             };
             answer.unwrap();
             let took = due.elapsed().as_micros() as u64;

@@ -11,26 +11,25 @@ use std::{
 };
 use tokio::{sync::watch, time::sleep};
 use waitroom::{
-    domain::{
-        booking::{Booking, Wish},
-        ids::{GrantKey, SaleId, VisitorId},
-        phase::Phase,
-        plan::{Plan, SeatIndex},
-        refusal::Refusal,
-        sale::SaleSettings,
-        sample_plan::sample_plan,
-        seats::SeatSet,
-    },
     embedded,
-    room::{Redeem, Room, health::Health, rooms::Rooms},
-    shutdown::Stage as Running,
+    room::{Room, health::Health, redeems::Redeem, rooms::Rooms},
+    shutdown::Drain,
     store::{
-        connect,
-        line::{Join, JoinMode},
-        migrations,
+        bookings::Bookings,
+        postgres::{connect, migrations},
         redis::Redis,
-        sales::{NewSale, SaleState, Sales},
     },
+};
+use wire::domain::{
+    booking::{Booking, Wish},
+    ids::{GrantKey, SaleId, VisitorId},
+    line::{Join, JoinMode},
+    phase::Phase,
+    plan::{Plan, SeatIndex},
+    refusal::Refusal,
+    sale::{NewSale, SaleSettings, SaleState},
+    sample_plan::sample_plan,
+    seats::SeatSet,
 };
 
 /// Ends when dropped.
@@ -38,7 +37,7 @@ pub struct Stage {
     _folder: tempfile::TempDir,
     pub redis: embedded::Redis,
     pub postgres: embedded::Postgres,
-    instances: Vec<(Arc<Rooms>, watch::Sender<Running>)>,
+    instances: Vec<(Arc<Rooms>, watch::Sender<Drain>)>,
 }
 
 /// A visitor with a grant.
@@ -73,7 +72,7 @@ impl Stage {
         for i in 0..instances {
             let redis = Redis::connect(&stage.redis.url(), &format!("i{i}")).await.unwrap();
             let pool = connect::postgres_pool(&stage.postgres.url(), 8).unwrap();
-            let (running, watched) = watch::channel(Running::Running);
+            let (running, watched) = watch::channel(Drain::NotYet);
             let rooms = Rooms::new(redis, pool, Arc::new(Health::default()), watched);
             tokio::spawn(rooms.clone().run());
             stage.instances.push((rooms, running));
@@ -107,8 +106,8 @@ impl Stage {
             blocked: &SeatSet::new(plan.seats.len()),
         };
         let first = &self.instances[0].0;
-        assert!(first.sales.create(&new).await.unwrap());
-        command(&first.sales, &id, plan.seats.len(), Phase::Open).await;
+        let room = first.create(&new).await.unwrap().unwrap();
+        command(first, &room, Phase::Open).await;
         let mut rooms = Vec::new();
         for (instance, _) in &self.instances {
             rooms.push(instance.get(&id).await.unwrap().unwrap());
@@ -124,7 +123,7 @@ impl Stage {
                     mode: JoinMode::Join,
                     token_seq: None,
                 };
-                let standing = room.join(join).await.unwrap().standing.unwrap();
+                let standing = room.line.join(join).await.unwrap().standing.unwrap();
                 Holder { visitor, grant: standing.grant() }
             })
         });
@@ -132,25 +131,33 @@ impl Stage {
         for joined in joins.collect::<Vec<_>>() {
             holders.push(joined.await.unwrap());
         }
-        while visitors > 0 && rooms[0].counts().await.unwrap().waiting > 0 {
+        while visitors > 0 && rooms[0].line.counts().await.unwrap().waiting > 0 {
             sleep(Duration::from_millis(100)).await;
         }
         (rooms, holders)
     }
 }
 
+impl Stage {
+    /// The bookings desk of a sale.
+    pub fn desk(&self, room: &Room) -> Bookings {
+        let pool = connect::postgres_pool(&self.postgres.url(), 1).unwrap();
+        Bookings::new(pool, room.sale.id.clone(), room.sale.plan.clone())
+    }
+}
+
 /// Ends a sale that was measured: an open one goes on costing.
 pub async fn close(rooms: &[Arc<Room>], stage: &Stage) {
-    command(&stage.instances[0].0.sales, &rooms[0].id, rooms[0].plan.seats.len(), Phase::Closed).await;
+    command(&stage.instances[0].0, &rooms[0], Phase::Closed).await;
     for room in rooms {
         room.sync().await.unwrap();
     }
 }
 
-async fn command(sales: &Sales, id: &SaleId, seats: usize, phase: Phase) {
+async fn command(rooms: &Rooms, room: &Room, phase: Phase) {
     let change = |state: &mut SaleState| {
         state.command = phase;
         Ok::<_, Infallible>(())
     };
-    sales.update(id, seats, change).await.unwrap().unwrap().unwrap();
+    rooms.change(room, change).await.unwrap().unwrap().unwrap();
 }

@@ -4,11 +4,8 @@ use sha2::{Digest, Sha256};
 use std::{fs, pin::pin, time::Instant};
 use tokio_postgres::{Client, binary_copy::BinaryCopyInWriter, types::Type};
 use uuid::Uuid;
-use waitroom::{
-    domain::ids::{GrantKey, SaleId},
-    embedded::Postgres,
-    store::connect,
-};
+use waitroom::{embedded::Postgres, store::postgres::connect};
+use wire::domain::ids::{GrantKey, SaleId};
 
 /// A tick of /proc's CPU times, in microseconds.
 const TICK_US: f64 = 10_000.0;

@@ -8,18 +8,18 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Exit, ExitError, output, serve};
-use crate::domain::ids::SaleId;
-use crate::load::checker::{
-    FinalState, LineState, Log, PlaceState, ShopBooking, ShopState, Status, Verdict, check, fingerprint,
-};
-use crate::load::history::{HistoryError, belong_together, read};
 use crate::settings::SecretUrl;
-use crate::store::bookings::Bookings;
-use crate::store::connect::{self, ConnectError};
-use crate::store::errors::StoreError;
-use crate::store::line::{Look, Survey};
+use crate::store::bookings::{Bookings, Sold};
+use crate::store::errors::{ConnectError, StoreError};
+use crate::store::line::{Found, Survey};
+use crate::store::postgres::connect::postgres_pool;
 use crate::store::redis::Redis;
 use crate::store::sales::Sales;
+use load::checker::{
+    FinalState, LineState, Log, PlaceState, ShopBooking, ShopState, Status, Verdict, check, fingerprint,
+};
+use load::history::{HistoryError, belong_together, read};
+use wire::domain::ids::SaleId;
 
 /// Proves from the histories of a run that the line was fair and no seat was sold twice.
 ///
@@ -120,17 +120,17 @@ async fn line_state(url: &str, sale: &SaleId) -> anyhow::Result<Option<LineState
     // Reads only: it needs no lease, and so no name.
     let redis = Redis::connect(url, "check").await?;
     match redis.line(sale).survey().await? {
-        Look::Missing => {
+        Found::Missing => {
             eprintln!("waitroom: this Redis has no line of sale {sale}; it is left out");
             Ok(None)
         }
-        Look::Moving => {
+        Found::Moving => {
             eprintln!(
                 "waitroom: the line of sale {sale} still changes, so it is left out; check again when the run is over"
             );
             Ok(None)
         }
-        Look::Still(survey) => Ok(Some(plain(*survey))),
+        Found::Still(survey) => Ok(Some(plain(*survey))),
     }
 }
 
@@ -151,13 +151,13 @@ fn plain(survey: Survey) -> LineState {
 }
 
 async fn shop_state(url: &str, id: &SaleId) -> anyhow::Result<ShopState> {
-    let pool = connect::postgres_pool(url, 2).map_err(StoreError::from)?;
+    let pool = postgres_pool(url, 2).map_err(StoreError::from)?;
     let sale = Sales::new(pool.clone()).load(id).await?;
     let unknown = || ExitError::new(Exit::Usage, format!("this PostgreSQL has no sale {id}"));
-    let sale = sale.ok_or_else(unknown)?;
+    let (sale, state) = sale.ok_or_else(unknown)?;
     let survey = Bookings::new(pool, id.clone(), sale.plan).survey().await;
     let (bookings, seats) = survey.context("reading the bookings")?;
-    let booking = |sold: crate::store::shop::Sold| ShopBooking {
+    let booking = |sold: Sold| ShopBooking {
         booking: sold.booking,
         grant: sold.grant,
         visitor: fingerprint(&sold.visitor),
@@ -165,5 +165,5 @@ async fn shop_state(url: &str, id: &SaleId) -> anyhow::Result<ShopState> {
         status: sold.status,
     };
     let bookings = bookings.into_iter().map(booking).collect();
-    Ok(ShopState { sale: id.clone(), settings: sale.state.settings, bookings, seats })
+    Ok(ShopState { sale: id.clone(), settings: state.settings, bookings, seats })
 }

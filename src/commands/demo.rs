@@ -14,15 +14,15 @@ use serde_json::{Value, json};
 
 use super::sale::client::Client;
 use super::signals::Signals;
-use super::{Exit, ExitError, limits, logging, output, serve};
+use super::{Exit, ExitError, logging, output, serve, system};
 use crate::app::App;
-use crate::domain::ids::SaleId;
 use crate::embedded::Embedded;
-use crate::load::crowd;
 use crate::settings::{
     AdminArgs, AdminSettings, DataArgs, HttpSettings, KeyArgs, LogSettings, PostgresSettings, RedisSettings,
     Secret, ServeSettings,
 };
+use load::crowd;
+use wire::domain::ids::SaleId;
 
 /// A real hall: the Riethsporthalle in Erfurt, 1,222 seats.
 const PLAN: &str = include_str!("../../data/seating-plan-riethsporthalle.json");
@@ -56,7 +56,7 @@ pub struct DemoArgs {
 /// Runs everything until it is asked to stop.
 pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     logging::start(&args.log);
-    limits::raise_open_files();
+    system::raise_open_files();
     // Before the runtime, whose worker threads come and go: see `embedded::process`.
     let embedded = Embedded::start(&args.data.data_dir)?;
     let settings = settings(args, &embedded)?;
@@ -232,7 +232,7 @@ fn dialable(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::plan::Plan;
+    use wire::domain::plan::Plan;
 
     #[test]
     fn the_sample_is_the_real_hall() {

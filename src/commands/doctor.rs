@@ -3,18 +3,19 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Exit, limits, output, serve};
+use super::{Exit, output, serve, system};
 use crate::settings::{KEY_BYTES, PostgresSettings, RedisSettings, ServeArgs, SettingsError};
-use crate::store::connect;
-use crate::store::facts::{PostgresFacts, RedisFacts};
-use crate::store::migrations;
+use crate::store::errors::ConnectError;
+use crate::store::postgres::connect::postgres_single;
+use crate::store::postgres::{facts::PostgresFacts, migrations};
+use crate::store::redis::{facts::RedisFacts, redis_client};
 
 /// How long a server may take to answer before it counts as away.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum Grade {
     Ok,
     /// Works, but look at it.
     Warn,
@@ -27,19 +28,19 @@ enum Verdict {
 /// One line of the report.
 #[derive(Debug)]
 struct Finding {
-    verdict: Verdict,
+    grade: Grade,
     subject: &'static str,
     text: String,
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = match self.verdict {
-            Verdict::Ok => "ok",
-            Verdict::Warn => "warn",
-            Verdict::Fail | Verdict::Away => "fail",
+        let grade = match self.grade {
+            Grade::Ok => "ok",
+            Grade::Warn => "warn",
+            Grade::Fail | Grade::Away => "fail",
         };
-        write!(f, "{verdict:<5} {:<18} {}", self.subject, self.text)
+        write!(f, "{grade:<5} {:<18} {}", self.subject, self.text)
     }
 }
 
@@ -47,22 +48,22 @@ impl fmt::Display for Finding {
 struct Report(Vec<Finding>);
 
 impl Report {
-    fn add(&mut self, verdict: Verdict, subject: &'static str, text: impl Into<String>) {
-        self.0.push(Finding { verdict, subject, text: text.into() });
+    fn add(&mut self, grade: Grade, subject: &'static str, text: impl Into<String>) {
+        self.0.push(Finding { grade, subject, text: text.into() });
     }
 
-    /// `ok` with the first text, or the verdict with the second.
-    fn check(&mut self, fine: bool, otherwise: Verdict, subject: &'static str, yes: String, no: String) {
-        if fine { self.add(Verdict::Ok, subject, yes) } else { self.add(otherwise, subject, no) }
+    /// `ok` with the first text, or the grade with the second.
+    fn check(&mut self, fine: bool, otherwise: Grade, subject: &'static str, yes: String, no: String) {
+        if fine { self.add(Grade::Ok, subject, yes) } else { self.add(otherwise, subject, no) }
     }
 
-    fn has(&self, verdict: Verdict) -> bool {
-        self.0.iter().any(|finding| finding.verdict == verdict)
+    fn has(&self, grade: Grade) -> bool {
+        self.0.iter().any(|finding| finding.grade == grade)
     }
 
     /// Away before dangerous: what was not seen cannot be judged.
     fn exit(&self) -> Exit {
-        match (self.has(Verdict::Away), self.has(Verdict::Fail)) {
+        match (self.has(Grade::Away), self.has(Grade::Fail)) {
             (true, _) => Exit::Unreachable,
             (false, true) => Exit::Settings,
             (false, false) => Exit::Done,
@@ -97,7 +98,7 @@ fn resolved<T>(
         Ok(value) => Ok(Some(value)),
         Err(SettingsError::Refused { key, problem }) => {
             report.add(
-                Verdict::Fail,
+                Grade::Fail,
                 subject,
                 if key == subject { problem } else { format!("{key}: {problem}") },
             );
@@ -111,14 +112,14 @@ fn settings(report: &mut Report, args: &ServeArgs) -> Result<(), SettingsError> 
     if let Some(admin) = resolved(report, "admin_token", args.admin.resolve())? {
         let length = admin.admin_token.expose().len();
         let short = format!("has {length} characters; use at least 16 (`openssl rand -base64 24`)");
-        report.check(length >= 16, Verdict::Warn, "admin_token", format!("{length} characters"), short);
+        report.check(length >= 16, Grade::Warn, "admin_token", format!("{length} characters"), short);
         let open = format!("{} is open to the network; keep it behind a firewall", admin.admin_listen);
         let local = admin.admin_listen.ip().is_loopback();
-        report.check(local, Verdict::Warn, "admin_listen", admin.admin_listen.to_string(), open);
+        report.check(local, Grade::Warn, "admin_listen", admin.admin_listen.to_string(), open);
     }
     if let Some(keys) = resolved(report, "signing_keys", args.keys.resolve())? {
         let kids: Vec<_> = keys.signing_keys.iter().map(|key| key.kid.as_str()).collect();
-        report.add(Verdict::Ok, "signing_keys", format!("{}: the first signs, all verify", kids.join(", ")));
+        report.add(Grade::Ok, "signing_keys", format!("{}: the first signs, all verify", kids.join(", ")));
         let fault = match keys.identity_key.as_ref().map(|key| key.bytes().len()) {
             None => Some("none: only sales that allow anonymous visitors work".to_owned()),
             Some(length) if length < KEY_BYTES => Some(format!(
@@ -127,14 +128,14 @@ fn settings(report: &mut Report, args: &ServeArgs) -> Result<(), SettingsError> 
             Some(_) => None,
         };
         let short = fault.clone().unwrap_or_default();
-        report.check(fault.is_none(), Verdict::Warn, "identity_key", "given".to_owned(), short);
+        report.check(fault.is_none(), Grade::Warn, "identity_key", "given".to_owned(), short);
     }
     Ok(())
 }
 
 async fn redis(report: &mut Report, settings: &RedisSettings) {
     let asked = tokio::time::timeout(PATIENCE, async {
-        let client = connect::redis_client(settings.redis_url.expose()).map_err(|error| error.to_string())?;
+        let client = redis_client(settings.redis_url.expose()).map_err(|error| error.to_string())?;
         let mut connection =
             client.get_multiplexed_async_connection().await.map_err(|error| error.to_string())?;
         RedisFacts::read(&mut connection).await.map_err(|error| error.to_string())
@@ -143,14 +144,14 @@ async fn redis(report: &mut Report, settings: &RedisSettings) {
         Ok(facts) => facts,
         Err(why) => {
             return report.add(
-                Verdict::Away,
+                Grade::Away,
                 "redis",
                 format!("{} cannot be reached: {why}", settings.redis_url),
             );
         }
     };
     report.add(
-        Verdict::Ok,
+        Grade::Ok,
         "redis",
         format!("version {}, role {}, at {}", facts.version, facts.role, settings.redis_url),
     );
@@ -159,83 +160,79 @@ async fn redis(report: &mut Report, settings: &RedisSettings) {
 
 fn redis_facts(report: &mut Report, facts: &RedisFacts, settings: &RedisSettings) {
     if let Some(danger) = facts.danger(settings.redis_replicas, settings.allow_data_loss) {
-        report.add(Verdict::Fail, "redis keeps", danger);
+        report.add(Grade::Fail, "redis keeps", danger);
     } else if let Some(danger) = facts.danger(settings.redis_replicas, false) {
-        report.add(Verdict::Warn, "redis keeps", format!("allow_data_loss is set although: {danger}"));
+        report.add(Grade::Warn, "redis keeps", format!("allow_data_loss is set although: {danger}"));
     } else {
         let text = format!(
             "append-only file {}, {}",
             if facts.aof_enabled { "on" } else { "off" },
             facts.maxmemory_policy
         );
-        report.add(Verdict::Ok, "redis keeps", text);
+        report.add(Grade::Ok, "redis keeps", text);
     }
     let replicas = facts.connected_replicas;
     let none = "no replica: if this machine is lost, so are the joins of the last second".to_owned();
-    report.check(replicas > 0, Verdict::Warn, "redis replicas", format!("{replicas} connected"), none);
+    report.check(replicas > 0, Grade::Warn, "redis replicas", format!("{replicas} connected"), none);
     let single = "is part of a cluster, which is not supported yet; use a single Redis".to_owned();
-    report.check(!facts.cluster_enabled, Verdict::Fail, "redis cluster", "off".to_owned(), single);
+    report.check(!facts.cluster_enabled, Grade::Fail, "redis cluster", "off".to_owned(), single);
     let (used, most) = (facts.used_memory >> 20, facts.maxmemory >> 20);
     let text =
         if most == 0 { format!("{used} MiB used, no limit") } else { format!("{used} of {most} MiB used") };
     // A place takes about 300 bytes; at the limit Redis refuses joins.
     let tight = format!("{text}: little is left, raise maxmemory");
-    report.check(most == 0 || used < most / 5 * 4, Verdict::Warn, "redis memory", text, tight);
+    report.check(most == 0 || used < most / 5 * 4, Grade::Warn, "redis memory", text, tight);
 }
 
 async fn postgres(report: &mut Report, settings: &PostgresSettings) {
     let asked = tokio::time::timeout(PATIENCE, async {
-        let client = connect::postgres_single(settings.postgres_url.expose()).await?;
+        let client = postgres_single(settings.postgres_url.expose()).await?;
         let facts = PostgresFacts::read(&client).await?;
         let version = migrations::current_version(&client).await?;
-        Ok::<_, connect::ConnectError>((facts, version))
+        Ok::<_, ConnectError>((facts, version))
     });
     let (facts, version) = match asked.await {
         Ok(Ok(found)) => found,
-        Ok(Err(connect::ConnectError::Url { problem, .. })) => {
-            return report.add(Verdict::Fail, "postgres_url", problem);
+        Ok(Err(ConnectError::Url { problem, .. })) => {
+            return report.add(Grade::Fail, "postgres_url", problem);
         }
         Ok(Err(error)) => {
-            return report.add(Verdict::Away, "postgres", format!("{}: {error}", settings.postgres_url));
+            return report.add(Grade::Away, "postgres", format!("{}: {error}", settings.postgres_url));
         }
         Err(_) => {
-            return report.add(Verdict::Away, "postgres", format!("{}: no answer", settings.postgres_url));
+            return report.add(Grade::Away, "postgres", format!("{}: no answer", settings.postgres_url));
         }
     };
-    report.add(Verdict::Ok, "postgres", format!("version {}, at {}", facts.version, settings.postgres_url));
+    report.add(Grade::Ok, "postgres", format!("version {}, at {}", facts.version, settings.postgres_url));
     postgres_facts(report, &facts, settings.postgres_pool);
     schema(report, version, migrations::wanted_version());
 }
 
 fn postgres_facts(report: &mut Report, facts: &PostgresFacts, pool: u16) {
     let standby = "is a standby that cannot be written; point postgres_url at the primary".to_owned();
-    report.check(!facts.in_recovery, Verdict::Fail, "postgres role", "primary".to_owned(), standby);
+    report.check(!facts.in_recovery, Grade::Fail, "postgres role", "primary".to_owned(), standby);
     for (subject, value) in [("fsync", &facts.fsync), ("synchronous_commit", &facts.synchronous_commit)] {
         let lost = format!("is {value}: a crash loses answered bookings; set it to on");
-        report.check(value != "off", Verdict::Fail, subject, value.clone(), lost);
+        report.check(value != "off", Grade::Fail, subject, value.clone(), lost);
     }
     let torn = "is off: a power cut can tear pages; set it to on".to_owned();
-    report.check(facts.full_page_writes != "off", Verdict::Warn, "full_page_writes", "on".to_owned(), torn);
+    report.check(facts.full_page_writes != "off", Grade::Warn, "full_page_writes", "on".to_owned(), torn);
     let free = facts.max_connections.saturating_sub(facts.reserved_connections);
     let instances = free / u32::from(pool);
     let text = format!("{free} connections for pools of {pool}: room for {instances} instances");
     match instances {
-        0 => {
-            report.add(Verdict::Fail, "postgres_pool", format!("{text}; lower it, or raise max_connections"))
-        }
-        1 => {
-            report.add(Verdict::Warn, "postgres_pool", format!("{text}; a rolling deploy needs two at once"))
-        }
-        _ => report.add(Verdict::Ok, "postgres_pool", text),
+        0 => report.add(Grade::Fail, "postgres_pool", format!("{text}; lower it, or raise max_connections")),
+        1 => report.add(Grade::Warn, "postgres_pool", format!("{text}; a rolling deploy needs two at once")),
+        _ => report.add(Grade::Ok, "postgres_pool", text),
     }
 }
 
 fn schema(report: &mut Report, version: Option<i32>, wanted: i32) {
     match version {
-        Some(version) if version == wanted => report.add(Verdict::Ok, "schema", format!("version {version}")),
+        Some(version) if version == wanted => report.add(Grade::Ok, "schema", format!("version {version}")),
         Some(version) if version > wanted => {
             report.add(
-                Verdict::Warn,
+                Grade::Warn,
                 "schema",
                 format!("version {version} is newer than this program ({wanted}); update it"),
             );
@@ -245,27 +242,27 @@ fn schema(report: &mut Report, version: Option<i32>, wanted: i32) {
                 "version {}, {wanted} is wanted: run `waitroom migrate` (serve does so too)",
                 found.unwrap_or(0)
             );
-            report.add(Verdict::Warn, "schema", text);
+            report.add(Grade::Warn, "schema", text);
         }
     }
 }
 
 fn machine(report: &mut Report) {
-    let files = limits::raise_open_files();
+    let files = system::raise_open_files();
     let text =
         format!("{files}: room for about {} sockets", files.saturating_sub(crate::limits::FILES_RESERVED));
     let few = format!("{text}; raise the hard limit (ulimit -Hn, LimitNOFILE)");
-    report.check(files >= 65_536, Verdict::Warn, "open files", text, few);
-    let first = |name| limits::kernel(name).and_then(|numbers| numbers.first().copied());
+    report.check(files >= 65_536, Grade::Warn, "open files", text, few);
+    let first = |name| system::kernel(name).and_then(|numbers| numbers.first().copied());
     if let Some(backlog) = first("net/core/somaxconn") {
         let low = format!("{backlog} connections may wait to be accepted; set it to 4096 or more");
-        report.check(backlog >= 4_096, Verdict::Warn, "net.core.somaxconn", backlog.to_string(), low);
+        report.check(backlog >= 4_096, Grade::Warn, "net.core.somaxconn", backlog.to_string(), low);
     }
-    if let Some([low, high]) = limits::kernel("net/ipv4/ip_local_port_range").as_deref() {
+    if let Some([low, high]) = system::kernel("net/ipv4/ip_local_port_range").as_deref() {
         let ports = high.saturating_sub(*low) + 1;
         let text = format!("{ports}: a proxy here reaches one address with at most so many sockets");
         let few = format!("{text}; widen net.ipv4.ip_local_port_range to 1024 65535");
-        report.check(ports >= 28_000, Verdict::Warn, "local ports", text, few);
+        report.check(ports >= 28_000, Grade::Warn, "local ports", text, few);
     }
 }
 
@@ -288,7 +285,7 @@ mod tests {
     fn exit(facts: &PostgresFacts, pool: u16) -> (Exit, bool) {
         let mut report = Report::default();
         postgres_facts(&mut report, facts, pool);
-        (report.exit(), report.has(Verdict::Warn))
+        (report.exit(), report.has(Grade::Warn))
     }
 
     #[test]
@@ -322,9 +319,9 @@ mod tests {
     #[test]
     fn away_is_told_before_dangerous() {
         let mut report = Report::default();
-        report.add(Verdict::Fail, "a", "");
+        report.add(Grade::Fail, "a", "");
         assert_eq!(report.exit(), Exit::Settings);
-        report.add(Verdict::Away, "b", "");
+        report.add(Grade::Away, "b", "");
         assert_eq!(report.exit(), Exit::Unreachable);
     }
 }

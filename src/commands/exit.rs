@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use crate::app::StartError;
 use crate::embedded::EmbeddedError;
 use crate::settings::SettingsError;
-use crate::store::connect::ConnectError;
-use crate::store::migrations::MigrateError;
+use crate::store::errors::ConnectError;
+use crate::store::postgres::migrations::MigrateError;
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

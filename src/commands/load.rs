@@ -1,21 +1,18 @@
 //! `waitroom load`: the load generator.
 
-use super::{Exit, ExitError, limits, load_report::ReportArgs, output};
-use crate::{
-    domain::ids::SaleId,
-    load::{
-        self, Admin, LoadError, Options, Report, SaleWanted, Scenario, SourceSpec, Target, Threshold,
-        WishKind,
-        arrivals::ramp,
-        behaviour::{parse_counts, parse_duration, parse_durations},
-        parse_threshold,
-    },
-    settings::{IdentityKey, Secret},
-};
+use super::{Exit, ExitError, load_report::ReportArgs, output, system};
+use crate::settings::{IdentityKey, Secret};
 use anyhow::Context;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
+use load::{
+    self, Admin, LoadError, Options, Report, SaleWanted, Scenario, SourceSpec, Target, Threshold, WishKind,
+    arrivals::ramp,
+    behaviour::{parse_counts, parse_duration, parse_durations},
+    parse_threshold,
+};
 use std::{fs, path::PathBuf, time::Duration};
+use wire::domain::ids::SaleId;
 
 /// Sends a crowd of simulated visitors to a sale and checks what they see.
 ///
@@ -132,7 +129,7 @@ pub fn run(args: LoadArgs) -> anyhow::Result<Exit> {
     if !args.report.merge.is_empty() {
         return args.report.merge(args.json.as_deref());
     }
-    limits::raise_open_files();
+    system::raise_open_files();
     let report = try_run(args).map_err(|error| match error.downcast::<LoadError>() {
         Ok(LoadError::Usage(why)) => ExitError::new(Exit::Usage, why).into(),
         Ok(LoadError::Unreachable(why)) => ExitError::new(Exit::Unreachable, why).into(),

@@ -1,12 +1,12 @@
 //! `waitroom load --merge` and `--html`: the report of a run from the histories of its parts.
 
 use super::{Exit, ExitError, output};
-use crate::load::{
+use clap::Args;
+use load::{
     LoadError, Report,
     history::HistoryError,
     summary::{self, Summary, Verdicts},
 };
-use clap::Args;
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -2,7 +2,7 @@
 
 use super::{Exit, output, serve};
 use crate::settings::PostgresArgs;
-use crate::store::migrations;
+use crate::store::postgres::migrations;
 
 /// Migrates and tells the version.
 pub fn run(args: &PostgresArgs) -> anyhow::Result<Exit> {

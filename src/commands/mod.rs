@@ -4,7 +4,6 @@ pub mod check;
 pub mod demo;
 pub mod doctor;
 mod exit;
-mod limits;
 pub mod load;
 mod load_report;
 mod logging;
@@ -13,6 +12,7 @@ mod output;
 pub mod sale;
 pub mod serve;
 mod signals;
+mod system;
 pub mod token;
 
 use std::ffi::OsString;

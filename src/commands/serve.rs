@@ -4,7 +4,7 @@ use anyhow::Context;
 use tokio::runtime::Runtime;
 
 use super::signals::Signals;
-use super::{Exit, limits, logging};
+use super::{Exit, logging, system};
 use crate::app::App;
 use crate::settings::ServeArgs;
 
@@ -12,7 +12,7 @@ use crate::settings::ServeArgs;
 pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
     let settings = args.resolve()?;
     logging::start(&settings.log);
-    let files = limits::raise_open_files();
+    let files = system::raise_open_files();
     tracing::info!(files, redis = %settings.redis.redis_url, postgres = %settings.postgres.postgres_url, "starting");
     runtime()?.block_on(async {
         let signals = Signals::catch().context("cannot catch signals")?;

@@ -4,9 +4,9 @@ use clap::{Args, value_parser};
 use jiff::Timestamp;
 
 use super::{Exit, ExitError, output};
-use crate::domain::identity;
-use crate::domain::ids::{SaleId, VisitorId};
 use crate::settings::{IdentityArgs, missing};
+use wire::domain::identity;
+use wire::domain::ids::{SaleId, VisitorId};
 
 /// What `token` reads.
 #[derive(Debug, Args)]

@@ -2,7 +2,6 @@
 //! not kept.
 
 use crate::{
-    domain::ids::SaleId,
     limits::{CACHE_BYTES_MAX, CACHE_TTL},
     metrics::{self, CacheName},
 };
@@ -14,6 +13,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use wire::domain::ids::SaleId;
 
 /// What moka and the map need for an entry beside what is in it, about.
 const ENTRY_BYTES: usize = 256;

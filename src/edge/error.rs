@@ -1,6 +1,6 @@
 //! Errors over HTTP: `{"code","message","retry"}`, with what to do in words.
 
-use crate::{protocol::server::ErrorMessage, store::errors::StoreError};
+use crate::room::errors::RoomError;
 use axum::{
     Json,
     http::{HeaderName, HeaderValue, StatusCode, header},
@@ -8,6 +8,7 @@ use axum::{
 };
 use serde_json::json;
 use std::sync::Arc;
+use wire::protocol::{close::ErrorCode, server::ErrorMessage};
 
 /// A request that was not served.
 #[derive(Clone, Debug)]
@@ -64,12 +65,6 @@ impl HttpError {
         Self { retry: true, ..error }.header(header::RETRY_AFTER, "2")
     }
 
-    /// A store that is needed did not serve.
-    pub fn from_store(error: &StoreError) -> Self {
-        tracing::warn!("a request was not served: {error}");
-        Self::unavailable("a store that is needed does not answer just now; try again")
-    }
-
     /// The body or a parameter is not as it must be.
     pub fn bad_message(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_message", message)
@@ -86,15 +81,35 @@ pub fn shared(error: Arc<HttpError>) -> HttpError {
     Arc::unwrap_or_clone(error)
 }
 
-impl From<StoreError> for HttpError {
-    fn from(error: StoreError) -> Self {
-        Self::from_store(&error)
+/// What a visitor hears when the line cannot be asked. The cause is logged: he can do nothing about it.
+pub fn unavailable(error: RoomError) -> ErrorMessage {
+    tracing::debug!("a visitor was not served: {error}");
+    let code = ErrorCode::Unavailable;
+    let message = match error {
+        RoomError::Draining => "this server is going away; your place is kept, connect again",
+        RoomError::Overloaded => "everyone comes at once; your place is kept, come back in a moment",
+        RoomError::Store(_) | RoomError::Ended => {
+            "the line cannot be reached just now; your place is kept, come back in a moment"
+        }
+    };
+    ErrorMessage { code, message: message.into(), retry: code.retry() }
+}
+
+impl From<RoomError> for HttpError {
+    fn from(error: RoomError) -> Self {
+        tracing::warn!("a request was not served: {error}");
+        Self::unavailable(match error {
+            RoomError::Draining => "this server is going away; try again",
+            RoomError::Overloaded => "everyone comes at once; try again in a moment",
+            RoomError::Store(_) => "a store that is needed does not answer just now; try again",
+            RoomError::Ended => "this server cannot serve the sale just now; try again",
+        })
     }
 }
 
 impl From<ErrorMessage> for HttpError {
     fn from(error: ErrorMessage) -> Self {
-        use crate::protocol::close::ErrorCode::*;
+        use ErrorCode::*;
         match error.code {
             IdentityInvalid => Self::identity(error.message),
             SaleClosed => Self::sale_closed(),

@@ -106,11 +106,11 @@ impl Drop for Connection {
         else {
             return;
         };
-        if let Some(seat) = Seat::take() {
+        if let Some(permit) = Permit::take() {
             runtime.spawn(async move {
                 // A peer that never ends its side is not waited for.
                 let _ = timeout(LINGER, drain(stream)).await;
-                drop(seat);
+                drop(permit);
             });
         }
     }
@@ -125,16 +125,16 @@ async fn drain(mut stream: TcpStream) -> io::Result<()> {
 }
 
 /// One of the connections that may linger.
-struct Seat;
+struct Permit;
 
-impl Seat {
+impl Permit {
     fn take() -> Option<Self> {
         let free = |count: usize| (count < LINGERING_MAX).then_some(count + 1);
         LINGERING.try_update(Ordering::Relaxed, Ordering::Relaxed, free).ok().map(|_| Self)
     }
 }
 
-impl Drop for Seat {
+impl Drop for Permit {
     fn drop(&mut self) {
         LINGERING.fetch_sub(1, Ordering::Relaxed);
     }

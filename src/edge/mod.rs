@@ -1,23 +1,15 @@
 //! What the outside speaks to: the public listener for visitors, the admin listener for operators and Prometheus.
 //! Knows no Redis and no PostgreSQL.
 
-mod admin;
-mod admin_sales;
-mod assets;
 mod cache;
 mod error;
 pub mod linger;
+mod operator;
 mod origin;
-mod places;
-mod public;
-mod session;
-mod standing;
-mod upgrade;
-mod who;
-mod wire;
+mod pages;
+mod visitor;
 
 use crate::{
-    domain::{ids::SaleId, token::Keyring},
     room::{Room, rooms::Rooms},
     settings::Cidr,
 };
@@ -25,6 +17,7 @@ use axum::Router;
 use cache::Cache;
 use error::HttpError;
 use std::{sync::Arc, sync::atomic::AtomicU64};
+use wire::domain::{ids::SaleId, token::Keyring};
 
 /// What every handler may use.
 pub struct Edge {
@@ -78,7 +71,7 @@ impl Edge {
             Err(found) => match &*found {
                 Ok(Some(room)) => Ok(room.clone()),
                 Ok(None) => Err(HttpError::unknown_sale()),
-                Err(error) => Err(HttpError::from_store(error)),
+                Err(error) => Err(HttpError::from(error.clone())),
             },
         }
     }
@@ -86,10 +79,10 @@ impl Edge {
 
 /// The public listener.
 pub fn public_router(edge: Arc<Edge>) -> Router {
-    public::router(edge)
+    visitor::router(edge)
 }
 
 /// The admin listener.
 pub fn admin_router(edge: Arc<Edge>) -> Router {
-    admin::router(edge)
+    operator::router(edge)
 }

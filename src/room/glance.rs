@@ -1,14 +1,14 @@
 //! What an instance knows of its sales without asking anyone, how old that is, and whether it has changed.
 
 use super::Room;
-use crate::domain::phase::Phase;
 use std::{
     sync::{
-        Arc, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
 };
+use wire::domain::phase::Phase;
 
 /// A sale's standing, for those who only look.
 #[derive(Clone, Copy, Debug)]
@@ -43,16 +43,13 @@ impl Revision {
 impl Room {
     /// What this instance knows, without asking anyone.
     pub fn glance(&self) -> Glance {
-        let as_of = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let (phase, waiting) = {
-            let live = self.live();
-            (live.phase, live.board.len())
-        };
-        Glance { phase, waiting, seats_left: self.plan.seats.len() - self.seats().taken().len(), as_of }
-    }
-
-    /// The stream was heard to its end.
-    pub(super) fn heard_now(&self) {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        let as_of = self.line.heard_at();
+        let (phase, waiting) = self.line.phase_and_waiting();
+        Glance {
+            phase,
+            waiting,
+            seats_left: self.sale.plan.seats.len() - self.seats.map().taken().len(),
+            as_of,
+        }
     }
 }

@@ -2,7 +2,11 @@
 
 use crate::{
     metrics,
-    store::{errors::StoreError, redis::Redis, sales::Sales},
+    store::{
+        errors::{Store, StoreError},
+        redis::Redis,
+        sales::Sales,
+    },
 };
 use std::{
     future::Future,
@@ -48,10 +52,10 @@ impl Health {
         let stale = |at: &AtomicU64| self.now_ms().saturating_sub(at.load(Ordering::Relaxed)) > STALE_MS;
         let mut away = Vec::new();
         if stale(&self.redis_ms) {
-            away.push("Redis");
+            away.push(Store::Redis.name());
         }
         if stale(&self.postgres_ms) {
-            away.push("PostgreSQL");
+            away.push(Store::Postgres.name());
         }
         away
     }
@@ -63,38 +67,38 @@ impl Health {
     /// Asks both stores, for ever.
     pub async fn watch(&self, redis: &Redis, sales: &Sales) {
         tokio::join!(
-            self.ask("Redis", &self.redis_ms, || redis.ping()),
-            self.ask("PostgreSQL", &self.postgres_ms, || sales.prove()),
+            self.ask(Store::Redis, &self.redis_ms, || redis.ping()),
+            self.ask(Store::Postgres, &self.postgres_ms, || sales.prove()),
         );
     }
 
     async fn ask<F: Future<Output = Result<(), StoreError>>>(
         &self,
-        name: &'static str,
+        store: Store,
         at: &AtomicU64,
         ask: impl Fn() -> F,
     ) {
+        let name = store.name();
         let mut every = interval(EVERY);
         let mut was_away = false;
         loop {
             every.tick().await;
             // The proof is as old as the question: the answer may have waited on its way back.
             let asked = self.now_ms();
-            let answer = timeout(TIMEOUT, ask()).await;
-            metrics::store_up(name, matches!(answer, Ok(Ok(()))));
+            let answer = timeout(TIMEOUT, ask()).await.unwrap_or(Err(StoreError::Timeout(store)));
+            metrics::store_up(name, answer.is_ok());
             match answer {
-                Ok(Ok(())) => {
+                Ok(()) => {
                     at.store(asked, Ordering::Relaxed);
                     if std::mem::take(&mut was_away) {
                         tracing::info!("{name} answers again");
                     }
                 }
-                failed if !was_away => {
+                Err(error) if !was_away => {
                     was_away = true;
-                    let why = failed.map_or("no answer in time".to_owned(), |r| format!("{:?}", r.err()));
-                    tracing::warn!("{name} does not answer: {why}");
+                    tracing::warn!("{name} cannot be used: {error}");
                 }
-                _ => {}
+                Err(_) => {}
             }
         }
     }

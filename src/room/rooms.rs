@@ -1,11 +1,10 @@
 //! The rooms of this instance: one for each sale that is not closed, closed ones when someone asks for them.
 
-use super::{Parts, Room, glance::Revision, health::Health};
+use super::{Parts, Room, errors::RoomError, glance::Revision, health::Health};
 use crate::{
-    domain::ids::SaleId,
     limits::SALES_POLL,
     metrics,
-    shutdown::Stage,
+    shutdown::Drain,
     store::{bookings::Bookings, errors::StoreError, redis::Redis, sales::Sales},
 };
 use dashmap::DashMap;
@@ -21,6 +20,11 @@ use tokio::{
     sync::{Mutex, watch},
     time::interval,
 };
+use uuid::Uuid;
+use wire::domain::{
+    ids::SaleId,
+    sale::{NewSale, SaleState},
+};
 
 /// All rooms of this instance.
 pub struct Rooms {
@@ -28,12 +32,11 @@ pub struct Rooms {
     /// Rooms are opened one at a time, so that none is opened twice.
     opening: Mutex<()>,
     redis: Redis,
-    /// The sales.
-    pub sales: Sales,
+    sales: Sales,
     pool: Pool,
     /// Whether the stores answer.
     pub health: Arc<Health>,
-    stage: watch::Receiver<Stage>,
+    drain: watch::Receiver<Drain>,
     connections: AtomicUsize,
     /// Rises with what visitors may know of the sales.
     pub revision: Revision,
@@ -41,7 +44,7 @@ pub struct Rooms {
 
 impl Rooms {
     /// No rooms yet.
-    pub fn new(redis: Redis, pool: Pool, health: Arc<Health>, stage: watch::Receiver<Stage>) -> Arc<Self> {
+    pub fn new(redis: Redis, pool: Pool, health: Arc<Health>, drain: watch::Receiver<Drain>) -> Arc<Self> {
         Arc::new(Self {
             rooms: DashMap::new(),
             opening: Mutex::new(()),
@@ -49,7 +52,7 @@ impl Rooms {
             sales: Sales::new(pool.clone()),
             pool,
             health,
-            stage,
+            drain,
             connections: AtomicUsize::new(0),
             revision: Revision::default(),
         })
@@ -61,7 +64,7 @@ impl Rooms {
     }
 
     /// The room of a sale, opened if need be; nothing if there is no such sale.
-    pub async fn get(&self, id: &SaleId) -> Result<Option<Arc<Room>>, StoreError> {
+    pub async fn get(&self, id: &SaleId) -> Result<Option<Arc<Room>>, RoomError> {
         if let Some(room) = self.open(id) {
             return Ok(Some(room));
         }
@@ -69,20 +72,55 @@ impl Rooms {
         if let Some(room) = self.open(id) {
             return Ok(Some(room));
         }
-        let Some(sale) = self.sales.load(id).await? else { return Ok(None) };
+        let Some((sale, state)) = self.sales.load(id).await? else { return Ok(None) };
         let bookings = Bookings::new(self.pool.clone(), id.clone(), sale.plan.clone());
         let parts = Parts {
             redis: self.redis.clone(),
             sales: self.sales.clone(),
             bookings,
             health: self.health.clone(),
-            stage: self.stage.clone(),
+            drain: self.drain.clone(),
             revision: self.revision.clone(),
         };
-        let room = Room::open(sale, parts).await?;
+        let room = Room::open(sale, state, parts).await?;
         self.rooms.insert(id.clone(), room.clone());
         self.revision.rise();
         Ok(Some(room))
+    }
+
+    /// Creates a sale in phase `scheduled` and opens its room; nothing if there is such a sale already.
+    pub async fn create(&self, new: &NewSale<'_>) -> Result<Option<Arc<Room>>, RoomError> {
+        if self.sales.create(new).await? { self.get(new.id).await } else { Ok(None) }
+    }
+
+    /// Changes what an operator can change, all or nothing, and puts it in force here and in Redis; other instances hear
+    /// of it through the stream. The refusal of `change` is handed through. Nothing if the sale is gone.
+    pub async fn change<E>(
+        &self,
+        room: &Room,
+        change: impl FnOnce(&mut SaleState) -> Result<(), E>,
+    ) -> Result<Option<Result<(), E>>, RoomError> {
+        let seats = room.sale.plan.seats.len();
+        match self.sales.update(&room.sale.id, seats, change).await? {
+            Some(Ok(_)) => Ok(Some(Ok(room.sync().await?))),
+            Some(Err(refusal)) => Ok(Some(Err(refusal))),
+            None => Ok(None),
+        }
+    }
+
+    /// The ids of all sales, oldest first.
+    pub async fn ids(&self) -> Result<Vec<SaleId>, RoomError> {
+        Ok(self.sales.versions().await?.into_iter().map(|(id, _, _)| id).collect())
+    }
+
+    /// The sale that a booking belongs to.
+    pub async fn sale_of(&self, booking: Uuid) -> Result<Option<SaleId>, RoomError> {
+        Ok(self.sales.of_booking(booking).await?)
+    }
+
+    /// The seating plan of a sale as it was uploaded.
+    pub async fn plan_json(&self, id: &SaleId) -> Result<Option<Vec<u8>>, RoomError> {
+        Ok(self.sales.plan_json(id).await?)
     }
 
     /// The rooms that are open now.
@@ -91,14 +129,16 @@ impl Rooms {
     }
 
     /// Opens the rooms of all sales that are not closed.
-    pub async fn open_all(&self) -> Result<(), StoreError> {
+    pub async fn open_all(&self) -> Result<(), RoomError> {
         for (id, version, closed) in self.sales.versions().await? {
             match self.open(&id) {
                 // The stream tells of changes; this is for what it could not tell, such as a crash in between.
-                Some(room) if room.state().version < version => room.sync().await?,
+                Some(room) if room.line.state().version < version => room.sync().await?,
                 None if !closed => match self.get(&id).await {
                     // One sale that cannot be read must not keep the others shut.
-                    Err(StoreError::Corrupt(why)) => tracing::error!(sale = %id, "not opened: {why}"),
+                    Err(RoomError::Store(error)) if matches!(*error, StoreError::Corrupt(_)) => {
+                        tracing::error!(sale = %id, "not opened: {error}");
+                    }
                     opened => drop(opened?),
                 },
                 _ => {}
@@ -125,12 +165,12 @@ impl Rooms {
                 metrics::run_upkeep();
             }
         };
-        let mut stage = self.stage.clone();
+        let mut drain = self.drain.clone();
         tokio::select! {
             () = self.health.watch(&self.redis, &self.sales) => {}
             () = sales => {}
             () = upkeep => {}
-            _ = stage.wait_for(|stage| *stage >= Stage::Stopped) => {}
+            _ = drain.wait_for(|drain| *drain >= Drain::Done) => {}
         }
     }
 
@@ -141,8 +181,8 @@ impl Rooms {
     }
 
     /// How far the server is on its way out.
-    pub fn stage(&self) -> Stage {
-        *self.stage.borrow()
+    pub fn drain(&self) -> Drain {
+        *self.drain.borrow()
     }
 
     /// Sockets open on this instance.

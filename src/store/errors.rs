@@ -1,5 +1,49 @@
 //! What can go wrong with the stores. A caller mostly asks one thing: is it worth another try?
 
+use super::postgres::tls::TlsError;
+use std::error::Error;
+
+/// Which store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// The line's.
+    Redis,
+    /// The bookings'.
+    Postgres,
+}
+
+impl Store {
+    /// Its name for people, and as a label of metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Redis => "Redis",
+            Self::Postgres => "PostgreSQL",
+        }
+    }
+}
+
+/// Why a URL could not be used. None of the messages carries a password.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The text is no URL that this program understands.
+    #[error("{key}: {problem}")]
+    Url {
+        /// The setting's name.
+        key: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The certificates could not be set up.
+    #[error("postgres_url: {0}")]
+    Tls(#[from] TlsError),
+    /// The pool could not be built.
+    #[error("a pool could not be built: {0}")]
+    Pool(#[from] deadpool_postgres::BuildError),
+    /// The server did not answer, or refused.
+    #[error("PostgreSQL cannot be reached: {}", detail(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+}
+
 /// A store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -7,17 +51,17 @@ pub enum StoreError {
     #[error("Redis: {0}")]
     Redis(#[from] redis::RedisError),
     /// PostgreSQL refused or is away.
-    #[error("PostgreSQL: {0}")]
+    #[error("PostgreSQL: {}", detail(.0))]
     Postgres(#[from] tokio_postgres::Error),
     /// No connection to PostgreSQL could be had in time.
-    #[error("PostgreSQL: no connection: {0}")]
+    #[error("PostgreSQL: no connection: {}", pool_detail(.0))]
     Pool(#[from] deadpool_postgres::PoolError),
     /// No connection to Redis could be had in time.
     #[error("Redis: no connection: {0}")]
     RedisPool(#[from] deadpool_redis::PoolError),
     /// A URL cannot be used.
     #[error(transparent)]
-    Connect(#[from] super::connect::ConnectError),
+    Connect(#[from] ConnectError),
     /// What is stored is not what was written: a foreign hand, or a bug.
     #[error("stored data is not understood: {0}")]
     Corrupt(String),
@@ -25,13 +69,30 @@ pub enum StoreError {
     #[error("PostgreSQL is read-only; is it a standby?")]
     ReadOnly,
     /// The answer did not come in time.
-    #[error("{0} did not answer in time")]
-    Timeout(&'static str),
+    #[error("{} did not answer in time", .0.name())]
+    Timeout(Store),
 }
 
 impl StoreError {
     /// Whether Redis says that it has no life of this sale.
     pub fn is_missing_line(&self) -> bool {
         matches!(self, Self::Redis(e) if e.code() == Some("MISSING"))
+    }
+}
+
+/// PostgreSQL's own words: tokio-postgres says only "invalid configuration" or "db error" at the top, the reason is one
+/// level down, and its SQLSTATE is what the manual explains.
+pub(crate) fn detail(error: &tokio_postgres::Error) -> String {
+    match (error.as_db_error(), error.source()) {
+        (Some(db), _) => format!("{}: {} (SQLSTATE {})", db.severity(), db.message(), db.code().code()),
+        (None, Some(source)) => format!("{error}: {source}"),
+        (None, None) => error.to_string(),
+    }
+}
+
+fn pool_detail(error: &deadpool_postgres::PoolError) -> String {
+    match error {
+        deadpool_postgres::PoolError::Backend(error) => detail(error),
+        other => other.to_string(),
     }
 }

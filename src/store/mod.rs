@@ -1,16 +1,9 @@
-//! What is kept: Redis holds the line, PostgreSQL the sales and the bookings.
+//! What is kept, cut as the rooms are: `line` is a sale's line in Redis, `bookings` its bookings in PostgreSQL, `sales`
+//! the operator's word there. Only `redis` and `postgres` know how either is reached.
 
 pub mod bookings;
-mod commit;
-pub mod connect;
 pub mod errors;
-pub mod events;
-mod export;
-pub mod facts;
 pub mod line;
-pub mod migrations;
+pub mod postgres;
 pub mod redis;
 pub mod sales;
-mod scripts;
-pub mod shop;
-pub mod tls;

@@ -1,69 +1,19 @@
 //! Sales in PostgreSQL: the operator's word. Redis follows it by version.
 
 use super::errors::StoreError;
-use crate::{
-    domain::{
-        ids::SaleId,
-        phase::Phase,
-        plan::{Plan, SeatIndex},
-        sale::SaleSettings,
-        seats::SeatSet,
-    },
-    metrics,
-};
+use crate::metrics;
 use deadpool_postgres::{GenericClient, Pool};
 use jiff::Timestamp;
 use std::{pin::pin, sync::Arc};
 use tokio_postgres::{Row, binary_copy::BinaryCopyInWriter, error::SqlState, types::Type};
 use uuid::Uuid;
-
-/// What a new sale is made of.
-pub struct NewSale<'a> {
-    /// Its id.
-    pub id: &'a SaleId,
-    /// Its name, for people.
-    pub name: &'a str,
-    /// The seating plan as it was uploaded.
-    pub plan_json: &'a [u8],
-    /// The same, read.
-    pub plan: &'a Plan,
-    /// Its settings.
-    pub settings: &'a SaleSettings,
-    /// Whether visitors need no identity of the shop.
-    pub anonymous: bool,
-    /// Seats not for sale.
-    pub blocked: &'a SeatSet,
-}
-
-/// The part of a sale that an operator can change.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SaleState {
-    /// Rises with every change.
-    pub version: u64,
-    /// The operator's phase.
-    pub command: Phase,
-    /// The operator's message.
-    pub notice: String,
-    /// Settings.
-    pub settings: SaleSettings,
-    /// Seats not for sale.
-    pub blocked: SeatSet,
-}
-
-/// A sale.
-#[derive(Clone, Debug)]
-pub struct Sale {
-    /// Its id.
-    pub id: SaleId,
-    /// Its name.
-    pub name: String,
-    /// Its seats.
-    pub plan: Arc<Plan>,
-    /// Whether visitors need no identity of the shop.
-    pub anonymous: bool,
-    /// What an operator can change.
-    pub state: SaleState,
-}
+use wire::domain::{
+    ids::SaleId,
+    phase::Phase,
+    plan::{Plan, SeatIndex},
+    sale::{NewSale, Sale, SaleSettings, SaleState},
+    seats::SeatSet,
+};
 
 /// Sales in PostgreSQL; cheap to clone.
 #[derive(Clone)]
@@ -138,7 +88,7 @@ impl Sales {
     }
 
     /// The whole sale, its plan included.
-    pub async fn load(&self, id: &SaleId) -> Result<Option<Sale>, StoreError> {
+    pub async fn load(&self, id: &SaleId) -> Result<Option<(Sale, SaleState)>, StoreError> {
         let client = self.pool.get().await?;
         let Some(row) = client
             .query_opt("SELECT name, plan, anonymous FROM sales WHERE id = $1", &[&id.as_str()])
@@ -148,13 +98,8 @@ impl Sales {
         };
         let plan = Plan::parse(row.get(1)).map_err(|e| StoreError::Corrupt(format!("sale {id}: {e}")))?;
         let Some(state) = read_state(&client, id, plan.seats.len(), "").await? else { return Ok(None) };
-        Ok(Some(Sale {
-            id: id.clone(),
-            name: row.get(0),
-            plan: Arc::new(plan),
-            anonymous: row.get(2),
-            state,
-        }))
+        let sale = Sale { id: id.clone(), name: row.get(0), plan: Arc::new(plan), anonymous: row.get(2) };
+        Ok(Some((sale, state)))
     }
 
     /// What an operator can change, as it is now.

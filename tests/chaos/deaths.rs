@@ -85,7 +85,7 @@ async fn holds_outlive_all_instances_and_the_line_too() {
             }
         }
         let second = stage.instance(4).await;
-        assert_eq!(second.room.counts().await.unwrap().held, 3, "they run on");
+        assert_eq!(second.room.line.counts().await.unwrap().held, 3, "they run on");
         assert!(confirmed(&second, &bookings[0]).await);
         stage.until_released(&bookings[1..]).await;
         stage.assert_told(&bookings[0], "confirmed").await;

@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{future::ready, time::Duration};
 use tokio::time::sleep;
-use waitroom::domain::refusal::Refusal;
+use wire::domain::refusal::Refusal;
 
 /// Long enough for a commit that nothing holds up.
 const MOMENT: Duration = Duration::from_millis(400);

@@ -8,13 +8,10 @@ use crate::{
 use futures_util::future::join_all;
 use std::time::{Duration, Instant};
 use tokio::{join, time::sleep};
-use waitroom::{
-    domain::{
-        booking::{Booking, BookingStatus},
-        plan::SeatIndex,
-        refusal::Refusal,
-    },
-    store::bookings::Confirmation,
+use wire::domain::{
+    booking::{Booking, BookingStatus, Confirmation},
+    plan::SeatIndex,
+    refusal::Refusal,
 };
 
 /// How long a keeper may take to see that a hold has ended, and room.
@@ -34,7 +31,7 @@ impl Stage {
 
     pub async fn status(&self, booking: &Booking) -> String {
         let row = format!("SELECT status FROM bookings WHERE id = '{}'", booking.id);
-        let client = waitroom::store::connect::postgres_single(&self.postgres_url).await.unwrap();
+        let client = waitroom::store::postgres::connect::postgres_single(&self.postgres_url).await.unwrap();
         client.query_one(&row, &[]).await.unwrap().get(0)
     }
 
@@ -79,10 +76,10 @@ impl Stage {
 }
 
 pub async fn confirmed(instance: &Instance, booking: &Booking) -> bool {
-    match instance.room.confirm(booking.id).await.unwrap().unwrap() {
-        Confirmation::Confirmed { owned, .. } => {
+    match instance.room.seats.confirm(booking.id).await.unwrap().unwrap() {
+        Confirmation::Confirmed { record, .. } => {
             assert_eq!(
-                (owned.booking.status, &owned.booking.seats),
+                (record.booking.status, &record.booking.seats),
                 (BookingStatus::Confirmed, &booking.seats)
             );
             true
@@ -93,7 +90,7 @@ pub async fn confirmed(instance: &Instance, booking: &Booking) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_ends_once_on_three_instances_and_its_seat_and_slot_are_free_once() {
-    let few = waitroom::domain::sale::SaleSettings { max_active: 12, ..settings(1) };
+    let few = wire::domain::sale::SaleSettings { max_active: 12, ..settings(1) };
     let stage = Stage::shared(2, few).await;
     let (a, b, c) = (stage.instance(4).await, stage.instance(4).await, stage.instance(4).await);
     let bookings = stage.hold(&[&a, &b, &c], &stage.holders(&a, 12).await).await;
@@ -167,7 +164,7 @@ async fn paid_late_while_another_buys_the_seat_is_decided_by_who_commits() {
             };
             join!(stage.redeem(&b, &holders[1], &[0]), release).0
         };
-        let (paid, rival) = join!(a.room.confirm(bookings[0].id), rival);
+        let (paid, rival) = join!(a.room.seats.confirm(bookings[0].id), rival);
         if then == Then::Hold {
             assert!(matches!(paid.unwrap(), Some(Confirmation::Confirmed { changed: true, .. })));
             assert_eq!(rival, Err(Refusal::SeatTaken(vec![0])));
@@ -231,7 +228,8 @@ async fn paid_released_and_ended_at_the_same_moment_comes_to_one_end_for_all() {
             "UPDATE bookings SET hold_expires_at = now() WHERE id = '{}' AND status = 'held'",
             booking.id
         );
-        let release = async |instance: &Instance| instance.room.release(booking.id).await.unwrap().unwrap();
+        let release =
+            async |instance: &Instance| instance.room.seats.release(booking.id).await.unwrap().unwrap();
         let _ =
             join!(stage.sql(&end), confirmed(&a, booking), release(&b), confirmed(&c, booking), release(&a));
     });
@@ -240,9 +238,9 @@ async fn paid_released_and_ended_at_the_same_moment_comes_to_one_end_for_all() {
     for booking in &bookings {
         let status = stage.status(booking).await;
         assert!(["confirmed", "released"].contains(&status.as_str()), "{status}");
-        a.room.release(booking.id).await.unwrap().unwrap();
+        a.room.seats.release(booking.id).await.unwrap().unwrap();
         let told = stage.told(booking, "released").await;
-        b.room.release(booking.id).await.unwrap().unwrap();
+        b.room.seats.release(booking.id).await.unwrap().unwrap();
         assert_eq!(stage.told(booking, "released").await, told, "released again, nothing changes");
     }
     stage.assert_sold_right(&[&a, &b, &c]).await;

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::task::JoinHandle;
-use waitroom::domain::refusal::Refusal;
+use wire::domain::refusal::Refusal;
 
 /// A redeem on an instance of its own, which stands still as soon as `sql` comes by.
 struct Paused {
@@ -48,7 +48,7 @@ impl Paused {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_paused_for_longer_than_its_fence_neither_books_late_nor_forgets() {
-    let brief = waitroom::domain::sale::SaleSettings { grant_ttl_s: 8, claim_s: 8, ..settings(0) };
+    let brief = wire::domain::sale::SaleSettings { grant_ttl_s: 8, claim_s: 8, ..settings(0) };
     let stage = Arc::new(Stage::shared(3, brief).await);
     let awake = stage.instance(4).await;
     let [a, b, c] =

@@ -2,7 +2,7 @@
 
 use crate::stage::{Answered, Stage, settings};
 use uuid::Uuid;
-use waitroom::domain::{plan::SeatIndex, refusal::Refusal};
+use wire::domain::{plan::SeatIndex, refusal::Refusal};
 
 /// Changes the tables behind the back of the triggers that would refuse it.
 async fn tamper(stage: &Stage, sql: &str) {
@@ -36,7 +36,7 @@ async fn planted_faults_are_found() {
         let answered = Answered { holder: holders[index].clone(), wish: vec![index as SeatIndex], answer };
         stage.answers.lock().unwrap().push(answered);
     };
-    say(4, Ok(waitroom::domain::booking::Booking { id: Uuid::nil(), ..bookings[4].clone() }));
+    say(4, Ok(wire::domain::booking::Booking { id: Uuid::nil(), ..bookings[4].clone() }));
     stage.assert_sold_wrong("two bookings were answered").await;
     say(5, Err(Refusal::TokenExpired));
     stage.assert_sold_wrong("a booking was told, and then token_expired").await;

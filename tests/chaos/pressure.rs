@@ -8,11 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::time::sleep;
-use waitroom::{
-    domain::{plan::SeatIndex, refusal::Refusal},
-    embedded::Postgres,
-    store::connect,
-};
+use waitroom::{embedded::Postgres, store::postgres::connect};
+use wire::domain::{plan::SeatIndex, refusal::Refusal};
 
 /// A session of somebody else's, which runs this in a transaction and stays in it until dropped.
 async fn stranger(stage: &Stage, sql: &str) -> tokio_postgres::Client {

@@ -8,10 +8,8 @@ use std::{
 };
 use tokio::time::sleep;
 use uuid::Uuid;
-use waitroom::{
-    domain::{plan::SeatIndex, refusal::Refusal, seats::SeatSet},
-    store::connect,
-};
+use waitroom::store::postgres::connect;
+use wire::domain::{plan::SeatIndex, refusal::Refusal, seats::SeatSet};
 
 /// Two comparisons with PostgreSQL, and room.
 const AGREEMENT: Duration = Duration::from_secs(20);
@@ -175,7 +173,7 @@ impl Stage {
             differences.push(format!("{live} grants have booked and live"));
         }
         for (i, instance) in instances.iter().enumerate() {
-            if instance.room.seat_map(None).taken != taken.to_base64() {
+            if instance.room.seats.whole_map().taken != taken.to_base64() {
                 differences.push(format!("instance {i} shows other seats"));
             }
         }

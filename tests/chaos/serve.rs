@@ -12,11 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::time::sleep;
-use waitroom::domain::{
+use wire::domain::{
     booking::{Booking, BookingStatus},
     plan::SeatIndex,
     refusal::Refusal,
-    token::{Claim, Key, Keyring},
+    token::{Key, Keyring, Token},
 };
 
 const ADMIN_TOKEN: &str = "the-admin-token-of-the-tests";
@@ -72,8 +72,8 @@ impl Process {
         let keys = Keyring::new(vec![Key { kid: "k1".into(), secret: SECRET.into() }]).unwrap();
         let Holder { visitor, grant } = holder.clone();
         let place =
-            Claim::Place { sale: stage.sale.clone(), visitor: visitor.clone(), seq: grant.seq, epoch: 1 };
-        let token = keys.sign(&Claim::Booking { sale: stage.sale.clone(), visitor, grant });
+            Token::Place { sale: stage.sale.clone(), visitor: visitor.clone(), seq: grant.seq, epoch: 1 };
+        let token = keys.sign(&Token::Booking { sale: stage.sale.clone(), visitor, grant });
         let body = json!({ "request": "r", "token": token, "seats": stage.plan.ids_of(seats) });
         let url = format!("http://{}/v1/sales/{}/places/me/redeem", self.public, stage.sale);
         let (status, said) = call("POST", url, keys.sign(&place), Some(body)).await;

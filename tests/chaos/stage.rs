@@ -14,30 +14,32 @@ use std::{
 use tokio::{sync::watch, task::JoinHandle, time::sleep, time::timeout};
 use tokio_postgres::config::Host;
 use waitroom::{
-    domain::{
-        booking::{Booking, Wish},
-        ids::{GrantKey, SaleId, VisitorId},
-        phase::Phase,
-        place::Stage as Standing,
-        plan::{Plan, SeatIndex},
-        refusal::Refusal,
-        sale::SaleSettings,
-        seats::SeatSet,
-    },
     embedded::{Embedded, Postgres},
-    room::{Redeem, Room, health::Health, rooms::Rooms},
-    shutdown::Stage as Leaving,
+    room::{Room, health::Health, redeems::Redeem, rooms::Rooms},
+    shutdown::Drain,
     store::{
-        connect,
-        line::{Join, JoinMode},
-        migrations,
-        redis::Redis,
-        sales::{NewSale, Sales},
+        bookings::Bookings,
+        postgres::{connect, migrations},
+        redis::{Redis, redis_client},
+        sales::Sales,
     },
+};
+use wire::domain::{
+    booking::{Booking, Wish},
+    ids::{GrantKey, SaleId, VisitorId},
+    line::{Join, JoinMode, Poll},
+    phase::Phase,
+    place::Stage as Standing,
+    plan::{Plan, SeatIndex},
+    refusal::Refusal,
+    sale::{NewSale, SaleSettings, SaleState},
+    seats::SeatSet,
 };
 
 /// Longer than everything that the server lets a visitor wait for.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Nobody here is ever absent.
+const POLL_MS: u64 = 600_000;
 
 /// Stores that several sales share.
 pub struct World {
@@ -145,7 +147,7 @@ impl Stage {
         };
         let sales = Sales::new(connect::postgres_pool(&postgres_url, 1).unwrap());
         assert!(sales.create(&new).await.unwrap());
-        let open = |state: &mut waitroom::store::sales::SaleState| {
+        let open = |state: &mut SaleState| {
             state.command = Phase::Open;
             Ok::<_, ()>(())
         };
@@ -174,7 +176,7 @@ impl Stage {
         let name = format!("i{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let line = format!("redis+unix://{}", redis.socket().display());
         let line = Redis::connect(&line, &name).await.unwrap();
-        let (leaving, left) = watch::channel(Leaving::Running);
+        let (leaving, left) = watch::channel(Drain::NotYet);
         let rooms = Rooms::new(line, pool.clone(), Arc::new(Health::default()), left);
         let room = rooms.get(&self.sale).await.unwrap().unwrap();
         let running = tokio::spawn(rooms.run());
@@ -199,13 +201,18 @@ impl Stage {
     pub async fn holders(&self, instance: &Instance, count: usize) -> Vec<Holder> {
         let visitors: Vec<_> = (0..count).map(|_| VisitorId::anonymous()).collect();
         for visitor in &visitors {
-            instance.room.join(join(visitor, JoinMode::Join)).await.unwrap();
+            instance.room.line.join(join(visitor)).await.unwrap();
         }
         let mut holders = Vec::new();
         for visitor in visitors {
             let granted = async {
                 loop {
-                    let answer = instance.room.join(join(&visitor, JoinMode::Look)).await.unwrap();
+                    let answer = instance
+                        .room
+                        .line
+                        .poll(Poll { visitor: visitor.clone(), poll_ms: POLL_MS })
+                        .await
+                        .unwrap();
                     let granted = answer.standing.filter(|standing| standing.stage == Standing::Granted);
                     if let Some(standing) = granted {
                         return standing.grant();
@@ -223,7 +230,7 @@ impl Stage {
     pub async fn redeem(&self, instance: &Instance, holder: &Holder, seats: &[SeatIndex]) -> Answer {
         let Holder { visitor, grant } = holder.clone();
         let wish = Ok(Wish::Seats(seats.to_vec()));
-        let redeem = instance.room.redeem(Redeem { visitor, grant, wish });
+        let redeem = instance.room.redeems.redeem(Redeem { visitor, grant, wish });
         let answer = timeout(PATIENCE, redeem).await.expect("a redeem hangs");
         let answered = Answered { holder: holder.clone(), wish: seats.to_vec(), answer: answer.clone() };
         self.answers.lock().unwrap().push(answered);
@@ -249,6 +256,15 @@ impl Stage {
         futures_util::future::join_all(all).await
     }
 
+    /// The bookings desk, on connections that no proxy touches.
+    pub fn desk(&self) -> Bookings {
+        Bookings::new(
+            connect::postgres_pool(&self.postgres_url, 1).unwrap(),
+            self.sale.clone(),
+            self.plan.clone(),
+        )
+    }
+
     /// On a connection that no proxy touches.
     pub async fn sql(&self, text: &str) {
         run_sql(&self.postgres_url, text).await;
@@ -260,7 +276,7 @@ impl Stage {
 
     /// A command to Redis that no proxy touches.
     pub async fn redis<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        let client = connect::redis_client(&self.redis_url).unwrap();
+        let client = redis_client(&self.redis_url).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let mut command = redis::cmd(words[0]);
         words[1..].iter().for_each(|word| _ = command.arg(word));
@@ -272,8 +288,9 @@ pub async fn run_sql(url: &str, text: &str) {
     connect::postgres_single(url).await.unwrap().batch_execute(text).await.unwrap();
 }
 
-fn join(visitor: &VisitorId, mode: JoinMode) -> Join {
-    Join { visitor: visitor.clone(), connection: None, poll_ms: 600_000, mode, token_seq: None }
+fn join(visitor: &VisitorId) -> Join {
+    let mode = JoinMode::Join;
+    Join { visitor: visitor.clone(), connection: None, poll_ms: POLL_MS, mode, token_seq: None }
 }
 
 fn plan(rows: usize) -> String {
@@ -293,13 +310,13 @@ pub struct Instance {
     pub pool: deadpool_postgres::Pool,
     pub postgres: Proxy,
     pub redis: Proxy,
-    leaving: watch::Sender<Leaving>,
+    leaving: watch::Sender<Drain>,
     running: JoinHandle<()>,
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        self.leaving.send_replace(Leaving::Stopped);
+        self.leaving.send_replace(Drain::Done);
         self.running.abort();
     }
 }

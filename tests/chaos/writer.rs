@@ -2,14 +2,12 @@
 
 use crate::stage::{Holder, Stage, settings};
 use tokio::sync::{mpsc, oneshot};
-use waitroom::{
-    domain::{
-        booking::Wish,
-        ids::{GrantKey, VisitorId},
-        plan::SeatIndex,
-        refusal::Refusal,
-    },
-    room::{Redeem, write_alone},
+use waitroom::room::redeems::{Redeem, write_alone};
+use wire::domain::{
+    booking::Wish,
+    ids::{GrantKey, VisitorId},
+    plan::SeatIndex,
+    refusal::Refusal,
 };
 
 fn holder(seq: u64) -> Holder {
@@ -28,7 +26,7 @@ async fn nobody_is_refused_a_seat_before_it_is_somebody_elses_for_good() {
     let stage = Stage::shared(2, settings(0)).await;
     let instance = stage.instance(4).await;
     let (spent, second, third) = (holder(1), holder(2), holder(3));
-    assert!(instance.room.bookings().void(&spent.visitor, spent.grant).await.unwrap().is_none());
+    assert!(stage.desk().void(&spent.visitor, spent.grant).await.unwrap().is_none());
     let (to_writer, redeems) = mpsc::channel(8);
     let answers: Vec<_> = [(&spent, [0, 1]), (&second, [1, 2]), (&third, [2, 3])]
         .into_iter()
@@ -38,7 +36,7 @@ async fn nobody_is_refused_a_seat_before_it_is_somebody_elses_for_good() {
             answer
         })
         .collect();
-    tokio::spawn(write_alone(instance.room.clone(), redeems));
+    tokio::spawn(write_alone(instance.room.redeems.clone(), redeems));
     let mut heard = Vec::new();
     for answer in answers {
         heard.push(answer.await.unwrap());

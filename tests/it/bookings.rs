@@ -7,19 +7,17 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 use uuid::Uuid;
-use waitroom::{
-    domain::{
-        booking::BookingStatus,
-        ids::{GrantKey, SaleId, VisitorId},
-        plan::{Plan, SeatIndex},
-        sale::SaleSettings,
-        seats::SeatSet,
-    },
-    store::{
-        bookings::{Bookings, Confirmation, NewBooking, Terms, Verdict},
-        connect, migrations,
-        sales::{NewSale, Sales},
-    },
+use waitroom::store::{
+    bookings::{Bookings, NewBooking, Outcome, Terms},
+    postgres::{connect, migrations},
+    sales::Sales,
+};
+use wire::domain::{
+    booking::{BookingStatus, Confirmation},
+    ids::{GrantKey, SaleId, VisitorId},
+    plan::{Plan, SeatIndex},
+    sale::{NewSale, SaleSettings},
+    seats::SeatSet,
 };
 
 async fn bookings() -> Bookings {
@@ -72,8 +70,8 @@ fn new(seq: u64, seats: &[SeatIndex]) -> NewBooking {
     }
 }
 
-fn booked(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Booked(_))
+fn booked(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Booked(_))
 }
 
 /// A small batch is one statement, a bigger one goes by COPY: both must be all that they should be.
@@ -89,12 +87,12 @@ async fn a_batch_books_and_a_colliding_one_books_what_it_can() {
         let colliding = [new(3, &[1, 2]), new(4, &[3, 4]), new(2, &[9]), again(5, &[6, 7, 8])];
         let batch: Vec<_> = colliding.into_iter().chain(more(30..30 + others / 2)).collect();
         let second = bookings.commit(&batch, TERMS).await;
-        assert!(matches!(&second[0], Verdict::SeatsTaken(seats) if *seats == [1]), "{second:?}");
+        assert!(matches!(&second[0], Outcome::SeatsTaken(seats) if *seats == [1]), "{second:?}");
         assert!(booked(&second[1]));
-        assert!(matches!(second[2], Verdict::GrantSpent), "one booking a grant");
-        assert!(matches!(second[3], Verdict::TooManySeats), "five seats of four");
+        assert!(matches!(second[2], Outcome::GrantSpent), "one booking a grant");
+        assert!(matches!(second[3], Outcome::TooManySeats), "five seats of four");
         assert!(second[4..].iter().all(booked), "{second:?}");
-        let (taken, _) = bookings.taken().await.unwrap();
+        let (taken, _) = bookings.booked().await.unwrap();
         let mut sold: Vec<_> = vec![0, 1, 3, 4, 5];
         sold.extend((10..10 + others).chain(30..30 + others / 2));
         assert_eq!(taken.iter().collect::<Vec<_>>(), sold, "of the losers nothing was kept");
@@ -119,10 +117,10 @@ async fn instances_that_want_the_same_seats_neither_sell_twice_nor_deadlock() {
     });
     let mut sold = Vec::new();
     for writer in writers.collect::<Vec<_>>() {
-        for verdict in writer.await.unwrap() {
-            match verdict {
-                Verdict::Booked(booking) => sold.extend(booking.seats),
-                Verdict::SeatsTaken(_) => {}
+        for outcome in writer.await.unwrap() {
+            match outcome {
+                Outcome::Booked(booking) => sold.extend(booking.seats),
+                Outcome::SeatsTaken(_) => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -131,7 +129,7 @@ async fn instances_that_want_the_same_seats_neither_sell_twice_nor_deadlock() {
     sold.sort_unstable();
     sold.dedup();
     assert_eq!(sold.len(), count, "a seat was sold twice");
-    assert_eq!(bookings.taken().await.unwrap().0.iter().collect::<Vec<_>>(), sold);
+    assert_eq!(bookings.booked().await.unwrap().0.iter().collect::<Vec<_>>(), sold);
 }
 
 fn sorted(mut pair: [SeatIndex; 2]) -> [SeatIndex; 2] {
@@ -149,12 +147,12 @@ async fn max_seats_holds_over_all_bookings_whatever_the_line_believes() {
     let bookings = bookings().await;
     assert!(booked(&bookings.commit(&[new(1, &[0, 1, 2])], TERMS).await[0]));
     let batch = [again(2, &[3, 4]), new(3, &[5])];
-    let verdicts = bookings.commit(&batch, TERMS).await;
-    assert!(matches!(verdicts[0], Verdict::TooManySeats), "{verdicts:?}");
-    assert!(booked(&verdicts[1]), "{verdicts:?}");
+    let outcomes = bookings.commit(&batch, TERMS).await;
+    assert!(matches!(outcomes[0], Outcome::TooManySeats), "{outcomes:?}");
+    assert!(booked(&outcomes[1]), "{outcomes:?}");
     assert!(booked(&bookings.commit(&[again(4, &[3])], TERMS).await[0]), "four are allowed");
     let known = NewBooking { owned: 4, ..again(5, &[9]) };
-    assert!(matches!(bookings.commit(&[known], TERMS).await[0], Verdict::TooManySeats));
+    assert!(matches!(bookings.commit(&[known], TERMS).await[0], Outcome::TooManySeats));
     // What was released is his to book anew.
     let id = bookings.by_visitor(&new(1, &[]).visitor).await.unwrap()[0].id;
     bookings.release(id).await.unwrap();
@@ -169,10 +167,10 @@ async fn instances_that_book_for_one_visitor_at_once_give_him_no_more_than_he_ma
         let (bookings, mine) = (bookings.clone(), again(u64::from(i), &[3 * i, 3 * i + 1, 3 * i + 2]));
         tokio::spawn(async move { bookings.commit(&[mine], TERMS).await.remove(0) })
     });
-    let verdicts: Vec<Verdict> =
+    let outcomes: Vec<Outcome> =
         futures_util::future::join_all(commits).await.into_iter().map(Result::unwrap).collect();
-    assert_eq!(verdicts.iter().filter(|verdict| booked(verdict)).count(), 1, "{verdicts:?}");
-    assert_eq!(bookings.taken().await.unwrap().0.len(), 3);
+    assert_eq!(outcomes.iter().filter(|outcome| booked(outcome)).count(), 1, "{outcomes:?}");
+    assert_eq!(bookings.booked().await.unwrap().0.len(), 3);
 }
 
 /// The bug planted: without the key on a visitor's bookings the line's mistake is PostgreSQL's too.
@@ -195,9 +193,9 @@ async fn a_void_row_fences_a_late_commit_and_is_never_shown() {
     let bookings = bookings().await;
     let late = new(1, &[0]);
     assert!(bookings.void(&late.visitor, late.grant).await.unwrap().is_none());
-    let verdicts = bookings.commit(std::slice::from_ref(&late), TERMS).await;
-    assert!(matches!(verdicts[0], Verdict::GrantSpent), "{verdicts:?}");
-    assert!(bookings.taken().await.unwrap().0.is_empty());
+    let outcomes = bookings.commit(std::slice::from_ref(&late), TERMS).await;
+    assert!(matches!(outcomes[0], Outcome::GrantSpent), "{outcomes:?}");
+    assert!(bookings.booked().await.unwrap().0.is_empty());
     assert!(bookings.by_visitor(&late.visitor).await.unwrap().is_empty());
     assert!(bookings.by_grants(&[late.grant]).await.unwrap().is_empty());
     // And the other way round: what has booked is found.
@@ -229,5 +227,5 @@ async fn holds_end_once_and_come_back_only_while_their_seats_are_free() {
     let (released, changed) = bookings.release(lee.id).await.unwrap().unwrap();
     assert!(changed && released.booking.status == BookingStatus::Released);
     assert!(!bookings.release(lee.id).await.unwrap().unwrap().1, "repeated, it changes nothing");
-    assert_eq!(bookings.taken().await.unwrap().0.iter().collect::<Vec<_>>(), [1]);
+    assert_eq!(bookings.booked().await.unwrap().0.iter().collect::<Vec<_>>(), [1]);
 }

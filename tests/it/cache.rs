@@ -3,7 +3,7 @@
 use crate::world::{Server, World};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use waitroom::store::connect;
+use waitroom::store::postgres::connect;
 
 /// What the contract allows for a change to be in force everywhere.
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,6 +1,7 @@
 //! `waitroom check` on what a real server did, and on the same with the stores doctored.
 
 use crate::world::{Server, Visitor, World};
+use load::history::{Entry, Event, Footer, Header, Token, VERSION};
 use serde_json::{Value, json};
 use std::{
     path::Path,
@@ -9,11 +10,10 @@ use std::{
 };
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
-use waitroom::{
+use waitroom::store::{postgres::connect, redis::redis_client};
+use wire::{
     domain::ids::SaleId,
-    load::history::{Entry, Event, Footer, Header, Token, VERSION},
     protocol::server::{Joined, ServerMessage},
-    store::connect,
 };
 
 struct Recording {
@@ -176,7 +176,7 @@ async fn a_real_sale_is_proved_and_doctored_stores_are_caught() {
 
     // The line loses the one who waits.
     let id = SaleId::parse(&sale).unwrap();
-    let mut redis = connect::redis_client(&World::shared().redis.url()).unwrap().get_connection().unwrap();
+    let mut redis = redis_client(&World::shared().redis.url()).unwrap().get_connection().unwrap();
     let visitor = recording.entries.iter().find_map(|entry| match &entry.3 {
         Event::Joined { visitor, .. } if entry.1 == 2 => visitor.clone(),
         _ => None,

@@ -98,7 +98,7 @@ async fn an_emptied_redis_starts_a_new_epoch_and_tokens_bring_the_places_back() 
     let (mut lee, joined) = server.join(&sale).await;
     assert_eq!(joined["rank"], 1);
     let mut connection =
-        waitroom::store::connect::redis_client(&world.redis.url()).unwrap().get_connection().unwrap();
+        waitroom::store::redis::redis_client(&world.redis.url()).unwrap().get_connection().unwrap();
     redis::cmd("FLUSHALL").exec(&mut connection).unwrap();
     // Whoever is connected is restored at once, in the old order, and told so by a fresh `joined`.
     for (visitor, rank) in [(&mut kim, 0), (&mut lee, 1)] {

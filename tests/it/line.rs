@@ -7,18 +7,18 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::time::sleep;
-use waitroom::{
-    domain::{
-        ids::{GrantKey, SaleId, Seq, VisitorId},
-        phase::Phase,
-        place::{LapseReason, Stage, Standing},
-        seats::SeatSet,
-    },
-    store::{
-        events::{Changes, Position},
-        line::{Committed, Fence, Install, Join, JoinMode, Line, LineSettings, Lock},
-        redis::Redis,
-    },
+use uuid::Uuid;
+use waitroom::store::{
+    line::{Committed, Fence, Fenced, Install, Line, LineSettings, Told, stream::Changes},
+    redis::Redis,
+};
+use wire::domain::{
+    booking::BookingStatus,
+    ids::{GrantKey, SaleId, Seq, VisitorId},
+    line::{Join, JoinMode, Poll, Position},
+    phase::Phase,
+    place::{LapseReason, Stage, Standing},
+    seats::SeatSet,
 };
 
 const SEATS: usize = 100;
@@ -55,9 +55,9 @@ impl Bench {
             first_seq: 0,
             seats: SEATS,
             shift_ms: 0,
-            taken: &none,
-            held: &[],
-            booked: &[],
+            booked_seats: &none,
+            held: &HashSet::new(),
+            visitors: &[],
         };
         assert!(line.install(&install).await.unwrap());
         let mut bench = Self { sale, redis, line, version: 0 };
@@ -93,6 +93,11 @@ impl Bench {
     ) -> Option<Standing> {
         let join = Join { visitor: visitor(name), connection, poll_ms: 0, mode, token_seq };
         self.line.join(&[join]).await.unwrap().standings[0]
+    }
+
+    async fn poll(&self, name: &str) -> Option<Standing> {
+        let poll = Poll { visitor: visitor(name), poll_ms: 0 };
+        self.line.poll(&[poll]).await.unwrap().standings[0]
     }
 
     async fn crowd(&self, count: usize) {
@@ -199,16 +204,14 @@ async fn grants_are_bounded_by_max_active_and_by_free_seats() {
     bench.line.leave(&visitor("v0")).await.unwrap();
     assert_eq!(bench.tick().await.admitted, 1, "a grant that left frees its slot");
     // A held booking keeps its slot until it is confirmed.
-    let held = |status| Committed {
-        visitor: "v1".into(),
-        grant: Some(GrantKey { seq: 2, turn: 0 }),
-        booking: "b1".into(),
-        status,
-        seats: vec![5],
+    let booked = |grant, status| {
+        let (visitor, booking, seats) = (visitor("v1"), Uuid::from_u128(1), vec![5]);
+        [Told::Booking(Committed { visitor, grant, booking, status, seats })]
     };
-    bench.line.bookings(&[held("held")], &[]).await.unwrap();
+    let grant = Some(GrantKey { seq: 2, turn: 0 });
+    bench.line.bookings(&booked(grant, BookingStatus::Held), &[]).await.unwrap();
     assert_eq!(bench.tick().await.admitted, 0);
-    bench.line.bookings(&[Committed { grant: None, ..held("confirmed") }], &[]).await.unwrap();
+    bench.line.bookings(&booked(None, BookingStatus::Confirmed), &[]).await.unwrap();
     assert_eq!(bench.tick().await.admitted, 1);
     bench.command(RULES, Phase::Open).await;
     bench.tick().await;
@@ -255,7 +258,7 @@ async fn long_absent_heads_are_passed_over_and_served_when_they_return() {
     bench.line.gone(&[(visitor("brief"), 1)]).await.unwrap();
     bench.command(rules, Phase::Open).await;
     bench.tick().await;
-    let look = async |name| bench.join_as(name, None, JoinMode::Look, None).await.unwrap().stage;
+    let look = async |name| bench.poll(name).await.unwrap().stage;
     assert_eq!(look("here").await, Stage::Granted, "another socket's end does not count");
     assert_eq!(look("brief").await, Stage::Granted, "a short absence does not count");
     assert_eq!(look("gone").await, Stage::Returned, "seen again");
@@ -269,24 +272,24 @@ async fn a_locked_grant_never_lapses_and_an_unheard_one_is_asked_for() {
     let (kim, lee) = (bench.join("kim").await, bench.join("lee").await);
     bench.tick().await;
     let grants = [(visitor("kim"), kim.grant(), 0), (visitor("lee"), GrantKey { turn: 1, ..lee.grant() }, 0)];
-    let locks = bench.line.lock(1500, &grants).await.unwrap();
+    let locks = bench.line.fence(1500, &grants).await.unwrap();
     assert!(
-        matches!(locks[..], [Lock::Locked { owned: 0, .. }, Lock::Dead]),
+        matches!(locks[..], [Fenced::Yes { owned: 0, .. }, Fenced::Dead]),
         "only the live turn: {locks:?}"
     );
-    assert_eq!(bench.line.lock(1500, &grants[..1]).await.unwrap(), [Lock::Busy], "one at a time");
+    assert_eq!(bench.line.fence(1500, &grants[..1]).await.unwrap(), [Fenced::Busy], "one at a time");
     sleep(Duration::from_millis(900)).await;
     let tick = bench.tick().await;
     assert_eq!(tick.lapsed, [1, 0, 0], "lee, whose grant nobody locked, has missed his turn; kim has not");
-    assert!(tick.expired_locks.is_empty());
+    assert!(tick.expired_fences.is_empty());
     sleep(Duration::from_millis(700)).await;
-    assert_eq!(bench.tick().await.expired_locks, [(visitor("kim"), kim.grant())]);
+    assert_eq!(bench.tick().await.expired_fences, [(visitor("kim"), kim.grant())]);
     assert_eq!(bench.join("kim").await.stage, Stage::Granted, "not before PostgreSQL was asked");
     bench.line.bookings(&[], &[Fence { visitor: visitor("kim"), until_ms: 0 }]).await.unwrap();
     assert_eq!(bench.tick().await.lapsed, [0, 1, 0]);
     assert_eq!(
-        bench.line.lock(1500, &grants[..1]).await.unwrap(),
-        [Lock::Dead],
+        bench.line.fence(1500, &grants[..1]).await.unwrap(),
+        [Fenced::Dead],
         "a lapsed grant books nothing"
     );
 }
@@ -298,9 +301,9 @@ async fn a_redeem_that_came_in_time_counts_although_it_waited() {
     bench.tick().await;
     sleep(Duration::from_millis(450)).await;
     let lock =
-        async |age_ms| bench.line.lock(1000, &[(visitor("kim"), kim.grant(), age_ms)]).await.unwrap()[0];
-    assert_eq!(lock(0).await, Lock::Dead, "too late");
-    assert!(matches!(lock(250).await, Lock::Locked { owned: 0, .. }), "was in time");
+        async |age_ms| bench.line.fence(1000, &[(visitor("kim"), kim.grant(), age_ms)]).await.unwrap()[0];
+    assert_eq!(lock(0).await, Fenced::Dead, "too late");
+    assert!(matches!(lock(250).await, Fenced::Yes { owned: 0, .. }), "was in time");
 }
 
 /// More words than a command takes at once go in several.
@@ -308,16 +311,14 @@ async fn a_redeem_that_came_in_time_counts_although_it_waited() {
 async fn a_batch_of_any_size_is_told() {
     let bench = Bench::new(RULES).await;
     let seats = |i: u32| (0..4).map(|j| (4 * i + j) % (SEATS as u32)).collect();
-    let booking = |i| Committed {
-        visitor: format!("v{i}"),
-        grant: None,
-        booking: format!("b{i}"),
-        status: "held",
-        seats: seats(i),
+    let booking = |i| {
+        let (visitor, booking) = (visitor(&format!("v{i}")), Uuid::from_u128(u128::from(i)));
+        let status = BookingStatus::Held;
+        Told::Booking(Committed { visitor, grant: None, booking, status, seats: seats(i) })
     };
     let batch: Vec<_> = (0..5_000).map(booking).collect();
     bench.line.bookings(&batch, &[]).await.unwrap();
-    assert_eq!(bench.line.taken(SEATS).await.unwrap().len(), SEATS);
+    assert_eq!(bench.line.booked_seats(SEATS).await.unwrap().len(), SEATS);
     assert_eq!(bench.line.held().await.unwrap().len(), 5_000);
 }
 
@@ -328,9 +329,9 @@ async fn a_fence_that_has_run_out_leaves_the_next_one_alone() {
     let bench = Bench::new(RULES).await;
     let kim = bench.join("kim").await;
     bench.tick().await;
-    let lock = async |ms| bench.line.lock(ms, &[(visitor("kim"), kim.grant(), 0)]).await.unwrap()[0];
+    let lock = async |ms| bench.line.fence(ms, &[(visitor("kim"), kim.grant(), 0)]).await.unwrap()[0];
     let fence = |lock| match lock {
-        Lock::Locked { until_ms, .. } => Fence { visitor: visitor("kim"), until_ms },
+        Fenced::Yes { until_ms, .. } => Fence { visitor: visitor("kim"), until_ms },
         other => panic!("{other:?}"),
     };
     let mut first = [fence(lock(100).await)];
@@ -339,10 +340,10 @@ async fn a_fence_that_has_run_out_leaves_the_next_one_alone() {
     bench.line.renew(60_000, &mut first).await.unwrap();
     assert_eq!(first[0].until_ms, 0, "it has run out");
     bench.line.bookings(&[], &first).await.unwrap();
-    assert_eq!(lock(1000).await, Lock::Busy, "the second stands");
+    assert_eq!(lock(1000).await, Fenced::Busy, "the second stands");
     bench.line.renew(70_000, &mut second).await.unwrap();
     bench.line.bookings(&[], &second).await.unwrap();
-    assert!(matches!(lock(1000).await, Lock::Locked { .. }), "its own falls");
+    assert!(matches!(lock(1000).await, Fenced::Yes { .. }), "its own falls");
 }
 
 #[tokio::test(flavor = "multi_thread")]

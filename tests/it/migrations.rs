@@ -9,18 +9,16 @@ use std::{
 };
 use tokio_postgres::Client;
 use uuid::Uuid;
-use waitroom::{
-    domain::{
-        ids::{GrantKey, SaleId, VisitorId},
-        plan::Plan,
-        sale::SaleSettings,
-        seats::SeatSet,
-    },
-    store::{
-        bookings::{Bookings, NewBooking, Terms, Verdict},
-        connect, migrations,
-        sales::{NewSale, Sales},
-    },
+use waitroom::store::{
+    bookings::{Bookings, NewBooking, Outcome, Terms},
+    postgres::{connect, migrations},
+    sales::Sales,
+};
+use wire::domain::{
+    ids::{GrantKey, SaleId, VisitorId},
+    plan::Plan,
+    sale::{NewSale, SaleSettings},
+    seats::SeatSet,
 };
 
 /// A database of its own, empty: its URL.
@@ -118,7 +116,7 @@ async fn old_data_comes_along_and_an_old_program_works_on() {
     work_of_version_1(&old, "B").await;
     // Read by the program of today.
     let bookings = bookings(&url);
-    let (taken, held) = bookings.taken().await.unwrap();
+    let (taken, held) = bookings.booked().await.unwrap();
     assert_eq!(taken.iter().collect::<Vec<_>>(), [0, 1, 2, 3, 5, 10, 11, 12, 13, 15]);
     assert_eq!(held.len(), 4);
     assert_eq!(bookings.confirmed().await.unwrap(), 6);
@@ -136,7 +134,7 @@ async fn old_data_comes_along_and_an_old_program_works_on() {
         together: false,
     };
     let terms = Terms { hold_ttl_s: 0, max_seats: 4 };
-    assert!(matches!(bookings.commit(&[new], terms).await[0], Verdict::Booked(_)));
+    assert!(matches!(bookings.commit(&[new], terms).await[0], Outcome::Booked(_)));
 }
 
 /// An operator exports, or someone analyses: a migration must not make the bookings behind it wait long.

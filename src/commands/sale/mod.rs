@@ -13,10 +13,10 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{Exit, ExitError, output};
-use crate::domain::ids::SaleId;
 use crate::settings::AdminArgs;
 use client::Client;
 use request::{ChangeArgs, CreateArgs};
+use wire::domain::ids::SaleId;
 
 /// What `sale` reads.
 #[derive(Debug, Args)]

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::{read, sale_id};
 use crate::commands::{Exit, ExitError};
-use crate::domain::ids::SaleId;
-use crate::domain::sample_plan::{SEATS_MAX, sample_plan};
+use wire::domain::ids::SaleId;
+use wire::domain::sample_plan::{SEATS_MAX, sample_plan};
 
 /// `sale create`.
 #[derive(Debug, Args)]

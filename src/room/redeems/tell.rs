@@ -1,27 +1,22 @@
-//! Redis marks the grants used and carries the seats to everyone; then the answers go out.
+//! After a batch is written: the line hears of it, then the visitors hear their answers.
 
-use super::{Redeem, Request};
-use crate::{
-    domain::{booking::Booking, refusal::Refusal},
-    room::Room,
-    store::{
-        bookings::NewBooking,
-        line::{Committed, Fence},
-    },
+use super::{Redeem, Redeems, Request};
+use crate::store::{
+    bookings::NewBooking,
+    line::{Committed, Fence, Told},
 };
 use std::{pin::pin, sync::Arc, time::Duration};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
+use wire::domain::{booking::Booking, refusal::Refusal};
 
-/// Tries to tell Redis of a commit; after that the comparison with PostgreSQL does.
-const TRIES: u32 = 20;
-const PAUSE: Duration = Duration::from_secs(1);
 /// How long an answer waits for Redis to hear of it first: what PostgreSQL has committed is so without it.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// What Redis must hear of a batch, and who hears of it after that.
-pub(super) struct Told {
-    pub committed: Vec<Committed>,
-    pub unlocked: Vec<Fence>,
+/// A batch that was written: what Redis must hear of it, and who hears of it after that.
+pub(super) struct Written {
+    pub told: Vec<Told>,
+    /// The fences of tries that came to nothing.
+    pub fallen: Vec<Fence>,
     /// PostgreSQL gave no answer: the fences stay until it does.
     pub unheard: Vec<(NewBooking, Fence)>,
     /// Answered after that: what the visitor does next finds the line as his answer says.
@@ -30,15 +25,10 @@ pub(super) struct Told {
     _busy: Arc<()>,
 }
 
-impl Told {
-    pub fn new(room: &Room) -> Self {
-        Self {
-            committed: Vec::new(),
-            unlocked: Vec::new(),
-            unheard: Vec::new(),
-            answers: Vec::new(),
-            _busy: room.busy(),
-        }
+impl Written {
+    pub fn new(redeems: &Redeems) -> Self {
+        let (told, fallen, unheard, answers) = Default::default();
+        Self { told, fallen, unheard, answers, _busy: redeems.outbox.busy() }
     }
 
     /// Answers without telling Redis.
@@ -47,40 +37,40 @@ impl Told {
     }
 
     pub fn commit(&mut self, redeem: &Redeem, booking: &Booking) {
-        self.committed.push(Committed::of(&redeem.visitor, Some(redeem.grant), booking));
+        let committed = Committed::of(&redeem.visitor, Some(redeem.grant), booking);
+        self.told.push(Told::Booking(committed));
     }
 }
 
-/// Tells Redis of what was done, and then the visitors. Redis hears of it later if it cannot now.
-pub(super) async fn tell(room: &Arc<Room>, mut told: Told) {
-    if told.committed.is_empty() && told.unlocked.is_empty() {
-        return told.answer();
-    }
-    let Told { committed, unlocked, answers, .. } = &mut told;
-    let result = {
-        let mut call = pin!(room.line.bookings(committed, unlocked));
-        let soon = timeout(PATIENCE, &mut call).await;
-        answers.drain(..).for_each(|(request, result)| answer(request, result));
-        match soon {
-            Ok(result) => result,
-            Err(_) => call.await,
+impl Redeems {
+    /// Tells Redis of what was written, and then the visitors. Redis hears of it later if it cannot now.
+    pub(super) async fn tell(self: &Arc<Self>, mut written: Written) {
+        if written.told.is_empty() && written.fallen.is_empty() {
+            return written.answer();
         }
-    };
-    if let Err(error) = result {
-        tracing::warn!(sale = %room.id, "bookings are told to the line later: {error}");
-        tokio::spawn(tell_later(room.clone(), told));
-    }
-}
-
-async fn tell_later(room: Arc<Room>, told: Told) {
-    for attempt in 1..TRIES {
-        sleep(PAUSE).await;
-        match room.line.bookings(&told.committed, &told.unlocked).await {
-            Ok(()) => return,
-            Err(error) => {
-                tracing::warn!(sale = %room.id, attempt, "bookings are told to the line later: {error}");
+        let Written { told, fallen, answers, .. } = &mut written;
+        let result = {
+            let mut call = pin!(self.store.bookings(told, fallen));
+            let soon = timeout(PATIENCE, &mut call).await;
+            answers.drain(..).for_each(|(request, result)| answer(request, result));
+            match soon {
+                Ok(result) => result,
+                Err(_) => call.await,
             }
+        };
+        if let Err(error) = result {
+            tracing::warn!(sale = %self.sale.id, "bookings are told to the line later: {error}");
+            self.post(written.told, written.fallen);
         }
+    }
+
+    /// Tells the line until it has heard.
+    pub(super) fn post(self: &Arc<Self>, told: Vec<Told>, fallen: Vec<Fence>) {
+        let (this, news) = (self.clone(), Arc::new((told, fallen)));
+        self.outbox.post("bookings", move || {
+            let (this, news) = (this.clone(), news.clone());
+            async move { this.store.bookings(&news.0, &news.1).await }
+        });
     }
 }
 

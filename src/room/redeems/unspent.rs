@@ -1,14 +1,15 @@
-//! Grants of which this instance knows that they live and have not booked.
+//! The grants that this instance knows to be good for a booking still. Whoever holds one of them and clicks on a seat that
+//! is gone is refused at once; for anyone else Redis and PostgreSQL must be asked first, since his grant may have booked.
 
-use crate::domain::ids::{GrantKey, Seq};
 use dashmap::DashSet;
+use wire::domain::ids::{GrantKey, Seq};
 
 /// A grant comes in when it was fenced here and PostgreSQL had no booking of it. It goes out before it is committed
 /// here, and with the entry of the stream that ends it or books it elsewhere: another instance would need the fence for
 /// that. So what is in here is as true as the seat map as far as that follows the stream; what the map learns in another
 /// way, this forgets.
 #[derive(Default)]
-pub(in crate::room) struct Unspent(DashSet<GrantKey>);
+pub struct Unspent(DashSet<GrantKey>);
 
 impl Unspent {
     /// Whether the grant is known to be unspent.

@@ -1,32 +1,32 @@
 //! A sale's line in Redis: every change is one atomic Lua call of `lua/`.
 
 mod reads;
+mod scripts;
+pub mod stream;
 mod survey;
 mod values;
 
-use super::{
-    errors::StoreError,
-    events::Position,
-    scripts::{SCRIPTS, key_names},
-};
-use crate::{
-    domain::{
-        ids::{GrantKey, SaleId, Seq, VisitorId},
-        phase::Phase,
-        place::{Stage, Standing},
-        plan::SeatIndex,
-    },
-    metrics,
-};
-use redis::{FromRedisValue, Script, ScriptInvocation, aio::ConnectionManager};
+use super::errors::{Store, StoreError};
+use crate::metrics;
+use redis::{FromRedisValue, ScriptInvocation, aio::ConnectionManager};
+use scripts::{Key, Keys, LineScript, SCRIPTS, Via};
 use std::{sync::Arc, time::Instant};
-pub use survey::{Look, Survey};
+use wire::domain::{
+    booking::BookingStatus,
+    ids::{GrantKey, SaleId, Seq, VisitorId},
+    line::{Join, JoinMode, Poll, Position},
+    phase::Phase,
+    place::{Stage, Standing},
+    plan::SeatIndex,
+};
+
+pub use survey::{Found, Survey};
 pub use values::*;
 
 /// One sale's line; cheap to clone.
 #[derive(Clone)]
 pub struct Line {
-    keys: Arc<[String]>,
+    keys: Arc<Keys>,
     instance: Arc<str>,
     joins: ConnectionManager,
     shared: ConnectionManager,
@@ -41,81 +41,85 @@ impl Line {
         shared: ConnectionManager,
         pool: deadpool_redis::Pool,
     ) -> Self {
-        Self { keys: key_names(sale).into(), instance, joins, shared, pool }
+        Self { keys: Arc::new(Keys::of(sale)), instance, joins, shared, pool }
+    }
+
+    /// This server's name in leases and presence.
+    pub fn instance(&self) -> &str {
+        &self.instance
     }
 
     pub(super) fn events_key(&self) -> String {
-        self.key("events").to_owned()
+        self.key(Key::Events).to_owned()
     }
 
-    fn key(&self, name: &str) -> &str {
-        self.keys.iter().find(|key| key.rsplit(':').next() == Some(name)).map_or("", String::as_str)
+    fn key(&self, key: Key) -> &str {
+        self.keys.name(key)
     }
 
-    fn script<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
-        let mut invocation = script.prepare_invoke();
-        self.keys.iter().for_each(|key| {
+    fn call<'a>(&self, script: &'a LineScript) -> ScriptInvocation<'a> {
+        let mut invocation = script.script.prepare_invoke();
+        self.keys.all().for_each(|key| {
             invocation.key(key);
         });
         invocation
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(script = script.name))]
     async fn run<T: FromRedisValue>(
         &self,
-        name: &'static str,
+        script: &LineScript,
         call: &ScriptInvocation<'_>,
     ) -> Result<T, StoreError> {
         let started = Instant::now();
-        let connection = if name == "join" { &self.joins } else { &self.shared };
+        let connection = match script.via {
+            Via::Joins => &self.joins,
+            Via::Shared => &self.shared,
+        };
         let result = call.invoke_async(&mut connection.clone()).await.map_err(StoreError::from);
-        metrics::redis(name, started.elapsed());
+        metrics::redis(script.name, started.elapsed());
         // That Redis has no life of this sale is an answer.
         let failed = result.as_ref().is_err_and(|error| !error.is_missing_line());
-        metrics::store_errors("Redis", name, u64::from(failed));
+        metrics::store_errors(Store::Redis.name(), script.name, u64::from(failed));
         result
     }
 
     /// Brings visitors into the line, or back to their places, in this order. Safe to repeat.
-    pub async fn join(&self, joins: &[Join]) -> Result<JoinReply, StoreError> {
-        let mut call = self.script(&SCRIPTS.join);
+    pub async fn join(&self, joins: &[Join]) -> Result<Standings, StoreError> {
+        let mut call = self.call(&SCRIPTS.join);
         call.arg(&*self.instance);
         for join in joins {
             let (mode, owned) = match join.mode {
                 JoinMode::Join => ("join", 0),
                 JoinMode::Again { owned } => ("again", owned),
-                JoinMode::Look => ("look", 0),
                 JoinMode::Recheck => ("recheck", 0),
             };
             call.arg(join.visitor.as_str()).arg(join.connection.map_or(String::new(), |c| format!("{c:x}")));
             call.arg(join.poll_ms).arg(mode).arg(owned);
             call.arg(join.token_seq.map_or(String::new(), |seq| seq.to_string()));
         }
-        type Standings = Vec<(String, u64, u8, u32, u64, i64, i64, u8)>;
-        let mut reply: Vec<redis::Value> = self.run("join", &call).await?;
-        let standings: Standings =
-            redis::from_redis_value(redis::Value::Array(reply.split_off(5.min(reply.len()))))
-                .map_err(|e| StoreError::Corrupt(e.to_string()))?;
-        let (n, total, epoch, phase, drawn): (u64, u64, u64, String, u64) =
-            redis::from_redis_value(redis::Value::Array(reply))
-                .map_err(|e| StoreError::Corrupt(e.to_string()))?;
-        let standings =
-            standings.into_iter().map(|(letter, seq, turn, owned, rank, deadline_ms, claim_ms, fresh)| {
-                let stage = Stage::parse(&letter)?;
-                Some(Standing { stage, seq, turn, owned, rank, deadline_ms, claim_ms, fresh: fresh == 1 })
-            });
-        let position = Position { epoch, n };
-        Ok(JoinReply { position, total, phase: parse_phase(&phase)?, drawn, standings: standings.collect() })
+        standings(self.run(&SCRIPTS.join, &call).await?)
+    }
+
+    /// How visitors without a socket stand; counts as presence.
+    pub async fn poll(&self, polls: &[Poll]) -> Result<Standings, StoreError> {
+        let mut call = self.call(&SCRIPTS.poll);
+        call.arg(&*self.instance);
+        for poll in polls {
+            call.arg(poll.visitor.as_str()).arg(poll.poll_ms);
+        }
+        standings(self.run(&SCRIPTS.poll, &call).await?)
     }
 
     /// One tick. `proof_age_ms`: how long ago PostgreSQL last proved that it can book. Nothing if another instance
     /// ticked just now, or booking is impossible.
     pub async fn tick(&self, proof_age_ms: u64) -> Result<(bool, Tick), StoreError> {
-        let mut call = self.script(&SCRIPTS.tick);
+        let mut call = self.call(&SCRIPTS.tick);
         call.arg(&*self.instance).arg(proof_age_ms);
         type Reply = (u8, i64, String, i64, u64, Vec<(VisitorText, Seq, u8)>, u64, u64, u64, u64);
-        let (decided, now_ms, phase, shift_ms, admitted, locks, missed, expired, closed, live): Reply =
-            self.run("tick", &call).await?;
-        let expired_locks = locks
+        let (decided, now_ms, phase, shift_ms, admitted, fences, missed, expired, closed, live): Reply =
+            self.run(&SCRIPTS.tick, &call).await?;
+        let expired_fences = fences
             .into_iter()
             .filter_map(|(visitor, seq, turn)| Some((VisitorId::parse(&visitor)?, GrantKey { seq, turn })))
             .collect();
@@ -125,109 +129,142 @@ impl Line {
             phase,
             shift_ms,
             admitted,
-            expired_locks,
+            expired_fences,
             lapsed: [missed, expired, closed],
             live,
         };
         Ok((decided == 1, tick))
     }
 
-    /// Fences grants against lapse for `lock_ms` while PostgreSQL decides. For each: visitor, grant, and how many
+    /// Fences grants against lapse for `fence_ms` while PostgreSQL decides. For each: visitor, grant, and how many
     /// milliseconds ago the redeem reached the server.
-    pub async fn lock(
+    pub async fn fence(
         &self,
-        lock_ms: u64,
+        fence_ms: u64,
         grants: &[(VisitorId, GrantKey, u64)],
-    ) -> Result<Vec<Lock>, StoreError> {
-        let mut call = self.script(&SCRIPTS.lock);
-        call.arg(lock_ms);
+    ) -> Result<Vec<Fenced>, StoreError> {
+        let mut call = self.call(&SCRIPTS.fence);
+        call.arg(fence_ms);
         for (visitor, grant, age_ms) in grants {
             call.arg(visitor.as_str()).arg(grant.seq).arg(grant.turn).arg(*age_ms);
         }
-        let verdicts: Vec<(String, u32, u64)> = self.run("lock", &call).await?;
-        let verdicts = verdicts.into_iter().map(|(verdict, owned, until_ms)| match verdict.as_str() {
-            "ok" => Lock::Locked { owned, until_ms },
-            "busy" => Lock::Busy,
-            _ => Lock::Dead,
+        let answers: Vec<(String, u32, u64)> = self.run(&SCRIPTS.fence, &call).await?;
+        let fenced = answers.into_iter().map(|(answer, owned, until_ms)| match answer.as_str() {
+            "ok" => Fenced::Yes { owned, until_ms },
+            "busy" => Fenced::Busy,
+            _ => Fenced::Dead,
         });
-        Ok(verdicts.collect())
+        Ok(fenced.collect())
     }
 
-    /// Keeps fences for `lock_ms` more, where they still stand; those that do not are set to 0.
-    pub async fn renew(&self, lock_ms: u64, fences: &mut [Fence]) -> Result<(), StoreError> {
-        let mut call = self.script(&SCRIPTS.renew);
-        call.arg(lock_ms);
+    /// Keeps fences for `fence_ms` more, where they still stand; those that do not are set to 0.
+    pub async fn renew(&self, fence_ms: u64, fences: &mut [Fence]) -> Result<(), StoreError> {
+        let mut call = self.call(&SCRIPTS.renew);
+        call.arg(fence_ms);
         for fence in fences.iter() {
             call.arg(fence.visitor.as_str()).arg(fence.until_ms);
         }
-        let untils: Vec<u64> = self.run("renew", &call).await?;
+        let untils: Vec<u64> = self.run(&SCRIPTS.renew, &call).await?;
         fences.iter_mut().zip(untils).for_each(|(fence, until_ms)| fence.until_ms = until_ms);
         Ok(())
     }
 
-    /// Tells the line what PostgreSQL committed, and which fences of redeems that came to nothing fall.
-    /// Safe to repeat.
-    pub async fn bookings(&self, committed: &[Committed], unlock: &[Fence]) -> Result<(), StoreError> {
-        let mut call = self.script(&SCRIPTS.bookings);
-        call.arg(committed.len());
-        for booking in committed {
-            let seats: Vec<String> = booking.seats.iter().map(SeatIndex::to_string).collect();
-            let (seq, turn) =
-                booking.grant.map_or_else(Default::default, |g| (g.seq.to_string(), g.turn.to_string()));
-            call.arg(&booking.visitor).arg(seq).arg(turn);
-            call.arg(&booking.booking).arg(booking.status).arg(seats.join(","));
+    /// Tells the line of bookings, and which fences of redeems that came to nothing fall. Safe to repeat.
+    pub async fn bookings(&self, told: &[Told], fallen: &[Fence]) -> Result<(), StoreError> {
+        let mut call = self.call(&SCRIPTS.bookings);
+        call.arg(told.len());
+        for told in told {
+            let (booking, status, seats): (_, _, &[SeatIndex]) = match told {
+                Told::Booking(committed) => {
+                    (Some(committed.booking), committed.status, committed.seats.as_slice())
+                }
+                Told::Hold { booking, held: true } => (Some(*booking), BookingStatus::Held, &[]),
+                Told::Hold { booking, held: false } => (Some(*booking), BookingStatus::Confirmed, &[]),
+                Told::Seats { booked: true, seats } => (None, BookingStatus::Confirmed, seats),
+                Told::Seats { booked: false, seats } => (None, BookingStatus::Released, seats),
+            };
+            let committed = if let Told::Booking(committed) = told { Some(committed) } else { None };
+            let grant = committed.and_then(|committed| committed.grant);
+            call.arg(committed.map_or("", |committed| committed.visitor.as_str()));
+            call.arg(text(grant.map(|grant| grant.seq))).arg(text(grant.map(|grant| grant.turn)));
+            let seats: Vec<String> = seats.iter().map(SeatIndex::to_string).collect();
+            call.arg(text(booking)).arg(status.as_str()).arg(seats.join(","));
         }
-        for fence in unlock {
+        for fence in fallen {
             call.arg(fence.visitor.as_str()).arg(fence.until_ms);
         }
-        let _n: u64 = self.run("bookings", &call).await?;
+        let _n: u64 = self.run(&SCRIPTS.bookings, &call).await?;
         Ok(())
     }
 
     /// The visitor used his turn for the first time; false if he holds no grant.
     pub async fn claim(&self, visitor: &VisitorId) -> Result<bool, StoreError> {
-        let held: u8 = self.run("claim", self.script(&SCRIPTS.claim).arg(visitor.as_str())).await?;
+        let held: u8 = self.run(&SCRIPTS.claim, self.call(&SCRIPTS.claim).arg(visitor.as_str())).await?;
         Ok(held == 1)
     }
 
     /// The visitor gives the place up; false if there was none, or it is being redeemed just now.
     pub async fn leave(&self, visitor: &VisitorId) -> Result<bool, StoreError> {
-        let ended: u8 = self.run("leave", self.script(&SCRIPTS.leave).arg(visitor.as_str())).await?;
+        let ended: u8 = self.run(&SCRIPTS.leave, self.call(&SCRIPTS.leave).arg(visitor.as_str())).await?;
         Ok(ended == 1)
     }
 
     /// These sockets closed.
     pub async fn gone(&self, sockets: &[(VisitorId, u64)]) -> Result<(), StoreError> {
-        let mut call = self.script(&SCRIPTS.gone);
+        let mut call = self.call(&SCRIPTS.gone);
         call.arg(&*self.instance);
         for (visitor, connection) in sockets {
             call.arg(visitor.as_str()).arg(format!("{connection:x}"));
         }
-        let _: u8 = self.run("gone", &call).await?;
+        let _: u8 = self.run(&SCRIPTS.gone, &call).await?;
         Ok(())
     }
 
     /// Puts settings in force unless newer ones are; false if the sale is not installed.
     pub async fn apply(&self, settings: &LineSettings<'_>) -> Result<bool, StoreError> {
-        let mut call = self.script(&SCRIPTS.settings);
+        let mut call = self.call(&SCRIPTS.settings);
         call.arg(settings.version).arg(settings.command.as_str()).arg(settings.rate).arg(settings.max_active);
         call.arg(settings.grant_ttl_ms).arg(settings.claim_ms).arg(settings.away_ms);
         call.arg(settings.blocked.to_redis_bitmap());
-        let applied: i8 = self.run("settings", &call).await?;
+        let applied: i8 = self.run(&SCRIPTS.settings, &call).await?;
         Ok(applied >= 0)
     }
 
     /// Gives the sale a fresh life, unless it has one.
     pub async fn install(&self, install: &Install<'_>) -> Result<bool, StoreError> {
-        let mut call = self.script(&SCRIPTS.install);
+        let mut call = self.call(&SCRIPTS.install);
         call.arg(install.epoch).arg(install.first_seq).arg(install.seats).arg(install.shift_ms);
-        call.arg(install.taken.to_redis_bitmap()).arg(install.held.len()).arg(install.held);
-        for (visitor, seats) in install.booked {
+        call.arg(install.booked_seats.to_redis_bitmap()).arg(install.held.len());
+        install.held.iter().for_each(|booking| {
+            call.arg(booking.to_string());
+        });
+        for (visitor, seats) in install.visitors {
             call.arg(visitor.as_str()).arg(seats);
         }
-        let installed: u8 = self.run("install", &call).await?;
+        let installed: u8 = self.run(&SCRIPTS.install, &call).await?;
         Ok(installed == 1)
     }
+}
+
+/// Takes an answer of `lua/standing.lua` apart.
+fn standings(mut reply: Vec<redis::Value>) -> Result<Standings, StoreError> {
+    type Rows = Vec<(String, u64, u8, u32, u64, i64, i64, u8)>;
+    let corrupt = |error: redis::ParsingError| StoreError::Corrupt(error.to_string());
+    let rows = redis::Value::Array(reply.split_off(5.min(reply.len())));
+    let rows: Rows = redis::from_redis_value(rows).map_err(corrupt)?;
+    let (n, total, epoch, phase, drawn): (u64, u64, u64, String, u64) =
+        redis::from_redis_value(redis::Value::Array(reply)).map_err(corrupt)?;
+    let standings = rows.into_iter().map(|(letter, seq, turn, owned, rank, deadline_ms, claim_ms, fresh)| {
+        let stage = Stage::parse(&letter)?;
+        Some(Standing { stage, seq, turn, owned, rank, deadline_ms, claim_ms, fresh: fresh == 1 })
+    });
+    let position = Position { epoch, n };
+    Ok(Standings { position, total, phase: parse_phase(&phase)?, drawn, standings: standings.collect() })
+}
+
+/// As an argument of a script: empty for nothing.
+fn text(value: Option<impl ToString>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
 }
 
 /// A visitor as Redis stores it.

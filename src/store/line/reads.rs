@@ -1,20 +1,21 @@
 //! What is read of a line without changing it.
 
-use super::{Counts, Line, VisitorText, parse_phase};
-use crate::{
-    domain::{
-        ids::{Seq, VisitorId},
-        phase::Phase,
-        seats::SeatSet,
-    },
-    store::{errors::StoreError, events::Position},
+use super::{Counts, Line, VisitorText, parse_phase, scripts::Key};
+use crate::store::errors::StoreError;
+use std::collections::HashSet;
+use uuid::Uuid;
+use wire::domain::{
+    ids::{Seq, VisitorId},
+    line::Position,
+    phase::Phase,
+    seats::SeatSet,
 };
 
 impl Line {
     /// The stream's last entry and the sale's phase; nothing if the sale is not installed.
     pub async fn position(&self) -> Result<Option<(Position, Phase)>, StoreError> {
         let fields: (Option<u64>, Option<u64>, Option<String>) = redis::cmd("HMGET")
-            .arg(self.key("sale"))
+            .arg(self.key(Key::Sale))
             .arg(&["epoch", "n", "phase"])
             .query_async(&mut self.shared.clone())
             .await?;
@@ -26,7 +27,7 @@ impl Line {
     pub async fn seqs(&self, after: Option<Seq>) -> Result<Vec<Seq>, StoreError> {
         let low = after.map_or("-inf".to_owned(), |seq| format!("({seq}"));
         let members: Vec<(VisitorText, Seq)> = redis::cmd("ZRANGEBYSCORE")
-            .arg(self.key("line"))
+            .arg(self.key(Key::Line))
             .arg(low)
             .arg("+inf")
             .arg("WITHSCORES")
@@ -39,16 +40,16 @@ impl Line {
     }
 
     /// The seats that are booked or held, of a plan of so many.
-    pub async fn taken(&self, seats: usize) -> Result<SeatSet, StoreError> {
+    pub async fn booked_seats(&self, seats: usize) -> Result<SeatSet, StoreError> {
         let bitmap: Vec<u8> =
-            redis::cmd("GET").arg(self.key("taken")).query_async(&mut self.pool.get().await?).await?;
+            redis::cmd("GET").arg(self.key(Key::Booked)).query_async(&mut self.pool.get().await?).await?;
         Ok(SeatSet::from_redis_bitmap(seats, &bitmap))
     }
 
     /// All shifts of deadlines so far in ms, and when booking was last proven possible, in Redis' ms.
     pub async fn shift(&self) -> Result<(i64, i64), StoreError> {
         let (shift, bookable_at): (Option<i64>, Option<i64>) = redis::cmd("HMGET")
-            .arg(self.key("sale"))
+            .arg(self.key(Key::Sale))
             .arg(&["shift", "bookable_at"])
             .query_async(&mut self.shared.clone())
             .await?;
@@ -56,8 +57,11 @@ impl Line {
     }
 
     /// The bookings that the line believes to be held.
-    pub async fn held(&self) -> Result<Vec<String>, StoreError> {
-        Ok(redis::cmd("SMEMBERS").arg(self.key("held")).query_async(&mut self.pool.get().await?).await?)
+    pub async fn held(&self) -> Result<HashSet<Uuid>, StoreError> {
+        let ids: Vec<String> =
+            redis::cmd("SMEMBERS").arg(self.key(Key::Held)).query_async(&mut self.pool.get().await?).await?;
+        let parse = |id: &String| id.parse().map_err(|_| StoreError::Corrupt(format!("held booking {id:?}")));
+        ids.iter().map(parse).collect()
     }
 
     /// ZRANK, for the board's audit, with the entry at which it was true.
@@ -65,10 +69,10 @@ impl Line {
         let (rank, (epoch, n)): (Option<u64>, (u64, u64)) = redis::pipe()
             .atomic()
             .cmd("ZRANK")
-            .arg(self.key("line"))
+            .arg(self.key(Key::Line))
             .arg(visitor.as_str())
             .cmd("HMGET")
-            .arg(self.key("sale"))
+            .arg(self.key(Key::Sale))
             .arg(&["epoch", "n"])
             .query_async(&mut self.shared.clone())
             .await?;
@@ -81,17 +85,17 @@ impl Line {
         let (line, returned, away, granted, held, (free, admitted, lapsed)): Reply = redis::pipe()
             .atomic()
             .cmd("ZCARD")
-            .arg(self.key("line"))
+            .arg(self.key(Key::Line))
             .cmd("ZCARD")
-            .arg(self.key("returned"))
+            .arg(self.key(Key::Returned))
             .cmd("ZCARD")
-            .arg(self.key("away"))
+            .arg(self.key(Key::Away))
             .cmd("ZCARD")
-            .arg(self.key("grants"))
+            .arg(self.key(Key::Grants))
             .cmd("SCARD")
-            .arg(self.key("held"))
+            .arg(self.key(Key::Held))
             .cmd("HMGET")
-            .arg(self.key("sale"))
+            .arg(self.key(Key::Sale))
             .arg(&["free", "admitted_total", "lapsed_total"])
             .query_async(&mut self.shared.clone())
             .await?;

@@ -1,10 +1,8 @@
 //! A whole line at one moment, for whoever wants to prove something of it.
 
-use super::{Line, VisitorText};
-use crate::{
-    domain::{ids::Seq, place::Stage},
-    store::errors::StoreError,
-};
+use super::{Line, VisitorText, scripts::Key};
+use crate::store::errors::StoreError;
+use wire::domain::{ids::Seq, place::Stage};
 
 /// Fields of a hash read at once: a long read must not hold up a line that lives.
 const SCAN: usize = 10_000;
@@ -28,9 +26,9 @@ pub struct Survey {
     pub grants: Vec<String>,
 }
 
-/// What a look at a line found.
+/// What a survey of a line found.
 #[derive(Clone, Debug)]
-pub enum Look {
+pub enum Found {
     /// Redis has no such line.
     Missing,
     /// The line changed as often as it was read.
@@ -44,21 +42,21 @@ impl Line {
     ///
     /// # Errors
     /// Redis is away, or holds what this program did not write.
-    pub async fn survey(&self) -> Result<Look, StoreError> {
+    pub async fn survey(&self) -> Result<Found, StoreError> {
         for _ in 0..TRIES {
-            let Some((before, _)) = self.position().await? else { return Ok(Look::Missing) };
+            let Some((before, _)) = self.position().await? else { return Ok(Found::Missing) };
             let mut survey = self.read().await?;
             survey.epoch = before.epoch;
             if self.position().await?.is_some_and(|(after, _)| after == before) {
-                return Ok(Look::Still(Box::new(survey)));
+                return Ok(Found::Still(Box::new(survey)));
             }
         }
-        Ok(Look::Moving)
+        Ok(Found::Moving)
     }
 
     async fn read(&self) -> Result<Survey, StoreError> {
         let mut places = Vec::new();
-        for (visitor, record) in self.scan::<String>("HSCAN", "places").await? {
+        for (visitor, record) in self.scan::<String>("HSCAN", Key::Places).await? {
             let mut fields = record.split(':');
             let stage = fields.next().and_then(Stage::parse);
             let seq = fields.next().and_then(|seq| seq.parse().ok());
@@ -70,21 +68,21 @@ impl Line {
         // Scanning may give the same twice.
         places.sort_unstable();
         places.dedup();
-        let grants: Vec<(VisitorText, f64)> = self.scan("ZSCAN", "grants").await?;
+        let grants: Vec<(VisitorText, f64)> = self.scan("ZSCAN", Key::Grants).await?;
         let mut grants: Vec<String> = grants.into_iter().map(|(visitor, _)| visitor).collect();
         grants.sort_unstable();
         grants.dedup();
         Ok(Survey {
             epoch: 0,
             places,
-            line: self.numbered("line").await?,
-            returned: self.numbered("returned").await?,
-            away: self.numbered("away").await?,
+            line: self.numbered(Key::Line).await?,
+            returned: self.numbered(Key::Returned).await?,
+            away: self.numbered(Key::Away).await?,
             grants,
         })
     }
 
-    async fn numbered(&self, key: &str) -> Result<Vec<(VisitorText, Seq)>, StoreError> {
+    async fn numbered(&self, key: Key) -> Result<Vec<(VisitorText, Seq)>, StoreError> {
         let mut members: Vec<(VisitorText, Seq)> = self.scan("ZSCAN", key).await?;
         members.sort_unstable();
         members.dedup();
@@ -94,7 +92,7 @@ impl Line {
     async fn scan<T: redis::FromRedisValue>(
         &self,
         command: &str,
-        key: &str,
+        key: Key,
     ) -> Result<Vec<(VisitorText, T)>, StoreError> {
         let mut connection = self.pool.get().await?;
         let (mut cursor, mut found) = (0u64, Vec::new());

@@ -1,51 +1,20 @@
-//! What the line is asked, and what it answers.
+//! What the scripts of a line are told, and what they answer.
 
-use crate::{
-    domain::{
-        booking::{Booking, BookingStatus},
-        ids::{GrantKey, Seq, VisitorId},
-        phase::Phase,
-        place::Standing,
-        plan::SeatIndex,
-        seats::SeatSet,
-    },
-    store::events::Position,
+use std::collections::HashSet;
+use uuid::Uuid;
+use wire::domain::{
+    booking::{Booking, BookingStatus},
+    ids::{GrantKey, Seq, VisitorId},
+    line::{LineAnswer, Position},
+    phase::Phase,
+    place::Standing,
+    plan::SeatIndex,
+    seats::SeatSet,
 };
 
-/// A visitor who comes into the line, or back to it.
+/// What Redis answered to a batch of joins or polls.
 #[derive(Clone, Debug)]
-pub struct Join {
-    /// Who.
-    pub visitor: VisitorId,
-    /// Over which socket; nothing for a plain HTTP call.
-    pub connection: Option<u64>,
-    /// For how long a call without a socket counts as presence, in milliseconds.
-    pub poll_ms: u64,
-    /// What is wanted.
-    pub mode: JoinMode,
-    /// The seq that a valid place token proves.
-    pub token_seq: Option<Seq>,
-}
-
-/// What a join wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JoinMode {
-    /// A place, unless the visitor has booked.
-    Join,
-    /// A place also after a booking; so many seats are booked already.
-    Again {
-        /// Seats booked.
-        owned: u32,
-    },
-    /// Only to see the standing; draws no place.
-    Look,
-    /// To find one's place again where it was lost; draws no new one.
-    Recheck,
-}
-
-/// What Redis answered to a batch of joins.
-#[derive(Clone, Debug)]
-pub struct JoinReply {
+pub struct Standings {
     /// The stream's last entry: nothing older may be shown to these visitors.
     pub position: Position,
     /// Places in the line.
@@ -54,29 +23,16 @@ pub struct JoinReply {
     pub phase: Phase,
     /// New places drawn.
     pub drawn: u64,
-    /// One for each join, in order; nothing without a place.
+    /// One for each, in order; nothing without a place.
     pub standings: Vec<Option<Standing>>,
 }
 
-impl JoinReply {
-    /// The answer to one of the joins.
-    pub fn answer(&self, index: usize) -> JoinAnswer {
-        let standing = self.standings.get(index).copied().flatten();
-        JoinAnswer { position: self.position, total: self.total, phase: self.phase, standing }
+impl Standings {
+    /// The answers, one for each who asked.
+    pub fn answers(self) -> Vec<LineAnswer> {
+        let Self { position, total, phase, standings, .. } = self;
+        standings.into_iter().map(|standing| LineAnswer { position, total, phase, standing }).collect()
     }
-}
-
-/// What Redis answered to one join.
-#[derive(Clone, Copy, Debug)]
-pub struct JoinAnswer {
-    /// The stream's last entry: nothing older may be shown to this visitor.
-    pub position: Position,
-    /// Places in the line.
-    pub total: u64,
-    /// The sale's phase.
-    pub phase: Phase,
-    /// The visitor's place, if there is one.
-    pub standing: Option<Standing>,
 }
 
 /// What one tick did.
@@ -90,19 +46,19 @@ pub struct Tick {
     pub shift_ms: i64,
     /// Grants given.
     pub admitted: u64,
-    /// Grants whose redeem's outcome only PostgreSQL knows.
-    pub expired_locks: Vec<(VisitorId, GrantKey)>,
+    /// Grants whose redeem's outcome only PostgreSQL knows: their fences ran out.
+    pub expired_fences: Vec<(VisitorId, GrantKey)>,
     /// Lapses: missed, expired, closed.
     pub lapsed: [u64; 3],
     /// Grants that live now.
     pub live: u64,
 }
 
-/// Whether a grant may be spent.
+/// Whether a grant was fenced, to be spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lock {
-    /// Yes, and it cannot lapse meanwhile.
-    Locked {
+pub enum Fenced {
+    /// Yes: it cannot lapse meanwhile.
+    Yes {
         /// Seats that the visitor had booked before.
         owned: u32,
         /// Until when, in Redis' ms.
@@ -123,18 +79,39 @@ pub struct Fence {
     pub until_ms: u64,
 }
 
-/// A booking that PostgreSQL committed, to be told to the line. Empty fields where only the map is put right.
+/// What the line is to hear of bookings.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// PostgreSQL has this of a booking.
+    Booking(Committed),
+    /// Only the hold is put right: the booking is held, or is not.
+    Hold {
+        /// Which.
+        booking: Uuid,
+        /// Whether it is held.
+        held: bool,
+    },
+    /// Only seats are put right: they are booked, or are not.
+    Seats {
+        /// Whether they are booked.
+        booked: bool,
+        /// Which.
+        seats: Vec<SeatIndex>,
+    },
+}
+
+/// A booking that PostgreSQL committed.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// Whose; empty if only the seat map is put right.
-    pub visitor: String,
+    /// Whose.
+    pub visitor: VisitorId,
     /// The grant that was spent, if one was.
     pub grant: Option<GrantKey>,
-    /// Which; empty if only the seat map is put right.
-    pub booking: String,
-    /// `held`, `confirmed` or `released`.
-    pub status: &'static str,
-    /// Its seats.
+    /// Which.
+    pub booking: Uuid,
+    /// How it stands.
+    pub status: BookingStatus,
+    /// Its seats, as far as they are its own now.
     pub seats: Vec<SeatIndex>,
 }
 
@@ -144,10 +121,10 @@ impl Committed {
     pub fn of(visitor: &VisitorId, grant: Option<GrantKey>, booking: &Booking) -> Self {
         let gone = grant.is_some() && booking.status == BookingStatus::Released;
         Self {
-            visitor: visitor.as_str().to_owned(),
+            visitor: visitor.clone(),
             grant,
-            booking: booking.id.to_string(),
-            status: booking.status.as_str(),
+            booking: booking.id,
+            status: booking.status,
             seats: if gone { Vec::new() } else { booking.seats.clone() },
         }
     }
@@ -164,11 +141,11 @@ pub struct Install<'a> {
     /// Shifts of deadlines so far, ms.
     pub shift_ms: i64,
     /// Seats booked or held.
-    pub taken: &'a SeatSet,
+    pub booked_seats: &'a SeatSet,
     /// Bookings that are held.
-    pub held: &'a [String],
+    pub held: &'a HashSet<Uuid>,
     /// Visitors who booked, and how many seats.
-    pub booked: &'a [(VisitorId, u32)],
+    pub visitors: &'a [(VisitorId, u32)],
 }
 
 /// Settings as the scripts need them.

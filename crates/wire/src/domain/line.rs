@@ -1,0 +1,75 @@
+//! What a line is asked, and what it answers: what sessions, rooms and stores say to each other about a visitor's place.
+
+use super::{
+    ids::{Seq, VisitorId},
+    phase::Phase,
+    place::Standing,
+};
+
+/// Where in a line's stream: an epoch of the line and the number of an entry in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Position {
+    /// The line's life.
+    pub epoch: u64,
+    /// The entry.
+    pub n: u64,
+}
+
+impl Position {
+    /// From an entry's id in the stream, `epoch-n`.
+    pub fn parse(id: &str) -> Option<Self> {
+        let (epoch, n) = id.split_once('-')?;
+        Some(Self { epoch: epoch.parse().ok()?, n: n.parse().ok()? })
+    }
+}
+
+/// A visitor who comes into the line, or back to his place.
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// Who.
+    pub visitor: VisitorId,
+    /// Over which socket; nothing for a plain HTTP call.
+    pub connection: Option<u64>,
+    /// For how long a call without a socket counts as presence, in milliseconds.
+    pub poll_ms: u64,
+    /// What is wanted.
+    pub mode: JoinMode,
+    /// The seq that a valid place token proves.
+    pub token_seq: Option<Seq>,
+}
+
+/// What a join wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinMode {
+    /// A place, unless the visitor has booked.
+    Join,
+    /// A place also after a booking; so many seats are booked already.
+    Again {
+        /// Seats booked.
+        owned: u32,
+    },
+    /// To find one's place again where it was lost; draws no new one.
+    Recheck,
+}
+
+/// A visitor who asks how he stands. Draws and restores no place, but counts as presence.
+#[derive(Clone, Debug)]
+pub struct Poll {
+    /// Who.
+    pub visitor: VisitorId,
+    /// For how long it counts as presence, in milliseconds.
+    pub poll_ms: u64,
+}
+
+/// What the line answered to a visitor.
+#[derive(Clone, Copy, Debug)]
+pub struct LineAnswer {
+    /// The stream's last entry: nothing older may be shown to this visitor.
+    pub position: Position,
+    /// Places in the line.
+    pub total: u64,
+    /// The sale's phase.
+    pub phase: Phase,
+    /// The visitor's place, if there is one.
+    pub standing: Option<Standing>,
+}

@@ -1,0 +1,17 @@
+//! Pure values and rules: no I/O, no clock (time is an argument), no randomness but where an id is drawn.
+
+pub mod booking;
+pub mod choose;
+pub mod eta;
+pub mod hall;
+pub mod identity;
+pub mod ids;
+pub mod line;
+pub mod phase;
+pub mod place;
+pub mod plan;
+pub mod refusal;
+pub mod sale;
+pub mod sample_plan;
+pub mod seats;
+pub mod token;

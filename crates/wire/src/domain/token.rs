@@ -1,0 +1,149 @@
+//! Signed tokens, `kid.payload.mac`: the payload is base64url JSON, the mac HMAC-SHA256 over `kid.payload`.
+//! They prove what they say on any instance, without asking a store.
+
+use super::ids::{GrantKey, SaleId, Seq, VisitorId};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+/// Longest token that is looked at, in bytes.
+const TOKEN_BYTES_MAX: usize = 2048;
+
+/// What a token says. The kind is part of what is signed, so one kind can never pass as another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "k", deny_unknown_fields)]
+pub enum Token {
+    /// A place in line: restores it on any instance, even if Redis lost everything.
+    #[serde(rename = "place")]
+    Place {
+        /// The sale.
+        sale: SaleId,
+        /// Whose place.
+        visitor: VisitorId,
+        /// Its number in the line.
+        seq: Seq,
+        /// The line's life in which it was drawn.
+        epoch: u64,
+    },
+    /// The right to book once, as long as the grant lives.
+    #[serde(rename = "booking")]
+    Booking {
+        /// The sale.
+        sale: SaleId,
+        /// Whose right.
+        visitor: VisitorId,
+        /// The grant.
+        #[serde(flatten)]
+        grant: GrantKey,
+    },
+    /// Who an anonymous visitor is (the cookie).
+    #[serde(rename = "visitor")]
+    Visitor {
+        /// The sale.
+        sale: SaleId,
+        /// The visitor.
+        visitor: VisitorId,
+    },
+}
+
+/// One signing key with its public id.
+#[derive(Clone)]
+pub struct Key {
+    /// The id that stands in front of each token.
+    pub kid: String,
+    /// The secret.
+    pub secret: Vec<u8>,
+}
+
+/// The keys that this server trusts: the first signs, all verify, so that keys can be changed without
+/// making anyone's token worthless.
+#[derive(Clone)]
+pub struct Keyring(Vec<Key>);
+
+impl Keyring {
+    /// A ring of at least one key; nothing if there is none.
+    pub fn new(keys: Vec<Key>) -> Option<Self> {
+        (!keys.is_empty()).then_some(Self(keys))
+    }
+
+    /// The signed token.
+    pub fn sign(&self, token: &Token) -> String {
+        let key = &self.0[0];
+        // A token is plain strings and numbers: its serialization cannot fail.
+        let payload = serde_json::to_vec(token).unwrap_or_default();
+        let signed = format!("{}.{}", key.kid, BASE64.encode(payload));
+        let mac = BASE64.encode(mac(&key.secret, signed.as_bytes()).finalize().into_bytes());
+        format!("{signed}.{mac}")
+    }
+
+    /// What the token says, or nothing if it is not one of ours, unaltered.
+    pub fn verify(&self, token: &str) -> Option<Token> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return None;
+        }
+        let (signed, given_mac) = token.rsplit_once('.')?;
+        let (kid, payload) = signed.split_once('.')?;
+        let key = self.0.iter().find(|key| key.kid == kid)?;
+        let given_mac = BASE64.decode(given_mac).ok()?;
+        mac(&key.secret, signed.as_bytes()).verify_slice(&given_mac).ok()?;
+        serde_json::from_slice(&BASE64.decode(payload).ok()?).ok()
+    }
+}
+
+/// HMAC-SHA256 over `message`; also what HS256 identities are signed with.
+pub(super) fn mac(secret: &[u8], message: &[u8]) -> Hmac<Sha256> {
+    // HMAC takes keys of any length (RFC 2104), so this cannot fail.
+    #[allow(clippy::expect_used)]
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
+    mac.update(message);
+    mac
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(kids: &[&str]) -> Keyring {
+        let keys =
+            kids.iter().map(|k| Key { kid: k.to_string(), secret: format!("{k}-secret").into_bytes() });
+        Keyring::new(keys.collect()).unwrap()
+    }
+
+    fn said() -> Token {
+        Token::Booking {
+            sale: SaleId::parse("demo").unwrap(),
+            visitor: VisitorId::parse("kim").unwrap(),
+            grant: GrantKey { seq: 12, turn: 1 },
+        }
+    }
+
+    #[test]
+    fn a_token_says_what_was_signed() {
+        let token = ring(&["k1"]).sign(&said());
+        assert!(token.starts_with("k1.eyJ"), "{token}");
+        assert_eq!(ring(&["k1"]).verify(&token), Some(said()));
+    }
+
+    #[test]
+    fn keys_can_be_rotated() {
+        let old = ring(&["k1"]).sign(&said());
+        assert_eq!(ring(&["k2", "k1"]).verify(&old), Some(said()));
+        assert_eq!(ring(&["k2"]).verify(&old), None);
+    }
+
+    #[test]
+    fn every_altered_byte_is_seen() {
+        let ring = ring(&["k1"]);
+        let token = ring.sign(&said());
+        for i in 0..token.len() {
+            let mut bytes = token.clone().into_bytes();
+            bytes[i] = if bytes[i] == b'A' { b'B' } else { b'A' };
+            let forged = String::from_utf8(bytes).unwrap();
+            assert_eq!(ring.verify(&forged), None, "byte {i}: {forged}");
+        }
+        for junk in ["", ".", "..", "k1..", "k1.e30.", &token[..token.len() - 1], &format!("{token}.")] {
+            assert_eq!(ring.verify(junk), None, "{junk}");
+        }
+    }
+}

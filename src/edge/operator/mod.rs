@@ -1,0 +1,79 @@
+//! The admin listener: metrics and health are open, all else wants the operator's token.
+
+mod bookings;
+mod sales;
+
+use super::{Edge, error::HttpError};
+use crate::{metrics, shutdown::Drain};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{StatusCode, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::{delete, get, post},
+};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use tower_http::catch_panic::CatchPanicLayer;
+
+/// Largest body: a plan of 32 MiB and the rest of the sale. What is above is answered by the plan's own check.
+const BODY_BYTES_MAX: usize = 48 << 20;
+
+/// The routes.
+pub(super) fn router(edge: Arc<Edge>) -> Router {
+    let admin = Router::new()
+        .route("/v1/admin/sales", get(sales::list).post(sales::create))
+        .route("/v1/admin/sales/{sale}", get(sales::show).patch(sales::change))
+        .route("/v1/admin/sales/{sale}/bookings", get(bookings::export))
+        .route("/v1/admin/bookings/{booking}/confirm", post(bookings::confirm))
+        .route("/v1/admin/bookings/{booking}", delete(bookings::release))
+        .fallback(not_found)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(edge.clone(), authorize));
+    Router::new()
+        .route("/metrics", get(metrics_page))
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .merge(admin)
+        .layer(CatchPanicLayer::new())
+        .with_state(edge)
+}
+
+async fn not_found() -> HttpError {
+    HttpError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here; sales are at /v1/admin/sales")
+}
+
+async fn authorize(
+    State(edge): State<Arc<Edge>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, HttpError> {
+    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    // Hashes are compared, so that the time taken tells nothing of the token.
+    if Sha256::digest(token) != Sha256::digest(&edge.admin_token) {
+        let message = "send the admin token: Authorization: Bearer <token>";
+        return Err(HttpError::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+            .header(header::WWW_AUTHENTICATE, "Bearer realm=\"waitroom admin\""));
+    }
+    Ok(next.run(request).await)
+}
+
+async fn metrics_page(State(edge): State<Arc<Edge>>) -> Response {
+    edge.rooms.sample();
+    edge.state.cache.sample().await;
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::render()).into_response()
+}
+
+/// Whether a balancer should send visitors here.
+async fn readyz(State(edge): State<Arc<Edge>>) -> Response {
+    let mut reasons: Vec<String> =
+        edge.rooms.health.away().into_iter().map(|store| format!("{store} does not answer")).collect();
+    if edge.rooms.drain() > Drain::NotYet {
+        reasons.push("the server is draining".into());
+    }
+    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, axum::Json(json!({ "ready": reasons.is_empty(), "reasons": reasons }))).into_response()
+}

@@ -1,0 +1,237 @@
+//! What an operator does with sales.
+
+use crate::{
+    edge::{Edge, error::HttpError},
+    room::Room,
+};
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::{Value, json, value::RawValue};
+use std::sync::Arc;
+use wire::{
+    domain::{
+        ids::SaleId,
+        phase::Phase,
+        plan::Plan,
+        sale::{NewSale, SaleSettings, SaleState, SettingError},
+        seats::SeatSet,
+    },
+    protocol::client::object,
+};
+
+/// Longest name of a sale, in characters.
+const NAME_CHARS_MAX: usize = 200;
+/// Longest notice, in characters: it must fit a frame.
+const NOTICE_CHARS_MAX: usize = 2_000;
+/// A turn that is not used for the first time within this counts as missed, unless the sale says otherwise.
+const CLAIM_S: u32 = 60;
+/// A visitor may be away so long when his turn comes, unless the sale says otherwise.
+const AWAY_S: u32 = 300;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateBody {
+    id: String,
+    name: String,
+    plan: Box<RawValue>,
+    #[serde(default)]
+    opens_at: Option<Timestamp>,
+    rate: f64,
+    max_active: u32,
+    grant_ttl_s: u32,
+    #[serde(default)]
+    claim_s: Option<u32>,
+    #[serde(default)]
+    away_s: Option<u32>,
+    max_seats: u32,
+    #[serde(default)]
+    hold_ttl_s: Option<u32>,
+    anonymous: bool,
+    #[serde(default)]
+    blocked: Vec<String>,
+}
+
+/// `POST /v1/admin/sales`.
+pub async fn create(State(edge): State<Arc<Edge>>, body: Bytes) -> Result<Response, HttpError> {
+    let body: CreateBody = parse(&body)?;
+    let id =
+        SaleId::parse(&body.id).ok_or_else(|| HttpError::invalid("id: must be 1 to 64 of a-z, 0-9 and -"))?;
+    if !(1..=NAME_CHARS_MAX).contains(&body.name.chars().count()) || body.name.chars().any(char::is_control) {
+        let range =
+            format!("name: must have 1 to {NAME_CHARS_MAX} characters, none of them control characters");
+        return Err(HttpError::invalid(range));
+    }
+    let plan =
+        Plan::parse(body.plan.get().as_bytes()).map_err(|error| HttpError::invalid(error.to_string()))?;
+    let settings = SaleSettings {
+        opens_at: body.opens_at,
+        rate: body.rate,
+        max_active: body.max_active,
+        grant_ttl_s: body.grant_ttl_s,
+        claim_s: body.claim_s.unwrap_or(CLAIM_S.min(body.grant_ttl_s)),
+        away_s: body.away_s.unwrap_or(AWAY_S),
+        max_seats: body.max_seats,
+        hold_ttl_s: body.hold_ttl_s.unwrap_or(0),
+    };
+    settings.check().map_err(invalid)?;
+    let blocked = seats_named(&plan, &body.blocked)?;
+    let new = NewSale {
+        id: &id,
+        name: &body.name,
+        plan_json: body.plan.get().as_bytes(),
+        plan: &plan,
+        settings: &settings,
+        anonymous: body.anonymous,
+        blocked: &blocked,
+    };
+    let room = edge.rooms.create(&new).await?.ok_or_else(|| {
+        let message = format!("there is a sale {id} already; choose another id, or PATCH it");
+        HttpError::new(StatusCode::CONFLICT, "exists", message)
+    })?;
+    Ok((StatusCode::CREATED, Json(shown(&room).await?)).into_response())
+}
+
+/// `GET /v1/admin/sales`.
+pub async fn list(State(edge): State<Arc<Edge>>) -> Result<Json<Value>, HttpError> {
+    let mut sales = Vec::new();
+    for id in edge.rooms.ids().await? {
+        let room = edge.room(id.as_str()).await?;
+        sales.push(shown(&room).await?);
+    }
+    Ok(Json(json!({ "sales": sales })))
+}
+
+/// `GET /v1/admin/sales/{id}`.
+pub async fn show(State(edge): State<Arc<Edge>>, Path(sale): Path<String>) -> Result<Json<Value>, HttpError> {
+    let room = edge.room(&sale).await?;
+    Ok(Json(shown(&room).await?))
+}
+
+async fn shown(room: &Room) -> Result<Value, HttpError> {
+    let state = room.line.state();
+    let counts = room.line.counts().await?;
+    let mut shown = serde_json::to_value(&state.settings).unwrap_or_default();
+    let live = json!({
+        "id": room.sale.id, "name": room.sale.name, "anonymous": room.sale.anonymous, "phase": room.line.phase(),
+        "notice": state.notice, "seats": room.sale.plan.seats.len(),
+        "blocked": room.sale.plan.ids_of(&state.blocked.iter().collect::<Vec<_>>()),
+        "waiting": counts.waiting, "away": counts.away, "granted": counts.granted,
+        "booked": room.seats.confirmed().await?, "held": counts.held, "seats_left": counts.seats_left,
+        "admitted_total": counts.admitted_total, "lapsed_total": counts.lapsed_total, "connections": room.sockets.len(),
+    });
+    if let (Value::Object(shown), Value::Object(live)) = (&mut shown, live) {
+        shown.extend(live);
+    }
+    Ok(shown)
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ChangeBody {
+    phase: Option<String>,
+    notice: Option<String>,
+    #[serde(deserialize_with = "given")]
+    opens_at: Option<Option<Timestamp>>,
+    rate: Option<f64>,
+    max_active: Option<u32>,
+    grant_ttl_s: Option<u32>,
+    claim_s: Option<u32>,
+    away_s: Option<u32>,
+    max_seats: Option<u32>,
+    #[serde(deserialize_with = "given")]
+    hold_ttl_s: Option<Option<u32>>,
+    blocked: Option<Vec<String>>,
+}
+
+/// Tells `null`, which clears, from a field that is not there.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+/// `PATCH /v1/admin/sales/{id}`.
+pub async fn change(
+    State(edge): State<Arc<Edge>>,
+    Path(sale): Path<String>,
+    body: Bytes,
+) -> Result<Json<Value>, HttpError> {
+    let room = edge.room(&sale).await?;
+    let body: ChangeBody = parse(&body)?;
+    let blocked = body.blocked.as_ref().map(|names| seats_named(&room.sale.plan, names)).transpose()?;
+    let current = room.line.phase();
+    let changed = edge.rooms.change(&room, |state| apply(state, body, blocked, current)).await?;
+    changed.ok_or_else(HttpError::unknown_sale)??;
+    let mut answer = shown(&room).await?;
+    // Its entry in the stream is on its way.
+    answer["phase"] = json!(room.line.decided_phase().await?);
+    Ok(Json(answer))
+}
+
+fn apply(
+    state: &mut SaleState,
+    body: ChangeBody,
+    blocked: Option<SeatSet>,
+    current: Phase,
+) -> Result<(), HttpError> {
+    if let Some(name) = body.phase {
+        let to = Phase::parse(&name).ok_or_else(|| {
+            HttpError::invalid(format!("phase: {name:?} is none; an operator sets open, paused or closed"))
+        })?;
+        if !state.command.may_step(to) {
+            let message = format!("phase: a sale that is {current} cannot become {to}");
+            return Err(HttpError::new(StatusCode::CONFLICT, "impossible_step", message));
+        }
+        state.command = to;
+    }
+    if let Some(notice) = body.notice {
+        if notice.chars().count() > NOTICE_CHARS_MAX || notice.contains('\0') {
+            return Err(HttpError::invalid(format!(
+                "notice: at most {NOTICE_CHARS_MAX} characters, none of them NUL"
+            )));
+        }
+        state.notice = notice;
+    }
+    let s = &mut state.settings;
+    s.opens_at = body.opens_at.unwrap_or(s.opens_at);
+    s.rate = body.rate.unwrap_or(s.rate);
+    s.max_active = body.max_active.unwrap_or(s.max_active);
+    s.grant_ttl_s = body.grant_ttl_s.unwrap_or(s.grant_ttl_s);
+    s.claim_s = body.claim_s.unwrap_or(s.claim_s);
+    s.away_s = body.away_s.unwrap_or(s.away_s);
+    s.max_seats = body.max_seats.unwrap_or(s.max_seats);
+    s.hold_ttl_s = body.hold_ttl_s.map_or(s.hold_ttl_s, Option::unwrap_or_default);
+    state.blocked = blocked.unwrap_or_else(|| state.blocked.clone());
+    state.settings.check().map_err(invalid)
+}
+
+fn seats_named(plan: &Plan, names: &[String]) -> Result<SeatSet, HttpError> {
+    let mut set = SeatSet::new(plan.seats.len());
+    for name in names {
+        let seat = plan.index_of(name);
+        set.insert(
+            seat.ok_or_else(|| HttpError::invalid(format!("blocked: the plan has no seat {name:?}")))?,
+        );
+    }
+    Ok(set)
+}
+
+fn invalid(error: SettingError) -> HttpError {
+    HttpError::invalid(error.to_string())
+}
+
+/// A body whose fault is told with its field's name.
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, HttpError> {
+    object(body).map_err(HttpError::invalid)?;
+    let from = &mut serde_json::Deserializer::from_slice(body);
+    serde_path_to_error::deserialize(from).map_err(|error| {
+        let path = error.path().to_string();
+        let at = if path == "." { String::new() } else { format!("{path}: ") };
+        HttpError::invalid(format!("{at}{}", error.inner()))
+    })
+}

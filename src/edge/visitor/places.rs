@@ -1,0 +1,216 @@
+//! The way for clients without a WebSocket: join, poll, redeem, leave.
+
+use super::{
+    standing,
+    who::{self, Proofs, Who},
+};
+use crate::{
+    edge::{Edge, error::HttpError, origin},
+    room::Room,
+};
+use axum::{
+    Json,
+    extract::{ConnectInfo, Path, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::{net::SocketAddr, sync::Arc};
+use wire::{
+    domain::{
+        line::{LineAnswer, Poll},
+        phase::Phase,
+        place::Stage,
+        refusal::Refusal,
+    },
+    protocol::{
+        client::{RedeemMessage, object},
+        server::{BookingMessage, Joined, Refused, ServerMessage},
+    },
+};
+
+/// How often a visitor should ask, in seconds …
+const REFRESH_S: u64 = 5;
+/// … and when it is his turn.
+const REFRESH_GRANTED_S: u64 = 2;
+/// A poll counts as presence for so long.
+const POLL_MS: u64 = 3 * REFRESH_S * 1000;
+
+/// The body of a join; it may be left out.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct JoinBody {
+    identity: Option<String>,
+    place: Option<String>,
+    again: Option<bool>,
+}
+
+/// `POST …/places`: join.
+pub async fn join(
+    State(edge): State<Arc<Edge>>,
+    Path(sale): Path<String>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, HttpError> {
+    let room = open_room(&edge, &sale, &headers).await?;
+    let body: JoinBody = if body.is_empty() { JoinBody::default() } else { parse(&body)? };
+    let mut proofs = Proofs::of_request(&edge, &headers);
+    proofs.identity = body.identity.or(proofs.identity);
+    proofs.place = body.place.or(proofs.place);
+    let who = who::identify_or_new(&edge, &room, &proofs)?;
+    let answer = standing::join(&room, &who, None, POLL_MS, body.again == Some(true)).await?;
+    let Some(joined) = standing::joined(&edge, &room, &who.visitor, &answer) else {
+        return Err(HttpError::sale_closed());
+    };
+    let fresh = answer.standing.is_some_and(|standing| standing.fresh);
+    let status = if fresh { StatusCode::CREATED } else { StatusCode::OK };
+    let secure = origin::is_secure(&edge, &headers, peer.ip());
+    let cookie = who::set_cookie(&edge, &room, &who.visitor, secure);
+    let joined = Json(ServerMessage::Joined(joined));
+    Ok((status, [(header::SET_COOKIE, cookie), no_store()], joined).into_response())
+}
+
+/// `GET …/places/me`: one's standing.
+pub async fn me(
+    State(edge): State<Arc<Edge>>,
+    Path(sale): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    let room = edge.room(&sale).await?;
+    let who = known(&edge, &room, &headers)?;
+    let answer = poll(&room, &who).await?;
+    let joined = standing::joined(&edge, &room, &who.visitor, &answer).ok_or_else(no_place)?;
+    let mut body = standing_json(&edge, &room, &who, &answer, joined).await?;
+    if answer.standing.is_some_and(|standing| standing.stage == Stage::Away) {
+        // The place is kept, and comes back with the next join.
+        body["lapsed"] = json!("missed");
+    }
+    Ok(([no_store()], Json(body)).into_response())
+}
+
+async fn standing_json(
+    edge: &Edge,
+    room: &Room,
+    who: &Who,
+    answer: &LineAnswer,
+    joined: Joined,
+) -> Result<Value, HttpError> {
+    let grant = standing::live_grant(answer).map(|grant| standing::granted(edge, room, &who.visitor, &grant));
+    let booked = answer.standing.is_some_and(|standing| standing.stage == Stage::Booked);
+    let bookings = if booked { room.seats.bookings_of(&who.visitor).await? } else { Vec::new() };
+    let booking = standing::to_tell(bookings)
+        .last()
+        .map(|booking| BookingMessage::new(booking, &room.sale.plan, None, Timestamp::now()));
+    let refresh_s = if grant.is_some() { REFRESH_GRANTED_S } else { REFRESH_S };
+    let mut body = serde_json::to_value(joined).unwrap_or_default();
+    body["granted"] = json!(grant);
+    body["booking"] = json!(booking);
+    body["refresh_s"] = json!(refresh_s);
+    Ok(body)
+}
+
+/// `GET …/places/me/seats`: the seat map; also the turn's first use.
+pub async fn seats(
+    State(edge): State<Arc<Edge>>,
+    Path(sale): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    let room = edge.room(&sale).await?;
+    let who = known(&edge, &room, &headers)?;
+    let answer = poll(&room, &who).await?;
+    answer.standing.filter(|standing| standing.stage != Stage::Ended).ok_or_else(no_place)?;
+    if !room.line.claim(&who.visitor).await? {
+        return Ok(refusal(&room, "seats", &Refusal::NotGranted));
+    }
+    Ok(([no_store()], Json(ServerMessage::SeatMap(room.seats.whole_map()))).into_response())
+}
+
+/// `POST …/places/me/redeem`: spend the booking token.
+pub async fn redeem(
+    State(edge): State<Arc<Edge>>,
+    Path(sale): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, HttpError> {
+    let room = open_room(&edge, &sale, &headers).await?;
+    let who = known(&edge, &room, &headers)?;
+    let message: RedeemMessage = parse(&body)?;
+    message.check().map_err(HttpError::bad_message)?;
+    let grant = standing::grant_of(&edge, &room, &who.visitor, &message.token);
+    match standing::redeem(&room, &who.visitor, grant, &message).await {
+        Ok(booking) => {
+            let told =
+                BookingMessage::new(&booking, &room.sale.plan, Some(message.request), Timestamp::now());
+            Ok(([no_store()], Json(ServerMessage::Booking(told))).into_response())
+        }
+        Err(refused) => Ok(refusal(&room, &message.request, &refused)),
+    }
+}
+
+/// `DELETE …/places/me`: leave.
+pub async fn leave(
+    State(edge): State<Arc<Edge>>,
+    Path(sale): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    if !origin::is_allowed(&edge, &headers) {
+        return Err(HttpError::foreign_origin());
+    }
+    let room = edge.room(&sale).await?;
+    let who = known(&edge, &room, &headers)?;
+    if room.line.leave(&who.visitor).await? {
+        return Ok(Json(json!({ "type": "lapsed", "reason": "left" })).into_response());
+    }
+    Err(no_place())
+}
+
+/// The room of a sale that visitors may act in.
+async fn open_room(edge: &Edge, sale: &str, headers: &HeaderMap) -> Result<Arc<Room>, HttpError> {
+    if !origin::is_allowed(edge, headers) {
+        return Err(HttpError::foreign_origin());
+    }
+    let room = edge.room(sale).await?;
+    if room.line.phase() == Phase::Closed {
+        return Err(HttpError::sale_closed());
+    }
+    Ok(room)
+}
+
+fn known(edge: &Edge, room: &Room, headers: &HeaderMap) -> Result<Who, HttpError> {
+    // Who proves nothing is nobody yet, and nobody has no place.
+    who::identify(edge, room, &Proofs::of_request(edge, headers))?.ok_or_else(no_place)
+}
+
+async fn poll(room: &Room, who: &Who) -> Result<LineAnswer, HttpError> {
+    Ok(room.line.poll(Poll { visitor: who.visitor.clone(), poll_ms: POLL_MS }).await?)
+}
+
+fn refusal(room: &Room, request: &str, refusal: &Refusal) -> Response {
+    let refused = Refused::new(request.to_owned(), refusal, &room.sale.plan);
+    let message = format!("the request was refused: {}", refused.reason);
+    let mut body = serde_json::to_value(ServerMessage::Refused(refused)).unwrap_or_default();
+    body["code"] = json!(refusal.reason());
+    body["message"] = json!(message);
+    (StatusCode::CONFLICT, [no_store()], Json(body)).into_response()
+}
+
+fn no_place() -> HttpError {
+    HttpError::new(
+        StatusCode::NOT_FOUND,
+        "no_place",
+        "you have no place in this line: POST …/places to join, then send the cookie or the place token",
+    )
+}
+
+fn no_store() -> (header::HeaderName, String) {
+    (header::CACHE_CONTROL, "no-store".to_owned())
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, HttpError> {
+    object(body).map_err(HttpError::bad_message)?;
+    serde_json::from_slice(body).map_err(|error| HttpError::bad_message(error.to_string()))
+}

@@ -1,0 +1,94 @@
+//! What anyone may know of the sales: list, summary, seating plan. Cached, for everyone asks.
+
+use crate::{
+    edge::{
+        Edge,
+        cache::{SentPlan, Summary},
+        error::{HttpError, shared},
+    },
+    room::Room,
+};
+use axum::{
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+/// `GET /v1/sales`.
+pub async fn list(State(edge): State<Arc<Edge>>) -> Result<Response, HttpError> {
+    let make = async {
+        let mut rooms = edge.rooms.all();
+        rooms.sort_by(|a, b| a.sale.id.cmp(&b.sale.id));
+        Ok::<_, HttpError>(rooms.iter().map(|room| summary(room)).collect())
+    };
+    let revision = edge.rooms.revision.now();
+    let sales = edge.state.cache.summaries((None, revision), make).await.map_err(shared)?;
+    let mut body = br#"{"sales":["#.to_vec();
+    for (i, sale) in sales.iter().enumerate() {
+        body.extend_from_slice(if i == 0 { b"" } else { b"," });
+        sale.write(&mut body);
+    }
+    body.extend_from_slice(b"]}");
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// `GET /v1/sales/{sale}`.
+pub async fn show(State(edge): State<Arc<Edge>>, Path(sale): Path<String>) -> Result<Response, HttpError> {
+    let room = edge.room(&sale).await?;
+    let make = async { Ok::<_, HttpError>(Arc::from([summary(&room)])) };
+    let revision = edge.rooms.revision.now();
+    let sale =
+        edge.state.cache.summaries((Some(room.sale.id.clone()), revision), make).await.map_err(shared)?;
+    let mut body = Vec::new();
+    sale.iter().for_each(|sale| sale.write(&mut body));
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+fn summary(room: &Room) -> Summary {
+    let glance = room.glance();
+    let json = json!({
+        "id": room.sale.id, "name": room.sale.name, "phase": glance.phase, "opens_at": room.line.settings().opens_at,
+        "seats": room.sale.plan.seats.len(), "seats_left": glance.seats_left, "waiting": glance.waiting,
+    });
+    Summary { json: json.to_string().into(), as_of: glance.as_of }
+}
+
+/// `GET /v1/sales/{sale}/plan`.
+pub async fn plan(
+    State(edge): State<Arc<Edge>>,
+    Path(sale): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    let room = edge.room(&sale).await?;
+    let cached =
+        edge.state.cache.plan(room.sale.id.clone(), read_plan(&edge, &room)).await.map_err(shared)?;
+    let etag = (header::ETAG, cached.etag.clone());
+    if knows(&headers, &cached.etag) {
+        return Ok((StatusCode::NOT_MODIFIED, [etag]).into_response());
+    }
+    let kind = (header::CONTENT_TYPE, "application/json".to_owned());
+    let control = (header::CACHE_CONTROL, "public, max-age=300".to_owned());
+    Ok(([etag, kind, control], cached.body).into_response())
+}
+
+/// Whether the client says that it has what `etag` names; weak or strong makes no difference here.
+fn knows(headers: &HeaderMap, etag: &str) -> bool {
+    let lists = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
+    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+/// The plan as it was uploaded, and the ids of all its seats in plan order, which is what bitmaps count by.
+async fn read_plan(edge: &Edge, room: &Room) -> Result<SentPlan, HttpError> {
+    let json = edge.rooms.plan_json(&room.sale.id).await?.ok_or_else(HttpError::unknown_sale)?;
+    let mut plan: Value = serde_json::from_slice(&json).unwrap_or_default();
+    plan["seats"] = room.sale.plan.seats.iter().map(|seat| seat.id.as_str()).collect();
+    let body = Bytes::from(plan.to_string());
+    let etag = format!("\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(&Sha256::digest(&body)[..12]));
+    Ok(SentPlan { body, etag })
+}

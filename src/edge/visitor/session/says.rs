@@ -1,0 +1,149 @@
+//! What the visitor says, and what it does.
+
+use super::{End, Redeemed, Session, State, error, out_of_turn, parse};
+use crate::{
+    edge::visitor::{
+        frames::Incoming,
+        standing::{self, LiveGrant},
+        who::{self, Proofs, Who},
+    },
+    room::sockets::Watch,
+};
+use wire::{
+    domain::{
+        line::LineAnswer,
+        phase::Phase,
+        place::{LapseReason, Stage},
+        refusal::Refusal,
+    },
+    protocol::{
+        client::{ClientMessage, RedeemMessage},
+        close::ErrorCode,
+        server::{Refused, ServerMessage},
+    },
+};
+
+impl Session {
+    pub(super) async fn heard(&mut self, incoming: Incoming) -> Result<(), End> {
+        if !self.allowance.take() {
+            return Err(error(ErrorCode::TooMany, "too many messages: at most 20 a second"));
+        }
+        if matches!(incoming, Incoming::Control) {
+            return Ok(());
+        }
+        match parse(incoming)? {
+            ClientMessage::Ping {} => self.send(ServerMessage::Pong {}).await,
+            ClientMessage::Leave {} => self.leave().await,
+            ClientMessage::Seats {} => self.seats().await,
+            ClientMessage::Redeem(message) => {
+                self.redeem(message);
+                Ok(())
+            }
+            ClientMessage::Join { identity, place, again } => {
+                self.join_again(Proofs { identity, place, cookie: None }, again == Some(true)).await
+            }
+        }
+    }
+
+    /// A later join: allowed while no place is live.
+    pub(super) async fn join_again(&mut self, proofs: Proofs, again: bool) -> Result<(), End> {
+        if matches!(self.state, State::Waiting(_) | State::Granted(_)) {
+            return Err(out_of_turn("you have a live place already; leave it before you join again"));
+        }
+        let who = who::identify(&self.edge, &self.room, &proofs)?;
+        if who.as_ref().is_some_and(|who| who.visitor != self.visitor) {
+            return Err(error(
+                ErrorCode::IdentityInvalid,
+                "that is another visitor's; open another socket for him",
+            ));
+        }
+        // An ended place never comes back: its token only says who this is.
+        let who = Who { visitor: self.visitor.clone(), token_seq: None };
+        self.join(who, again).await
+    }
+
+    pub(super) async fn join(&mut self, who: Who, again: bool) -> Result<(), End> {
+        let answer = standing::join(&self.room, &who, Some(self.socket.id), 0, again).await?;
+        self.joined(answer).await
+    }
+
+    /// Says how the visitor stands, and takes up the state that goes with it.
+    pub(super) async fn joined(&mut self, answer: LineAnswer) -> Result<(), End> {
+        let joined = standing::joined(&self.edge, &self.room, &self.visitor, &answer);
+        let (Some(joined), Some(place)) = (joined, answer.standing) else {
+            return Err(error(ErrorCode::SaleClosed, "the sale is closed"));
+        };
+        self.since = answer.position;
+        // Joined between the close and hearing of it.
+        self.closing |= answer.phase == Phase::Closed;
+        let watch = Watch { seq: place.seq, since: answer.position, shown: place.rank };
+        self.socket.watch((place.stage == Stage::Waiting).then_some(watch));
+        self.send(ServerMessage::Joined(joined)).await?;
+        match (place.stage, standing::live_grant(&answer)) {
+            (Stage::Booked, _) => {
+                self.state = State::Booked;
+                let bookings = self.bookings().await?;
+                for booking in standing::to_tell(bookings) {
+                    self.send_booking(&booking, None).await?;
+                }
+            }
+            (_, Some(grant)) => self.grant(grant).await?,
+            _ => self.state = State::Waiting(place.seq),
+        }
+        let notice = self.room.line.state().notice;
+        if notice.is_empty() { Ok(()) } else { self.send(ServerMessage::Notice { text: notice }).await }
+    }
+
+    pub(super) async fn leave(&mut self) -> Result<(), End> {
+        if !matches!(self.state, State::Waiting(_) | State::Granted(_)) {
+            return Ok(());
+        }
+        if self.room.line.leave(&self.visitor).await? {
+            return self.lapsed(LapseReason::Left).await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn seats(&mut self) -> Result<(), End> {
+        let State::Granted(grant) = self.state else { return self.refuse_seats().await };
+        if grant.claim_ms.is_some() {
+            if !self.room.line.claim(&self.visitor).await? {
+                return self.refuse_seats().await;
+            }
+            self.state = State::Granted(LiveGrant { claim_ms: None, ..grant });
+        }
+        let map = self.room.seats.watch(&self.room.sockets, &self.socket);
+        self.map_version = map.version;
+        self.send(ServerMessage::SeatMap(map)).await
+    }
+
+    pub(super) async fn refuse_seats(&mut self) -> Result<(), End> {
+        let refused = Refused::new("seats".into(), &Refusal::NotGranted, &self.room.sale.plan);
+        self.send(ServerMessage::Refused(refused)).await
+    }
+
+    pub(super) fn redeem(&mut self, message: RedeemMessage) {
+        let (edge, room, visitor) = (self.edge.clone(), self.room.clone(), self.visitor.clone());
+        self.redeeming = Some(Box::pin(async move {
+            let grant = standing::grant_of(&edge, &room, &visitor, &message.token);
+            let result = standing::redeem(&room, &visitor, grant, &message).await;
+            (message.request, grant, result)
+        }));
+    }
+
+    pub(super) async fn redeemed(&mut self, (request, spent, result): Redeemed) -> Result<(), End> {
+        match result {
+            Ok(booking) => {
+                // An old token gets its old booking: that is not the end of a new turn.
+                if matches!(self.state, State::Granted(grant) if Some(grant.key) == spent) {
+                    self.booked();
+                }
+                self.send_booking(&booking, Some(request)).await
+            }
+            Err(refusal) => {
+                let refused = Refused::new(request, &refusal, &self.room.sale.plan);
+                self.send(ServerMessage::Refused(refused)).await
+            }
+        }
+    }
+}

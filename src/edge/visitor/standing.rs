@@ -1,0 +1,171 @@
+//! A visitor's standing in words of the wire; the same over socket and HTTP.
+
+use super::who::Who;
+use crate::{
+    edge::{Edge, error::unavailable},
+    metrics,
+    room::{Room, redeems::Redeem},
+};
+use jiff::Timestamp;
+use wire::{
+    domain::{
+        booking::{Booking, BookingStatus, Wish},
+        ids::{GrantKey, VisitorId},
+        line::{Join, JoinMode, LineAnswer},
+        place::Stage,
+        plan::{Plan, SeatIndex},
+        refusal::Refusal,
+        token::Token,
+    },
+    protocol::{
+        client::RedeemMessage,
+        close::ErrorCode,
+        server::{ErrorMessage, Granted, Joined, PlaceState},
+    },
+};
+
+/// A grant that lives.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveGrant {
+    /// Which.
+    pub key: GrantKey,
+    /// Seats booked before.
+    pub owned: u32,
+    /// When it ends, in Redis' ms.
+    pub deadline_ms: i64,
+    /// When it counts as missed, in Redis' ms; nothing once it was used.
+    pub claim_ms: Option<i64>,
+}
+
+/// The `joined` for an answer of the line; nothing without a place.
+pub fn joined(edge: &Edge, room: &Room, visitor: &VisitorId, answer: &LineAnswer) -> Option<Joined> {
+    let standing = answer.standing?;
+    let (state, live) = match standing.stage {
+        Stage::Waiting | Stage::Returned | Stage::Away => (PlaceState::Waiting, true),
+        Stage::Granted => (PlaceState::Granted, true),
+        Stage::Booked => (PlaceState::Booked, false),
+        Stage::Ended => return None,
+    };
+    let epoch = answer.position.epoch;
+    let token =
+        Token::Place { sale: room.sale.id.clone(), visitor: visitor.clone(), seq: standing.seq, epoch };
+    let waiting = state == PlaceState::Waiting;
+    Some(Joined {
+        place: live.then(|| edge.keys.sign(&token)),
+        state,
+        rank: standing.rank,
+        total: answer.total,
+        eta_s: if waiting { room.line.eta_s(standing.rank) } else { None },
+        phase: answer.phase,
+        opens_at: room.line.settings().opens_at,
+        now: Timestamp::now(),
+        epoch,
+    })
+}
+
+/// The grant in an answer of the line.
+pub fn live_grant(answer: &LineAnswer) -> Option<LiveGrant> {
+    let standing = answer.standing.filter(|standing| standing.stage == Stage::Granted)?;
+    let claim_ms = (standing.claim_ms != 0).then_some(standing.claim_ms);
+    Some(LiveGrant {
+        key: standing.grant(),
+        owned: standing.owned,
+        deadline_ms: standing.deadline_ms,
+        claim_ms,
+    })
+}
+
+/// The `granted` for a grant.
+pub fn granted(edge: &Edge, room: &Room, visitor: &VisitorId, grant: &LiveGrant) -> Granted {
+    let token = Token::Booking { sale: room.sale.id.clone(), visitor: visitor.clone(), grant: grant.key };
+    Granted {
+        token: edge.keys.sign(&token),
+        expires_in_ms: room.line.until_ms(grant.deadline_ms),
+        claim_in_ms: grant.claim_ms.map(|at| room.line.until_ms(at)),
+        max_seats: room.line.max_seats_of(grant.owned),
+    }
+}
+
+/// Joins: who has booked and wants another place gets one while he may book more.
+pub async fn join(
+    room: &Room,
+    who: &Who,
+    connection: Option<u64>,
+    poll_ms: u64,
+    again: bool,
+) -> Result<LineAnswer, ErrorMessage> {
+    let mode = if again { again_mode(room, &who.visitor).await? } else { JoinMode::Join };
+    let visitor = who.visitor.clone();
+    let join = Join { visitor, connection, poll_ms, mode, token_seq: who.token_seq };
+    room.line.join(join).await.map_err(unavailable)
+}
+
+async fn again_mode(room: &Room, visitor: &VisitorId) -> Result<JoinMode, ErrorMessage> {
+    let bookings = room.seats.bookings_of(visitor).await.map_err(unavailable)?;
+    let owned: usize =
+        bookings.iter().filter(|b| b.status != BookingStatus::Released).map(|b| b.seats.len()).sum();
+    let owned = u32::try_from(owned).unwrap_or(u32::MAX);
+    let max = room.line.settings().max_seats;
+    if owned >= max {
+        let message = format!("you have booked {owned} seats, and {max} are allowed");
+        return Err(ErrorMessage { code: ErrorCode::LimitReached, message, retry: false });
+    }
+    Ok(JoinMode::Again { owned })
+}
+
+/// The bookings to be told to a visitor who has booked: those that live, or else the last one.
+pub fn to_tell(mut bookings: Vec<Booking>) -> Vec<Booking> {
+    let any_live = bookings.iter().any(|b| b.status != BookingStatus::Released);
+    if any_live {
+        bookings.retain(|b| b.status != BookingStatus::Released);
+    } else if bookings.len() > 1 {
+        bookings.drain(..bookings.len() - 1);
+    }
+    bookings
+}
+
+/// The grant that a booking token is for, if it is this visitor's.
+pub fn grant_of(edge: &Edge, room: &Room, visitor: &VisitorId, token: &str) -> Option<GrantKey> {
+    match edge.keys.verify(token)? {
+        Token::Booking { sale, visitor: owner, grant } if sale == room.sale.id && owner == *visitor => {
+            Some(grant)
+        }
+        _ => None,
+    }
+}
+
+/// Spends a grant for what a message wants.
+pub async fn redeem(
+    room: &Room,
+    visitor: &VisitorId,
+    grant: Option<GrantKey>,
+    message: &RedeemMessage,
+) -> Result<Booking, Refusal> {
+    let Some(grant) = grant else {
+        metrics::token_invalid(room.sale.id.as_str());
+        return Err(Refusal::TokenInvalid);
+    };
+    let wish = wish(&room.sale.plan, message);
+    room.redeems.redeem(Redeem { visitor: visitor.clone(), grant, wish }).await
+}
+
+/// Names become indexes. What the plan does not know is refused only after the token was looked at: a token that has
+/// booked gets its booking, whatever is asked for now.
+fn wish(plan: &Plan, message: &RedeemMessage) -> Result<Wish, Refusal> {
+    if let Some(best) = &message.best {
+        let category = match &best.category {
+            Some(name) => Some(plan.category_of(name).ok_or_else(|| Refusal::UnknownSeat(Vec::new()))?),
+            None => None,
+        };
+        return Ok(Wish::Best { count: best.count as usize, category, together: best.together });
+    }
+    let names = message.seats.as_deref().unwrap_or_default();
+    let unknown: Vec<String> = names.iter().filter(|name| plan.index_of(name).is_none()).cloned().collect();
+    if !unknown.is_empty() {
+        return Err(Refusal::UnknownSeat(unknown));
+    }
+    let mut seats: Vec<SeatIndex> = names.iter().filter_map(|name| plan.index_of(name)).collect();
+    seats.sort_unstable();
+    seats.dedup();
+    Ok(Wish::Seats(seats))
+}

@@ -1,0 +1,87 @@
+//! From an HTTP request to a WebSocket: everything that is refused before it is one.
+
+use super::{session, who};
+use crate::{
+    edge::{Edge, error::HttpError, origin},
+    room::sockets::Socket,
+    shutdown::Drain,
+};
+use axum::{
+    extract::{FromRequestParts, Path, Request, State, WebSocketUpgrade},
+    http::{HeaderMap, StatusCode, header},
+    response::Response,
+};
+use std::sync::{Arc, atomic::Ordering};
+use wire::{
+    domain::phase::Phase,
+    protocol::{CLIENT_FRAME_BYTES_MAX, SUBPROTOCOL},
+};
+
+/// tungstenite allocates its read buffer a socket, and zeroes it on each read.
+const READ_BUFFER_BYTES: usize = 512;
+/// A frame above this is refused by tungstenite: the seat map of the largest hall must fit. No allocation.
+const WRITE_BUFFER_BYTES_MAX: usize = 4 << 20;
+
+/// `GET …/ws`.
+pub async fn upgrade(
+    State(edge): State<Arc<Edge>>,
+    Path(sale): Path<String>,
+    request: Request,
+) -> Result<Response, HttpError> {
+    let headers = request.headers();
+    if !origin::is_allowed(&edge, headers) {
+        return Err(HttpError::foreign_origin());
+    }
+    let room = edge.room(&sale).await?;
+    if room.line.phase() == Phase::Closed {
+        return Err(HttpError::sale_closed());
+    }
+    if !is_upgrade(headers) {
+        return Err(upgrade_required());
+    }
+    if edge.rooms.drain() >= Drain::Leaving {
+        return Err(HttpError::unavailable("this server is going away; connect again"));
+    }
+    let too_many =
+        || HttpError::unavailable("this server has all the connections that it can hold; connect again");
+    let connection = edge.rooms.connect(edge.connections_max).ok_or_else(too_many)?;
+    let cookie = who::cookie_of(headers);
+    // Headers and address are not kept alive past the upgrade.
+    let (mut parts, _body) = request.into_parts();
+    let upgrade =
+        WebSocketUpgrade::from_request_parts(&mut parts, &()).await.map_err(|_| upgrade_required())?;
+    drop(parts);
+    let socket = Socket::new(edge.state.next_socket.fetch_add(1, Ordering::Relaxed));
+    let response = upgrade
+        .protocols([SUBPROTOCOL])
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
+        .max_message_size(CLIENT_FRAME_BYTES_MAX)
+        .max_frame_size(CLIENT_FRAME_BYTES_MAX)
+        .on_upgrade(move |websocket| async move {
+            session::run(edge, room, websocket, socket, cookie).await;
+            drop(connection);
+        });
+    Ok(response)
+}
+
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    let has = |name: header::HeaderName, wanted: &str| {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(wanted))
+    };
+    has(header::CONNECTION, "upgrade")
+        && has(header::UPGRADE, "websocket")
+        && headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
+        && headers.contains_key(header::SEC_WEBSOCKET_KEY)
+}
+
+fn upgrade_required() -> HttpError {
+    let message =
+        "this address speaks WebSocket, version 13, subprotocol waitroom.v1; without one use …/places";
+    HttpError::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message)
+        .header(header::UPGRADE, "websocket")
+        .header(header::CONNECTION, "upgrade")
+        .header(header::SEC_WEBSOCKET_VERSION, "13")
+}

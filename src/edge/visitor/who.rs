@@ -1,0 +1,126 @@
+//! Who a visitor is: by place token, by the shop's identity, by the signed cookie, or nobody yet.
+
+use crate::{edge::Edge, room::Room};
+use axum::http::{HeaderMap, header};
+use jiff::Timestamp;
+use wire::{
+    domain::{
+        identity::{self, IdentityError},
+        ids::{Seq, VisitorId},
+        token::Token,
+    },
+    protocol::{close::ErrorCode, server::ErrorMessage},
+};
+
+/// The cookie that says who an anonymous visitor is.
+const COOKIE: &str = "waitroom_visitor";
+
+/// What a request brings to say who it speaks for.
+#[derive(Clone, Debug, Default)]
+pub struct Proofs {
+    /// The shop's identity.
+    pub identity: Option<String>,
+    /// The place token.
+    pub place: Option<String>,
+    /// The cookie's value.
+    pub cookie: Option<String>,
+}
+
+/// A visitor, and the seq that his place token proves.
+#[derive(Clone, Debug)]
+pub struct Who {
+    /// The visitor.
+    pub visitor: VisitorId,
+    /// From the place token.
+    pub token_seq: Option<Seq>,
+}
+
+impl Proofs {
+    /// From an HTTP request: the cookie, and a bearer token that is a place token or an identity.
+    pub fn of_request(edge: &Edge, headers: &HeaderMap) -> Self {
+        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let bearer =
+            bearer.and_then(|value| value.strip_prefix("Bearer ")).map(|token| token.trim().to_owned());
+        let is_place = |token: &String| matches!(edge.keys.verify(token), Some(Token::Place { .. }));
+        let (place, identity) = match bearer {
+            Some(token) if is_place(&token) => (Some(token), None),
+            other => (None, other),
+        };
+        Self { identity, place, cookie: cookie_of(headers) }
+    }
+}
+
+/// The value of our cookie.
+pub fn cookie_of(headers: &HeaderMap) -> Option<String> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    cookies
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, _)| *name == COOKIE)
+        .map(|(_, value)| value.to_owned())
+}
+
+/// The header that sets the cookie.
+pub fn set_cookie(edge: &Edge, room: &Room, visitor: &VisitorId, secure: bool) -> String {
+    let token = Token::Visitor { sale: room.sale.id.clone(), visitor: visitor.clone() };
+    let secure = if secure { "; Secure" } else { "" };
+    let token = edge.keys.sign(&token);
+    format!(
+        "{COOKIE}={token}; Path=/v1/sales/{}; HttpOnly; SameSite=Lax; Max-Age=604800{secure}",
+        room.sale.id
+    )
+}
+
+/// Who the proofs speak for; nothing if they are nobody's, which an anonymous sale allows.
+pub fn identify(edge: &Edge, room: &Room, proofs: &Proofs) -> Result<Option<Who>, ErrorMessage> {
+    let identity = proofs.identity.as_deref().map(|identity| verify_identity(edge, room, identity));
+    if let Some(place) = &proofs.place {
+        let Some(Token::Place { sale, visitor, seq, .. }) = edge.keys.verify(place) else {
+            return Err(refused("the place token is not one of ours; join without it"));
+        };
+        if sale != room.sale.id {
+            return Err(refused("the place token is for another sale"));
+        }
+        // The place is proof enough, also when the identity has expired meanwhile: but it must be the same one's.
+        return match identity {
+            None => Ok(Some(Who { visitor, token_seq: Some(seq) })),
+            Some(Ok(same) | Err(IdentityError::Expired(same))) if same == visitor => {
+                Ok(Some(Who { visitor, token_seq: Some(seq) }))
+            }
+            Some(Ok(_) | Err(IdentityError::Expired(_))) => {
+                Err(refused("identity and place token are of different visitors"))
+            }
+            Some(Err(error)) => Err(refused(error.to_string())),
+        };
+    }
+    if let Some(identity) = identity {
+        let visitor = identity.map_err(|error| refused(error.to_string()))?;
+        return Ok(Some(Who { visitor, token_seq: None }));
+    }
+    // A cookie that is not ours (any more) is no proof, and no offence.
+    match proofs.cookie.as_deref().and_then(|cookie| edge.keys.verify(cookie)) {
+        Some(Token::Visitor { sale, visitor }) if sale == room.sale.id => {
+            Ok(Some(Who { visitor, token_seq: None }))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Who joins: as [`identify`], and nobody becomes a new visitor where the sale allows it.
+pub fn identify_or_new(edge: &Edge, room: &Room, proofs: &Proofs) -> Result<Who, ErrorMessage> {
+    match identify(edge, room, proofs)? {
+        Some(who) => Ok(who),
+        None if room.sale.anonymous => Ok(Who { visitor: VisitorId::anonymous(), token_seq: None }),
+        None => Err(refused("this sale asks for an identity of the shop; come from the shop's page")),
+    }
+}
+
+fn verify_identity(edge: &Edge, room: &Room, identity: &str) -> Result<VisitorId, IdentityError> {
+    let key = edge.identity_key.as_deref().ok_or(IdentityError::NoKey)?;
+    identity::verify(key, identity, &room.sale.id, Timestamp::now().as_second())
+}
+
+fn refused(message: impl Into<String>) -> ErrorMessage {
+    let code = ErrorCode::IdentityInvalid;
+    ErrorMessage { code, message: message.into(), retry: code.retry() }
+}

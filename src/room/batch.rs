@@ -1,0 +1,111 @@
+//! Questions that come in while the last call runs go together in the next one, in their order of arrival.
+
+use super::errors::RoomError;
+use std::{future::Future, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+/// How long a question waits for room in the queue, when everyone comes at once.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// A question and who waits for its answer.
+pub(super) struct Asked<Q, A> {
+    question: Q,
+    reply: oneshot::Sender<Result<A, RoomError>>,
+}
+
+/// Where questions are asked.
+pub(super) struct Batcher<Q, A> {
+    queue: mpsc::Sender<Asked<Q, A>>,
+}
+
+/// A batcher, and the queue that [`serve`] empties.
+pub(super) fn batcher<Q, A>(queue_max: usize) -> (Batcher<Q, A>, mpsc::Receiver<Asked<Q, A>>) {
+    let (queue, asked) = mpsc::channel(queue_max);
+    (Batcher { queue }, asked)
+}
+
+impl<Q, A> Batcher<Q, A> {
+    /// Asks, and waits for the answer.
+    pub async fn ask(&self, question: Q) -> Result<A, RoomError> {
+        let (reply, answer) = oneshot::channel();
+        match timeout(QUEUE_PATIENCE, self.queue.send(Asked { question, reply })).await {
+            Ok(Ok(())) => answer.await.unwrap_or(Err(RoomError::Ended)),
+            Ok(Err(_)) => Err(RoomError::Ended),
+            Err(_) => Err(RoomError::Overloaded),
+        }
+    }
+}
+
+/// Makes one call after another, each of up to `max` questions, until nobody can ask any more.
+pub(super) async fn serve<Q, A, F>(
+    mut asked: mpsc::Receiver<Asked<Q, A>>,
+    max: usize,
+    call: impl Fn(Vec<Q>) -> F,
+) where
+    F: Future<Output = Result<Vec<A>, RoomError>>,
+{
+    let mut batch = Vec::with_capacity(max);
+    while asked.recv_many(&mut batch, max).await > 0 {
+        let asked = batch.drain(..).map(|Asked { question, reply }| (question, reply));
+        let (questions, replies): (Vec<_>, Vec<_>) = asked.unzip();
+        // Who has gone meanwhile finds what came of it when he returns.
+        match call(questions).await {
+            Ok(answers) => replies.into_iter().zip(answers).for_each(|(reply, answer)| {
+                let _ = reply.send(Ok(answer));
+            }),
+            Err(error) => replies.into_iter().for_each(|reply| {
+                let _ = reply.send(Err(error.clone()));
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+    use tokio::sync::Semaphore;
+
+    /// Three are asked while the first call runs: they go together, in order, and each gets his own answer.
+    #[tokio::test]
+    async fn what_waits_goes_together_in_order() {
+        let (batcher, asked) = batcher::<u32, u32>(10);
+        let (calls, gate) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Semaphore::new(0)));
+        let serving = tokio::spawn(serve(asked, 10, {
+            let (calls, gate) = (calls.clone(), gate.clone());
+            move |questions: Vec<u32>| {
+                let gate = gate.clone();
+                calls.lock().unwrap().push(questions.clone());
+                async move {
+                    gate.acquire().await.unwrap().forget();
+                    match questions.contains(&13) {
+                        true => Err(RoomError::Draining),
+                        false => Ok(questions.iter().map(|q| q * 10).collect()),
+                    }
+                }
+            }
+        }));
+        let asking = async {
+            tokio::join!(batcher.ask(1), async {
+                while calls.lock().unwrap().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+                let together = tokio::join!(batcher.ask(2), batcher.ask(3), async {
+                    gate.add_permits(2);
+                    batcher.ask(4).await
+                });
+                [together.0, together.1, together.2].map(Result::unwrap)
+            })
+        };
+        let (first, others) = asking.await;
+        assert_eq!((first.unwrap(), others), (10, [20, 30, 40]));
+        assert_eq!(*calls.lock().unwrap(), [vec![1], vec![2, 3, 4]]);
+        gate.add_permits(1);
+        assert!(matches!(batcher.ask(13).await, Err(RoomError::Draining)));
+        drop(batcher);
+        serving.await.unwrap();
+    }
+}

@@ -1,0 +1,27 @@
+//! Why a room did not do what it was asked. That a visitor may not do something is no error but an answer.
+
+use crate::store::errors::StoreError;
+use std::sync::Arc;
+
+/// A question that was not answered. One error may be for all who asked together.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RoomError {
+    /// Another server takes over.
+    #[error("this server is leaving")]
+    Draining,
+    /// Those who came before take all the time there is.
+    #[error("more ask at once than can be answered")]
+    Overloaded,
+    /// A store did not do its part.
+    #[error(transparent)]
+    Store(Arc<StoreError>),
+    /// Who was to answer has ended: a bug.
+    #[error("a task of the room has ended")]
+    Ended,
+}
+
+impl From<StoreError> for RoomError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}

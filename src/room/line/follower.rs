@@ -1,0 +1,165 @@
+//! Follows the sale's stream: the board, the seat map, the phase, and the news of the local sockets. What
+//! it hears concerns every wing.
+
+use crate::{
+    room::{Room, sockets::News},
+    shutdown::Drain,
+    store::{
+        errors::StoreError,
+        line::stream::{BookingChange, Changes, Entry},
+        redis::Redis,
+    },
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::time::sleep;
+use wire::domain::{booking::BookingStatus, line::Position, phase::Phase, place::LapseReason};
+
+/// Follows until the server has stopped.
+pub(in crate::room) async fn run(room: Arc<Room>, redis: Redis) {
+    while room.line.drain() < Drain::Done {
+        if let Err(error) = follow(&room, &redis).await {
+            tracing::warn!(sale = %room.sale.id, "the stream is lost, trying again: {error}");
+            sleep(Duration::from_millis(300)).await;
+        }
+    }
+}
+
+async fn follow(room: &Room, redis: &Redis) -> Result<(), StoreError> {
+    let line = &room.line;
+    let mut reader = redis.events(&line.store).await?;
+    while line.drain() < Drain::Done {
+        let after = line.live().position;
+        let entries = reader.read(after).await?;
+        if entries.is_empty() {
+            // Silence may also mean that Redis lost what was there.
+            if !line.is_current(after).await? {
+                room.resync().await?;
+            }
+            line.heard_now();
+            continue;
+        }
+        if has_gap(after, &entries) {
+            tracing::warn!(sale = %room.sale.id, "the stream has a gap after {after:?}: reading the line anew");
+            room.resync().await?;
+            continue;
+        }
+        apply(room, entries);
+        line.heard_now();
+    }
+    Ok(())
+}
+
+/// Entries are numbered without a gap within an epoch.
+fn has_gap(after: Position, entries: &[Entry]) -> bool {
+    let expected = (1..).map(|i| Position { epoch: after.epoch, n: after.n + i });
+    entries.iter().zip(expected).any(|(entry, expected)| entry.position != expected)
+}
+
+fn apply(room: &Room, entries: Vec<Entry>) {
+    room.line.change_live(|live| {
+        for Entry { position, changes } in &entries {
+            if let Some((first, last)) = changes.joined {
+                (first..=last).for_each(|seq| live.board.insert(seq));
+            }
+            changes.restored.iter().for_each(|seq| live.board.insert(*seq));
+            let left = changes.left.iter().map(|(_, seq)| *seq);
+            let away = changes.away.iter().map(|(_, seq)| *seq);
+            left.chain(away)
+                .chain(changes.admitted.iter().map(|a| a.1))
+                .for_each(|seq| live.board.remove(seq));
+            live.position = *position;
+        }
+        live.board.recount();
+    });
+    for entry in entries {
+        // Before the seats: a seat that his own booking took is never told to a visitor as someone else's.
+        end_grants(room, &entry.changes);
+        apply_seats(room, &entry.changes);
+        tell(room, entry.position, entry.changes);
+    }
+}
+
+fn end_grants(room: &Room, changes: &Changes) {
+    let lapsed = changes.lapsed.iter().map(|(_, seq, _)| *seq);
+    let left = changes.left.iter().map(|(_, seq)| *seq);
+    let booked = changes.booked.iter().filter_map(|change| change.seq);
+    lapsed.chain(left).chain(booked).for_each(|seq| room.redeems.unspent.end(seq));
+    if changes.booked.iter().any(|change| change.booking.is_none()) {
+        room.redeems.unspent.forget();
+    }
+}
+
+fn apply_seats(room: &Room, changes: &Changes) {
+    if changes.booked.is_empty() && changes.freed.is_empty() {
+        return;
+    }
+    let now = Instant::now();
+    let at = now.checked_sub(room.line.since(changes.at)).unwrap_or(now);
+    let mut seats = room.seats.map();
+    for change in &changes.freed {
+        seats.free_at(change.booking, &change.seats, at);
+    }
+    for change in &changes.booked {
+        seats.book_at(change.booking, change.status == BookingStatus::Held, &change.seats, at);
+    }
+}
+
+fn tell(room: &Room, position: Position, changes: Changes) {
+    let from_line = changes.admitted.iter().filter(|admitted| admitted.4 == 0).count() as u64;
+    if from_line > 0 {
+        room.line.pace().count(from_line, Instant::now());
+    }
+    if let Some(phase) = changes.phase.filter(|phase| *phase != Phase::Closed) {
+        room.set_phase(phase, position);
+    }
+    for admitted in &changes.admitted {
+        let news = News::Granted {
+            grant: admitted.grant(),
+            owned: admitted.3,
+            deadline_ms: changes.deadline,
+            claim_ms: changes.claim,
+            at_ms: changes.at,
+        };
+        room.sockets.tell(&admitted.0, position, news);
+    }
+    for (visitor, seq, reason) in &changes.lapsed {
+        room.sockets.tell(visitor, position, News::Lapsed(*seq, *reason));
+    }
+    // Passed over although he is here: his instance was cut off. Asking anew brings him back.
+    for (visitor, _) in &changes.away {
+        room.sockets.tell(visitor, position, News::Recheck);
+    }
+    for (visitor, seq) in &changes.left {
+        room.sockets.tell(visitor, position, News::Lapsed(*seq, LapseReason::Left));
+    }
+    changes.booked.iter().chain(&changes.freed).for_each(|change| tell_booking(room, position, change));
+    for (visitor, instance, _) in &changes.moved {
+        if instance != room.line.store.instance()
+            && let Some(socket) = room.sockets.get(visitor)
+        {
+            socket.tell(position, News::Replaced);
+        }
+    }
+    if changes.shifted.is_some() {
+        room.sockets.tell_all(position, &News::Shifted);
+    }
+    if changes.settings.is_some() {
+        room.line.changed.notify_one();
+    }
+    // Last, so that what came before it is heard first.
+    if changes.phase == Some(Phase::Closed) {
+        room.set_phase(Phase::Closed, position);
+    }
+}
+
+fn tell_booking(room: &Room, position: Position, change: &BookingChange) {
+    let (Some(visitor), Some(booking)) = (&change.visitor, change.booking) else { return };
+    let news = match change.seq {
+        Some(seq) => News::Booked(seq),
+        None => News::BookingChanged(booking),
+    };
+    room.sockets.tell(visitor, position, news);
+}

@@ -1,0 +1,124 @@
+//! The line's life in Redis: how it begins, how this instance reads it anew after a gap or a loss, and how the operator's
+//! settings come into force there.
+
+use super::{LiveLine, board::Board};
+use crate::{
+    room::{Room, sockets::News},
+    store::{
+        errors::StoreError,
+        line::{Install, LineSettings},
+    },
+};
+use std::time::Instant;
+use wire::domain::{ids::Seq, line::Position, phase::Phase, sale::SaleState};
+
+/// Seqs drawn in one epoch stay below this: the places of an older epoch, which only their tokens prove any more,
+/// come before those of a newer one.
+const SEQS_PER_EPOCH: Seq = 1_000_000_000;
+
+impl LiveLine {
+    /// Makes sure that the sale lives in Redis with the settings that PostgreSQL has.
+    pub(in crate::room) async fn install(&self) -> Result<(), StoreError> {
+        if self.store.position().await?.is_none() {
+            let (booked_seats, held) = self.bookings.booked().await?;
+            let visitors = self.bookings.visitors().await?;
+            let (epoch, shift_ms) = self.sales.next_epoch(&self.sale.id).await?;
+            let install = Install {
+                epoch,
+                first_seq: epoch.saturating_sub(1) * SEQS_PER_EPOCH,
+                seats: self.sale.plan.seats.len(),
+                shift_ms,
+                booked_seats: &booked_seats,
+                held: &held,
+                visitors: &visitors,
+            };
+            if self.store.install(&install).await? && epoch > 1 {
+                let sale = &self.sale.id;
+                tracing::error!(%sale, "Redis has lost the line: epoch {epoch} begins; places return by token");
+            }
+        }
+        self.apply_settings(&self.state()).await
+    }
+
+    /// After a call that failed: if Redis was emptied, the sale starts a new life there, and the call may be made again.
+    pub(super) async fn revive(&self, error: StoreError) -> Result<(), StoreError> {
+        if error.is_missing_line() { self.install().await } else { Err(error) }
+    }
+
+    /// Puts settings in force in Redis, unless newer ones are.
+    pub(super) async fn apply_settings(&self, state: &SaleState) -> Result<(), StoreError> {
+        let s = &state.settings;
+        let settings = LineSettings {
+            version: state.version,
+            command: state.command,
+            rate: s.rate,
+            max_active: s.max_active,
+            grant_ttl_ms: u64::from(s.grant_ttl_s) * 1000,
+            claim_ms: u64::from(s.claim_s) * 1000,
+            away_ms: u64::from(s.away_s) * 1000,
+            blocked: &state.blocked,
+        };
+        self.store.apply(&settings).await?;
+        Ok(())
+    }
+
+    /// Whether the stream goes on from where this instance stands.
+    pub(super) async fn is_current(&self, at: Position) -> Result<bool, StoreError> {
+        match self.store.position().await? {
+            Some((position, _)) => Ok(position.epoch == at.epoch && position.n >= at.n),
+            None => {
+                self.install().await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// All places in the line, as Redis has them.
+    async fn read_board(&self) -> Result<Board, StoreError> {
+        let mut board = Board::default();
+        let mut last = None;
+        loop {
+            let seqs = self.store.seqs(last).await?;
+            seqs.iter().for_each(|seq| board.insert(*seq));
+            if seqs.is_empty() {
+                break;
+            }
+            last = seqs.last().copied();
+        }
+        board.recount();
+        Ok(board)
+    }
+}
+
+impl Room {
+    /// Reads the line and the seats anew. The stream is followed from where it stood before reading began: applying a
+    /// change twice does no harm, so the picture comes right as the stream is caught up with.
+    pub(in crate::room) async fn resync(&self) -> Result<(), StoreError> {
+        let line = &self.line;
+        let Some((position, phase)) = line.store.position().await? else {
+            return Err(StoreError::Corrupt("the sale is not installed".into()));
+        };
+        let board = line.read_board().await?;
+        let booked = line.store.booked_seats(self.sale.plan.seats.len()).await?;
+        let held = line.store.held().await?;
+        self.redeems.unspent.forget();
+        self.seats.map().replace(booked, held);
+        line.change_live(|live| {
+            live.position = position;
+            live.board = board;
+        });
+        self.set_phase(phase, position);
+        self.sockets.tell_all(Position::default(), &News::Recheck);
+        Ok(())
+    }
+
+    pub(super) fn set_phase(&self, phase: Phase, position: Position) {
+        let before = self.line.change_live(|live| std::mem::replace(&mut live.phase, phase));
+        self.line.pace().run(phase == Phase::Open, Instant::now());
+        if before != phase {
+            tracing::info!(sale = %self.sale.id, "phase {before} → {phase}");
+            self.line.revision.rise();
+            self.sockets.tell_all(position, &News::Phase(phase));
+        }
+    }
+}

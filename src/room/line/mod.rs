@@ -1,0 +1,236 @@
+//! The line as this instance knows it: the board of who waits, the phase, the operator's settings, Redis' clock; and the
+//! questions that visitors ask of it. The other half is `store/line`.
+
+pub mod board;
+mod clock;
+pub(super) mod follower;
+pub(super) mod joins;
+mod life;
+mod pace;
+pub(super) mod polls;
+pub(super) mod presence;
+pub(super) mod settings;
+pub(super) mod ticker;
+
+use super::{
+    Parts,
+    batch::{self, Batcher, batcher},
+    errors::RoomError,
+    glance::Revision,
+    health::Health,
+};
+use crate::{
+    limits::{JOINS_QUEUE_MAX, POLLS_QUEUE_MAX},
+    metrics,
+    shutdown::Drain,
+    store::{
+        bookings::Bookings,
+        line::{Counts, Line},
+        sales::Sales,
+    },
+};
+use board::Board;
+use clock::RedisClock;
+use pace::PaceMeter;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    time::{Duration, Instant},
+};
+use tokio::sync::{Notify, mpsc, watch};
+use wire::domain::{
+    eta::{Pace, eta_s},
+    ids::VisitorId,
+    line::{Join, JoinMode, LineAnswer, Poll, Position},
+    phase::Phase,
+    sale::{Sale, SaleSettings, SaleState},
+};
+
+/// The line of one sale on this instance.
+pub struct LiveLine {
+    sale: Arc<Sale>,
+    store: Line,
+    sales: Sales,
+    /// What a fresh life in Redis starts from.
+    bookings: Bookings,
+    health: Arc<Health>,
+    drain: watch::Receiver<Drain>,
+    clock: RedisClock,
+    live: RwLock<Live>,
+    pace: Mutex<PaceMeter>,
+    joins: Batcher<Join, LineAnswer>,
+    polls: Batcher<Poll, LineAnswer>,
+    departures: mpsc::UnboundedSender<(VisitorId, u64)>,
+    /// The operator changed something: look at once.
+    changed: Notify,
+    /// When the stream was last heard to its end.
+    heard: Mutex<Instant>,
+    revision: Revision,
+}
+
+/// What the stream tells.
+pub(super) struct Live {
+    pub position: Position,
+    pub board: Board,
+    pub phase: Phase,
+    pub state: SaleState,
+}
+
+/// What is asked of a line, for the tasks that answer.
+pub(super) struct Asked {
+    pub joins: mpsc::Receiver<batch::Asked<Join, LineAnswer>>,
+    pub polls: mpsc::Receiver<batch::Asked<Poll, LineAnswer>>,
+    pub departures: mpsc::UnboundedReceiver<(VisitorId, u64)>,
+}
+
+impl LiveLine {
+    pub(super) fn new(sale: &Arc<Sale>, state: SaleState, store: Line, parts: &Parts) -> (Self, Asked) {
+        let (joins, asked_joins) = batcher(JOINS_QUEUE_MAX);
+        let (polls, asked_polls) = batcher(POLLS_QUEUE_MAX);
+        let (departures, departed) = mpsc::unbounded_channel();
+        let (position, board, phase) = (Position::default(), Board::default(), state.command);
+        let line = Self {
+            sale: sale.clone(),
+            store,
+            sales: parts.sales.clone(),
+            bookings: parts.bookings.clone(),
+            health: parts.health.clone(),
+            drain: parts.drain.clone(),
+            clock: RedisClock::new(jiff::Timestamp::now().as_millisecond()),
+            live: RwLock::new(Live { position, board, phase, state }),
+            pace: Mutex::default(),
+            joins,
+            polls,
+            departures,
+            changed: Notify::new(),
+            heard: Mutex::new(Instant::now()),
+            revision: parts.revision.clone(),
+        };
+        (line, Asked { joins: asked_joins, polls: asked_polls, departures: departed })
+    }
+
+    /// Brings a visitor into the line, or back to his place.
+    #[tracing::instrument(level = "debug", skip_all, fields(sale = %self.sale.id))]
+    pub async fn join(&self, join: Join) -> Result<LineAnswer, RoomError> {
+        let (started, comes) = (Instant::now(), join.mode != JoinMode::Recheck);
+        let answer = self.joins.ask(join).await;
+        if comes {
+            metrics::join(started.elapsed(), answer.is_ok());
+        }
+        answer
+    }
+
+    /// How a visitor without a socket stands; counts as presence.
+    pub async fn poll(&self, poll: Poll) -> Result<LineAnswer, RoomError> {
+        self.polls.ask(poll).await
+    }
+
+    /// The visitor used his turn for the first time; false if he holds no grant.
+    pub async fn claim(&self, visitor: &VisitorId) -> Result<bool, RoomError> {
+        Ok(self.store.claim(visitor).await?)
+    }
+
+    /// The visitor gives the place up; false if there was none to give, or a redeem is under way.
+    pub async fn leave(&self, visitor: &VisitorId) -> Result<bool, RoomError> {
+        let left = self.store.leave(visitor).await?;
+        if left {
+            metrics::lapses(self.sale.id.as_str(), "left", 1);
+        }
+        Ok(left)
+    }
+
+    /// The visitor's socket is gone.
+    pub(super) fn departed(&self, visitor: &VisitorId, socket: u64) {
+        // Fails only when the process ends: then the instance's lease ends too.
+        let _ = self.departures.send((visitor.clone(), socket));
+    }
+
+    /// What an operator can change, as this instance knows it.
+    pub fn state(&self) -> SaleState {
+        self.live().state.clone()
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> SaleSettings {
+        self.live().state.settings.clone()
+    }
+
+    /// The phase.
+    pub fn phase(&self) -> Phase {
+        self.live().phase
+    }
+
+    /// The phase as Redis has decided it, which the stream will tell.
+    pub async fn decided_phase(&self) -> Result<Phase, RoomError> {
+        Ok(self.store.position().await?.map_or(self.phase(), |(_, phase)| phase))
+    }
+
+    /// Live numbers from Redis.
+    pub async fn counts(&self) -> Result<Counts, RoomError> {
+        Ok(self.store.counts().await?)
+    }
+
+    /// `[low, high]` seconds until the place with this rank is admitted.
+    pub fn eta_s(&self, rank: u64) -> Option<[u64; 2]> {
+        eta_s(rank, self.current_pace())
+    }
+
+    pub(super) fn current_pace(&self) -> Option<Pace> {
+        let rate = self.live().state.settings.rate;
+        self.pace().pace(rate, Instant::now())
+    }
+
+    fn pace(&self) -> MutexGuard<'_, PaceMeter> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Milliseconds until Redis' clock shows `at_ms`.
+    pub fn until_ms(&self, at_ms: i64) -> u64 {
+        self.clock.until_ms(at_ms)
+    }
+
+    /// Time since Redis' clock showed `at_ms`.
+    pub fn since(&self, at_ms: i64) -> Duration {
+        Duration::from_millis(u64::try_from(self.clock.now_ms() - at_ms).unwrap_or(0))
+    }
+
+    /// Seats that a visitor who has so many may still book.
+    pub fn max_seats_of(&self, owned: u32) -> u32 {
+        self.live().state.settings.max_seats.saturating_sub(owned)
+    }
+
+    /// ZRANK, for the board's audit, with the entry at which it was true.
+    pub(super) async fn rank(&self, visitor: &VisitorId) -> Result<(Option<u64>, Position), RoomError> {
+        Ok(self.store.rank(visitor).await?)
+    }
+
+    pub(super) fn sale(&self) -> &Sale {
+        &self.sale
+    }
+
+    pub(super) fn live(&self) -> RwLockReadGuard<'_, Live> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change_live<T>(&self, change: impl FnOnce(&mut Live) -> T) -> T {
+        change(&mut self.live.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How far the server is on its way out.
+    pub(super) fn drain(&self) -> Drain {
+        *self.drain.borrow()
+    }
+
+    pub(super) fn phase_and_waiting(&self) -> (Phase, u64) {
+        let live = self.live();
+        (live.phase, live.board.len())
+    }
+
+    /// When the stream was last heard to its end.
+    pub(super) fn heard_at(&self) -> Instant {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn heard_now(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+}

@@ -1,0 +1,35 @@
+//! Polls of visitors without a socket: asked together like joins, but they draw no place.
+
+use super::LiveLine;
+use crate::{
+    limits::POLLS_MAX,
+    room::{batch, errors::RoomError},
+    store::{errors::StoreError, line::Standings},
+};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use wire::domain::line::{LineAnswer, Poll};
+
+/// Serves polls for as long as the room lives.
+pub(in crate::room) async fn run(line: Arc<LiveLine>, asked: mpsc::Receiver<batch::Asked<Poll, LineAnswer>>) {
+    batch::serve(asked, POLLS_MAX, |polls| line.poll_all(polls)).await;
+}
+
+impl LiveLine {
+    async fn poll_all(&self, polls: Vec<Poll>) -> Result<Vec<LineAnswer>, RoomError> {
+        let seen = self.poll_in_redis(&polls).await.inspect_err(|error| {
+            tracing::warn!(sale = %self.sale.id, "{} polls failed: {error}", polls.len());
+        })?;
+        Ok(seen.answers())
+    }
+
+    async fn poll_in_redis(&self, polls: &[Poll]) -> Result<Standings, StoreError> {
+        match self.store.poll(polls).await {
+            Err(error) => {
+                self.revive(error).await?;
+                self.store.poll(polls).await
+            }
+            answer => answer,
+        }
+    }
+}

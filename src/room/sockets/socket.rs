@@ -1,0 +1,246 @@
+//! One socket, shared by its task and the room: one overwritable rank, and a small bounded lane for what must arrive. A
+//! full lane closes the socket, which may resume.
+
+use crate::{limits::LANE_MAX, metrics};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Instant,
+};
+use tokio::sync::Notify;
+use uuid::Uuid;
+use wire::domain::{
+    ids::{GrantKey, Seq},
+    line::Position,
+    phase::Phase,
+    place::LapseReason,
+};
+
+/// Something that a socket must hear of.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// The turn has come.
+    Granted {
+        /// The grant.
+        grant: GrantKey,
+        /// Seats booked before.
+        owned: u32,
+        /// When it ends, in Redis' ms.
+        deadline_ms: i64,
+        /// When it counts as missed, in Redis' ms.
+        claim_ms: i64,
+        /// When it was given, in Redis' ms.
+        at_ms: i64,
+    },
+    /// The place or grant has ended.
+    Lapsed(Seq, LapseReason),
+    /// The visitor has booked, from this place.
+    Booked(Seq),
+    /// A booking of the visitor was confirmed or released.
+    BookingChanged(Uuid),
+    /// All deadlines have moved.
+    Shifted,
+    /// The sale's phase, or when it opens.
+    Phase(Phase),
+    /// The operator's message.
+    Notice(Arc<str>),
+    /// A version of the seat map, its frame for everyone who watches, and when the oldest of its changes came about.
+    SeatsChanged(u64, Arc<str>, Instant),
+    /// A newer socket of the visitor took over.
+    Replaced,
+    /// What was shown may be wrong: ask for the standing anew.
+    Recheck,
+    /// The server drains: come back after so many milliseconds.
+    Reconnect(u64),
+    /// Goodbye after `Reconnect`.
+    Restart,
+    /// Is anyone there?
+    Ping,
+}
+
+/// A rank to be shown; a newer one overwrites it.
+#[derive(Clone, Copy, Debug)]
+pub struct RankUpdate {
+    /// Places ahead.
+    pub rank: u64,
+    /// Places in the line.
+    pub total: u64,
+    /// `[low, high]` seconds.
+    pub eta_s: Option<[u64; 2]>,
+    /// When it was true.
+    pub at: Instant,
+}
+
+/// A place in line whose rank a socket shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch {
+    /// The place.
+    pub seq: Seq,
+    /// Nothing older than this entry may be shown.
+    pub since: Position,
+    /// The rank shown last.
+    pub shown: u64,
+}
+
+#[derive(Default)]
+struct Inner {
+    lane: VecDeque<(Position, News)>,
+    rank: Option<RankUpdate>,
+    watch: Option<Watch>,
+}
+
+/// One socket, shared by its task and the room.
+pub struct Socket {
+    /// Its number on this instance.
+    pub id: u64,
+    started: Instant,
+    inner: Mutex<Inner>,
+    wake: Notify,
+    dead: AtomicBool,
+    sent_s: AtomicU32,
+    heard_s: AtomicU32,
+    pinged_s: AtomicU32,
+}
+
+impl Socket {
+    /// A new socket.
+    pub fn new(id: u64) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            started: Instant::now(),
+            inner: Mutex::default(),
+            wake: Notify::new(),
+            dead: AtomicBool::new(false),
+            sent_s: AtomicU32::new(0),
+            heard_s: AtomicU32::new(0),
+            pinged_s: AtomicU32::new(0),
+        })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_s(&self) -> u32 {
+        self.started.elapsed().as_secs() as u32
+    }
+
+    /// Something was sent.
+    pub fn sent(&self) {
+        self.sent_s.store(self.now_s(), Ordering::Relaxed);
+    }
+
+    /// The peer said something.
+    pub fn heard(&self) {
+        self.heard_s.store(self.now_s(), Ordering::Relaxed);
+    }
+
+    /// Puts news into the lane; a full lane ends the socket.
+    pub fn tell(&self, position: Position, news: News) {
+        let mut inner = self.inner();
+        if inner.lane.len() >= LANE_MAX {
+            drop(inner);
+            return self.kill("lane_full");
+        }
+        inner.lane.push_back((position, news));
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// The next news, waiting for it; ranks come when nothing else is due. Nothing when the socket must end.
+    pub async fn next(&self) -> Option<Next> {
+        loop {
+            // Registered before looking, so that no wake-up is lost.
+            let woken = self.wake.notified();
+            if self.dead.load(Ordering::Relaxed) {
+                return None;
+            }
+            if let Some(next) = self.take() {
+                return Some(next);
+            }
+            woken.await;
+        }
+    }
+
+    fn take(&self) -> Option<Next> {
+        let mut inner = self.inner();
+        if let Some((position, news)) = inner.lane.pop_front() {
+            return Some(Next::News(position, news));
+        }
+        inner.rank.take().map(Next::Rank)
+    }
+
+    /// Resolves when the socket must end at once.
+    pub async fn killed(&self) {
+        while !self.dead.load(Ordering::Relaxed) {
+            self.wake.notified().await;
+        }
+    }
+
+    /// Ends the socket at once: it does not read what it is sent.
+    fn kill(&self, reason: &'static str) {
+        if !self.dead.swap(true, Ordering::Relaxed) {
+            metrics::sockets_dropped(reason, 1);
+        }
+        self.wake.notify_one();
+    }
+
+    /// From now on the socket shows this place's rank, or none.
+    pub fn watch(&self, watch: Option<Watch>) {
+        let mut inner = self.inner();
+        inner.watch = watch;
+        inner.rank = None;
+    }
+
+    /// Offers the newest rank to a socket that shows one. A rank that rose means that the line was restored.
+    pub fn offer_rank(
+        &self,
+        board_at: Position,
+        rank_of: impl FnOnce(Seq) -> Option<u64>,
+        update: impl FnOnce(u64) -> RankUpdate,
+    ) {
+        let mut inner = self.inner();
+        let Some(watch) = inner.watch.filter(|w| board_at >= w.since) else { return };
+        let Some(rank) = rank_of(watch.seq).filter(|rank| *rank != watch.shown) else { return };
+        if rank > watch.shown {
+            inner.watch = None;
+            drop(inner);
+            return self.tell(board_at, News::Recheck);
+        }
+        inner.watch = Some(Watch { shown: rank, ..watch });
+        inner.rank = Some(update(rank));
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// The rank shown last, if one is.
+    pub fn watched(&self) -> Option<Watch> {
+        self.inner().watch
+    }
+
+    /// Pings a silent socket, ends a dead one.
+    pub fn check_alive(&self, ping_after_s: u32, drop_after_s: u32) {
+        let now = self.now_s();
+        let ago = |at: &AtomicU32| now.saturating_sub(at.load(Ordering::Relaxed));
+        if ago(&self.heard_s) >= drop_after_s {
+            return self.kill("silent");
+        }
+        let quiet = ago(&self.sent_s) >= ping_after_s || ago(&self.heard_s) >= ping_after_s;
+        if quiet && ago(&self.pinged_s) >= ping_after_s / 2 {
+            self.pinged_s.store(now, Ordering::Relaxed);
+            self.tell(Position::default(), News::Ping);
+        }
+    }
+}
+
+/// What a socket's task does next.
+#[derive(Debug)]
+pub enum Next {
+    /// News, and the entry of the stream that it comes from.
+    News(Position, News),
+    /// A rank to be shown.
+    Rank(RankUpdate),
+}

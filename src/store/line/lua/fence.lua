@@ -1,0 +1,39 @@
+-- Fences the grants of a batch of redeems against lapse while PostgreSQL decides. A redeem is also a claim.
+-- ARGV: how long (ms), then for each: visitor, seq, turn, age (ms since the redeem reached the server).
+-- Answers for each: 'ok', 'busy' (another try is at it), or 'dead' (no such grant lives), the seats owned, and until when
+-- the fence stands.
+local visitors = {}
+for i = 2, #ARGV, 4 do
+  visitors[#visitors + 1] = ARGV[i]
+end
+local records, standing = ask('HMGET', places, visitors), ask('ZMSCORE', fences, visitors)
+
+-- Whose time is up has lapsed, but for the last moments: mostly there is nobody, and no score needs to be looked at.
+local function scores_if_due(key)
+  return redis.call('ZCOUNT', key, '-inf', now) > 0 and ask('ZMSCORE', key, visitors) or {}
+end
+local deadlines, claimed = scores_if_due(grants), scores_if_due(claims)
+
+local until_ms = string.format('%.0f', now + tonumber(ARGV[1]))
+local reply, fenced, members, mine = {}, {}, {}, {}
+for i, visitor in ipairs(visitors) do
+  local at = 4 * i - 2
+  local owned = owned_of_granted(records[i], ARGV[at + 1], ARGV[at + 2])
+  local answer = 'dead'
+  if owned then
+    local arrived = now - tonumber(ARGV[at + 3])
+    if mine[visitor] or tonumber(standing[i] or 0) > now then
+      answer = 'busy'
+    elseif tonumber(deadlines[i] or now) >= arrived and tonumber(claimed[i] or now) >= arrived then
+      answer = 'ok'
+      mine[visitor] = true
+      fenced[#fenced + 1] = until_ms
+      fenced[#fenced + 1] = visitor
+      members[#members + 1] = visitor
+    end
+  end
+  reply[i] = { answer, tonumber(owned or 0), answer == 'ok' and until_ms or '0' }
+end
+many('ZADD', fences, fenced)
+many('ZREM', claims, members)
+return reply

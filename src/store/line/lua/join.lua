@@ -1,0 +1,57 @@
+-- Brings visitors into the line, or back to their places, in the order given.
+-- ARGV: instance, then for each: visitor, connection ('' for a plain call), good until (ms from now, for plain
+-- calls), mode ('join', 'again' after a booking, 'recheck' never draws), owned (seats booked so far), token's seq
+-- ('' without a token).
+-- Answers as standing.lua says.
+local drawn = 0
+local function draw(visitor, owned)
+  drawn = drawn + 1
+  local seq = redis.call('HINCRBY', sale, 'seq', 1)
+  local range = changes.joined
+  if range and range[2] ~= seq - 1 then
+    note('restored', seq) -- a restored place in this batch made a gap: told one by one
+  else
+    changes.joined = { range and range[1] or seq, seq }
+  end
+  redis.call('ZADD', line, seq, visitor)
+  return { state = 'w', seq = seq, turn = 0, owned = owned }
+end
+
+-- A token without a record: Redis lost the line, or the place's end. The token's word counts.
+local function restore(visitor, seq)
+  redis.call('ZADD', line, seq, visitor)
+  if seq > number('seq') then
+    redis.call('HSET', sale, 'seq', seq)
+  end
+  note('restored', seq)
+  return { state = 'w', seq = seq, turn = 0, owned = 0 }
+end
+
+local answers = {}
+for i = 2, #ARGV, 6 do
+  local visitor, connection, poll_ms, mode, owned, token_seq = unpack(ARGV, i, i + 5)
+  local place = place_of(visitor)
+  local before, fresh = place and place.state, 0
+  if not closed then
+    if not place and token_seq ~= '' then
+      place = restore(visitor, tonumber(token_seq))
+    elseif mode ~= 'recheck' and (not place or place.state == 'x' or (place.state == 'b' and mode == 'again')) then
+      -- What was booked before still counts when a later place came to nothing.
+      local before_owned = place and place.state == 'x' and place.owned or 0
+      place = draw(visitor, math.max(tonumber(owned), before_owned))
+      fresh = 1
+    elseif place and place.state == 'a' then
+      place = come_back(visitor, place)
+    end
+  end
+  if place and place.state ~= before then
+    put_place(visitor, place)
+  end
+  if place and connection ~= '' then
+    connected(visitor, connection)
+  elseif place then
+    called(visitor, poll_ms)
+  end
+  answers[#answers + 1] = { visitor, place, fresh }
+end
+return standings(answers, drawn)

@@ -1,0 +1,125 @@
+-- Stands in front of every script: the keys of one sale, Redis' clock, and the one way to change the stream.
+-- Scripts validate first and write after: Redis has no rollback.
+local line, returned, away, places, grants, claims, fences, presence, instances, booked, blocked, taken, held,
+  events, sale = unpack(KEYS)
+
+-- Entries kept for followers that fell behind.
+local STREAM_LENGTH = 1000000
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000) -- ms; the only clock of a line
+
+-- What this call changes. One call is one entry of the stream, however much it did.
+local changes = {}
+local function note(kind, value)
+  local list = changes[kind]
+  if not list then
+    list = {}
+    changes[kind] = list
+  end
+  list[#list + 1] = value
+end
+
+-- Appends the changes as entry n of this epoch; answers n either way.
+local function publish()
+  if next(changes) == nil then
+    return tonumber(redis.call('HGET', sale, 'n') or 0)
+  end
+  local n = redis.call('HINCRBY', sale, 'n', 1)
+  changes.at = now
+  local id = redis.call('HGET', sale, 'epoch') .. '-' .. n
+  redis.call('XADD', events, 'MAXLEN', '~', STREAM_LENGTH, id, 'd', cjson.encode(changes))
+  return n
+end
+
+-- An instance's sockets count as present while its lease lives.
+local LEASE_MS = 5000
+local function renew_lease(instance)
+  redis.call('ZADD', instances, now + LEASE_MS, instance)
+end
+
+local function number(field)
+  return tonumber(redis.call('HGET', sale, field) or 0) or 0
+end
+
+-- A place is 'state:seq:turn:owned'. States: w in the line, r returned, a away (or missed: turn 1), g granted,
+-- b booked, x ended. owned: seats that the visitor had booked when the place was drawn.
+local function place_of(visitor)
+  local record = redis.call('HGET', places, visitor)
+  if not record then
+    return nil
+  end
+  local state, seq, turn, owned = record:match('^(%a):(%d+):(%d+):(%d+)$')
+  return { state = state, seq = tonumber(seq), turn = tonumber(turn), owned = tonumber(owned) }
+end
+
+-- The seats owned, if the record is a place with just this grant alive. It comes once for each redeem, so it takes
+-- nothing apart.
+local function owned_of_granted(record, seq, turn)
+  local start = 'g:' .. seq .. ':' .. turn .. ':'
+  return record and record:sub(1, #start) == start and record:sub(#start + 1) or nil
+end
+
+local function put_place(visitor, place)
+  local record = string.format('%s:%.0f:%d:%d', place.state, place.seq, place.turn, place.owned)
+  redis.call('HSET', places, visitor, record)
+end
+
+-- A batch is written by few commands of many members: each command costs as much as a handful of members. Members
+-- that belong together (a score and a name, say) must not be parted: the step divides by two, three and four.
+local STEP = 3996
+local function many(command, key, members)
+  for i = 1, #members, STEP do
+    redis.call(command, key, unpack(members, i, math.min(i + STEP - 1, #members)))
+  end
+end
+
+-- The same for questions: the answers, in order.
+local function ask(command, key, members)
+  local answers = {}
+  for i = 1, #members, STEP do
+    for _, answer in ipairs(redis.call(command, key, unpack(members, i, math.min(i + STEP - 1, #members)))) do
+      answers[#answers + 1] = answer
+    end
+  end
+  return answers
+end
+
+-- Takes the visitor out of every set that a live grant is in.
+local function drop_grant(visitor)
+  redis.call('ZREM', grants, visitor)
+  redis.call('ZREM', claims, visitor)
+  redis.call('ZREM', fences, visitor)
+end
+
+-- Milliseconds since the visitor was last here; 0 while he is.
+local function absent_ms(visitor)
+  local record = redis.call('HGET', presence, visitor) or 'a:0'
+  local kind, rest = record:sub(1, 1), record:sub(3)
+  local since
+  if kind == 'i' then
+    since = tonumber(redis.call('ZSCORE', instances, rest:match('^([^:]+)')) or 0)
+  else
+    since = tonumber(rest) -- p: a poll is good until then; a: gone since then
+  end
+  -- Nobody is called absent for the time in which he could not come.
+  return math.max(0, now - math.max(since, number('outage_end')))
+end
+
+-- Counts the free seats anew and moves the phase with them: all_held and sold_out follow from the seats alone.
+local function refresh_phase(seats_changed)
+  if seats_changed then
+    redis.call('BITOP', 'OR', taken, booked, blocked)
+    redis.call('HSET', sale, 'free', number('seats') - redis.call('BITCOUNT', taken))
+  end
+  local phase = redis.call('HGET', sale, 'command')
+  if phase == 'open' and number('free') <= 0 then
+    phase = redis.call('SCARD', held) > 0 and 'all_held' or 'sold_out'
+  end
+  if phase ~= redis.call('HGET', sale, 'phase') then
+    -- An emptied bucket: no pause is followed by a burst.
+    redis.call('HSET', sale, 'phase', phase, 'bucket', 0)
+    changes.phase = phase
+  end
+  return phase
+end

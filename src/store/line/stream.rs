@@ -1,0 +1,147 @@
+//! The stream of a line: one numbered entry for each call that changed it, read on a connection of its own.
+
+use crate::store::{errors::StoreError, redis::BLOCK};
+use redis::{aio::MultiplexedConnection, streams::StreamReadReply};
+use serde::Deserialize;
+use uuid::Uuid;
+use wire::domain::{
+    booking::BookingStatus,
+    ids::{GrantKey, Seq, VisitorId},
+    line::Position,
+    phase::Phase,
+    place::LapseReason,
+    plan::SeatIndex,
+};
+
+/// Entries read at once.
+const ENTRIES_MAX: usize = 500;
+
+/// One entry: all that one call changed.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its place in the stream.
+    pub position: Position,
+    /// What happened.
+    pub changes: Changes,
+}
+
+/// What one call changed. Mirrors `changes` of `lua/prelude.lua`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Changes {
+    /// When, in Redis' milliseconds.
+    pub at: i64,
+    /// First and last seq drawn.
+    pub joined: Option<(Seq, Seq)>,
+    /// Places restored from tokens.
+    pub restored: Vec<Seq>,
+    /// Places that came back and are served ahead of the line.
+    pub returned: Vec<(VisitorId, Seq)>,
+    /// Places passed over because nobody was there.
+    pub away: Vec<(VisitorId, Seq)>,
+    /// Grants given, in order.
+    pub admitted: Vec<Admitted>,
+    /// When those grants end.
+    pub deadline: i64,
+    /// When they count as missed.
+    pub claim: i64,
+    /// Grants that ended unspent.
+    pub lapsed: Vec<(VisitorId, Seq, LapseReason)>,
+    /// Places given up.
+    pub left: Vec<(VisitorId, Seq)>,
+    /// Bookings made, held or confirmed.
+    pub booked: Vec<BookingChange>,
+    /// Bookings released.
+    pub freed: Vec<BookingChange>,
+    /// Visitors whose newer socket is on another instance: visitor, instance, connection.
+    pub moved: Vec<(VisitorId, String, String)>,
+    /// The sale's new phase.
+    pub phase: Option<Phase>,
+    /// The version of the operator's settings now in force.
+    pub settings: Option<u64>,
+    /// Milliseconds that all deadlines were shifted by.
+    pub shifted: Option<i64>,
+}
+
+/// One grant: visitor, seq, turn, seats owned, 1 if it came from the returned places.
+#[derive(Debug, Deserialize)]
+pub struct Admitted(pub VisitorId, pub Seq, pub u8, pub u32, pub u8);
+
+impl Admitted {
+    /// The grant.
+    pub fn grant(&self) -> GrantKey {
+        GrantKey { seq: self.1, turn: self.2 }
+    }
+}
+
+/// A booking that changed, or seats that were put right.
+#[derive(Debug, Deserialize)]
+pub struct BookingChange {
+    /// Its visitor; nobody when only seats or a hold were put right.
+    #[serde(default)]
+    pub visitor: Option<VisitorId>,
+    /// The place that it came from, when a grant was spent.
+    #[serde(default)]
+    pub seq: Option<Seq>,
+    /// Which; nothing when only seats were put right.
+    #[serde(default)]
+    pub booking: Option<Uuid>,
+    /// How it stands now.
+    pub status: BookingStatus,
+    /// Its seats.
+    #[serde(deserialize_with = "list_or_empty_object")]
+    pub seats: Vec<SeatIndex>,
+}
+
+/// Lua has one kind of table: cjson writes an empty list as `{}`.
+fn list_or_empty_object<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<SeatIndex>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        List(Vec<SeatIndex>),
+        Empty {},
+    }
+    Ok(match Either::deserialize(from)? {
+        Either::List(list) => list,
+        Either::Empty {} => Vec::new(),
+    })
+}
+
+/// Reads a sale's stream from a position on.
+pub struct EventReader {
+    connection: MultiplexedConnection,
+    key: String,
+}
+
+impl EventReader {
+    pub(in crate::store) fn new(connection: MultiplexedConnection, key: String) -> Self {
+        Self { connection, key }
+    }
+
+    /// The entries after `after`; waits about a second for the first, so it may be none.
+    pub async fn read(&mut self, after: Position) -> Result<Vec<Entry>, StoreError> {
+        let reply: Option<StreamReadReply> = redis::cmd("XREAD")
+            .arg("COUNT")
+            .arg(ENTRIES_MAX)
+            .arg("BLOCK")
+            .arg(BLOCK.as_millis() as u64)
+            .arg("STREAMS")
+            .arg(&self.key)
+            .arg(format!("{}-{}", after.epoch, after.n))
+            .query_async(&mut self.connection)
+            .await?;
+        let Some(stream) = reply.and_then(|r| r.keys.into_iter().next()) else { return Ok(Vec::new()) };
+        stream
+            .ids
+            .iter()
+            .map(|id| {
+                let corrupt =
+                    |what: &str| StoreError::Corrupt(format!("entry {} of {}: {what}", id.id, self.key));
+                let position = Position::parse(&id.id).ok_or_else(|| corrupt("its id"))?;
+                let json: String = id.get("d").ok_or_else(|| corrupt("no field d"))?;
+                let changes = serde_json::from_str(&json).map_err(|e| corrupt(&e.to_string()))?;
+                Ok(Entry { position, changes })
+            })
+            .collect()
+    }
+}

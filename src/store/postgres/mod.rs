@@ -1,0 +1,6 @@
+//! PostgreSQL: connections, what the server is, and the schema.
+
+pub mod connect;
+pub mod facts;
+pub mod migrations;
+pub mod tls;

@@ -1,0 +1,135 @@
+//! What a Redis is, and whether it may be trusted with a line. All from INFO: managed Redis forbids CONFIG.
+
+use std::collections::HashMap;
+
+/// The facts of one Redis server that decide whether it may hold a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisFacts {
+    /// `redis_version`, as it is.
+    pub version: String,
+    /// Every write is appended to a file before long.
+    pub aof_enabled: bool,
+    /// What Redis does when memory is full; only `noeviction` keeps a line.
+    pub maxmemory_policy: String,
+    /// Bytes; 0 is no limit.
+    pub maxmemory: u64,
+    /// Bytes in use.
+    pub used_memory: u64,
+    /// Replicas that are connected now.
+    pub connected_replicas: u32,
+    /// `master` or `slave`.
+    pub role: String,
+    /// Changes with every start of the server.
+    pub run_id: String,
+    /// Part of a Redis Cluster, where a plain URL reaches only some of the keys.
+    pub cluster_enabled: bool,
+}
+
+impl RedisFacts {
+    /// Asks the server. Two round trips at most, at start only.
+    pub async fn read<C: redis::aio::ConnectionLike>(connection: &mut C) -> redis::RedisResult<Self> {
+        let text: String = redis::cmd("INFO").query_async(connection).await?;
+        Ok(Self::parse(&text))
+    }
+
+    /// Reads the text of INFO. What a server does not tell counts as the worse case.
+    pub fn parse(info: &str) -> Self {
+        let fields: HashMap<&str, &str> =
+            info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
+        let text = |key: &str| fields.get(key).copied().unwrap_or_default().to_owned();
+        let number = |key: &str| fields.get(key).and_then(|value| value.parse().ok()).unwrap_or(0);
+        Self {
+            version: text("redis_version"),
+            aof_enabled: text("aof_enabled") == "1",
+            maxmemory_policy: text("maxmemory_policy"),
+            maxmemory: number("maxmemory"),
+            used_memory: number("used_memory"),
+            connected_replicas: u32::try_from(number("connected_slaves")).unwrap_or(u32::MAX),
+            role: text("role"),
+            run_id: text("run_id"),
+            cluster_enabled: text("cluster_enabled") == "1",
+        }
+    }
+
+    /// The version's first number; 0 if the server does not say.
+    pub fn major_version(&self) -> u32 {
+        self.version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0)
+    }
+
+    /// Why a sale must not run on this server, and what to do; `None` if it may. `allow_data_loss` is the
+    /// operator's word that a lost line is acceptable, nothing else overrules.
+    pub fn danger(&self, redis_replicas: u32, allow_data_loss: bool) -> Option<String> {
+        if self.major_version() < 7 {
+            return Some(format!("Redis {} is too old: use Redis 7 or newer (or Valkey)", self.version));
+        }
+        if self.role != "master" {
+            return Some(format!("this Redis is a replica ({}): point redis_url at its primary", self.role));
+        }
+        if allow_data_loss {
+            return None;
+        }
+        // A cache would throw the line away under memory pressure, and nobody would see it go.
+        if self.maxmemory_policy != "noeviction" {
+            return Some(format!(
+                "Redis evicts keys when memory is full (maxmemory_policy {}): set it to noeviction, or set \
+                 allow_data_loss to run on it all the same",
+                self.maxmemory_policy
+            ));
+        }
+        if !self.aof_enabled && redis_replicas == 0 {
+            return Some(
+                "Redis keeps nothing over a restart (aof_enabled 0 and redis_replicas 0): set `appendonly yes` and \
+                 `appendfsync always`, or set redis_replicas, or set allow_data_loss to run on it all the same"
+                    .to_owned(),
+            );
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INFO: &str = "# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\n# Memory\r\nused_memory:1000\r\nmaxmemory:0\r\n\
+                        maxmemory_policy:noeviction\r\n# Persistence\r\naof_enabled:1\r\n# Replication\r\nrole:master\r\n\
+                        connected_slaves:2\r\n# Cluster\r\ncluster_enabled:0\r\n";
+
+    #[test]
+    fn reads_info() {
+        let facts = RedisFacts::parse(INFO);
+        assert_eq!(facts.version, "7.0.15");
+        assert!(facts.aof_enabled && !facts.cluster_enabled);
+        assert_eq!((facts.connected_replicas, facts.maxmemory, facts.used_memory), (2, 0, 1000));
+        assert_eq!((facts.role.as_str(), facts.run_id.as_str()), ("master", "abc"));
+        assert_eq!(facts.danger(0, false), None);
+    }
+
+    #[test]
+    fn no_aof_is_dangerous_unless_replicated_or_allowed() {
+        let facts = RedisFacts { aof_enabled: false, ..RedisFacts::parse(INFO) };
+        assert!(facts.danger(0, false).unwrap().contains("allow_data_loss"));
+        assert_eq!(facts.danger(1, false), None);
+        assert_eq!(facts.danger(0, true), None);
+    }
+
+    #[test]
+    fn eviction_is_dangerous_even_with_replicas() {
+        let facts = RedisFacts { maxmemory_policy: "allkeys-lru".into(), ..RedisFacts::parse(INFO) };
+        assert!(facts.danger(3, false).unwrap().contains("noeviction"));
+        assert_eq!(facts.danger(0, true), None);
+    }
+
+    #[test]
+    fn an_old_server_or_a_replica_cannot_be_allowed() {
+        let old = RedisFacts { version: "6.2.1".into(), ..RedisFacts::parse(INFO) };
+        assert!(old.danger(0, true).unwrap().contains("too old"));
+        let replica = RedisFacts { role: "slave".into(), ..RedisFacts::parse(INFO) };
+        assert!(replica.danger(0, true).unwrap().contains("primary"));
+    }
+
+    #[test]
+    fn silence_is_the_worse_case() {
+        assert!(RedisFacts::parse("").danger(0, false).is_some());
+    }
+}
