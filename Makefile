@@ -27,14 +27,14 @@ build: ## The release binary
 	$(CARGO) build --release --locked
 
 lint: ## Format and lints
-	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 fmt: ## Format
-	$(CARGO) fmt
+	$(CARGO) fmt --all
 
 unit: ## The Rust tests, with their own Redis and PostgreSQL
-	$(CARGO) test --locked
+	$(CARGO) test --locked --workspace
 
 foreign: ## The contract, by a client that shares no code with the server
 	$(CARGO) build --locked

@@ -10,60 +10,148 @@ use std::{
 const FILE_LINES_MAX: usize = 400;
 const FUNCTION_LINES_MAX: usize = 70;
 
-/// What each part may import of the others; see ARCHITECTURE.md. Leaves may be imported by all and import nothing.
+/// What each part of the server may import of the others; see ARCHITECTURE.md. Leaves may be imported by all and import
+/// nothing. What the crates `wire` and `load` may import, Cargo proves: their manifests say it, and the examples on their
+/// pages that must not compile.
 const LEAVES: [&str; 4] = ["settings", "limits", "metrics", "shutdown"];
-const MAY_IMPORT: [(&str, &[&str]); 9] = [
-    ("domain", &[]),
-    ("protocol", &["domain"]),
-    ("store", &["domain"]),
-    ("room", &["store", "domain", "protocol"]),
-    ("edge", &["room", "store", "domain", "protocol"]),
-    ("app", &["edge", "room", "store", "domain", "protocol"]),
-    ("load", &["domain", "protocol"]),
+const MAY_IMPORT: [(&str, &[&str]); 6] = [
+    ("store", &[]),
+    ("room", &["store"]),
+    ("edge", &["room"]),
+    ("app", &["edge", "room", "store"]),
     ("embedded", &[]),
-    ("commands", &["app", "edge", "room", "store", "domain", "protocol", "load", "embedded"]),
+    ("commands", &["app", "store", "embedded"]),
 ];
-/// Crates that a part must not know.
-const FOREIGN: [(&str, &[&str]); 3] = [
-    ("domain", &["tokio", "axum", "redis", "tokio_postgres"]),
-    ("edge", &["redis", "tokio_postgres", "deadpool_redis", "deadpool_postgres"]),
-    ("room", &["axum"]),
+/// The parts of `wire` that a part may import, where not all.
+const OF_WIRE: [(&str, &[&str]); 2] = [("store", &["domain"]), ("embedded", &[])];
+/// Crates that a folder must not know.
+const FOREIGN: [(&str, &[&str]); 11] = [
+    ("store", &["axum", "load"]),
+    ("store/line", &["tokio_postgres", "deadpool_postgres"]),
+    ("store/redis", &["tokio_postgres", "deadpool_postgres"]),
+    ("store/bookings", &["redis", "deadpool_redis"]),
+    ("store/postgres", &["redis", "deadpool_redis"]),
+    ("room", &["axum", "load", "redis", "tokio_postgres", "deadpool_redis", "deadpool_postgres"]),
+    ("edge", &["load", "redis", "tokio_postgres", "deadpool_redis", "deadpool_postgres"]),
+    ("app", &["load", "redis", "tokio_postgres", "deadpool_redis", "deadpool_postgres"]),
+    ("commands", &["axum", "redis", "tokio_postgres", "deadpool_redis", "deadpool_postgres"]),
+    ("wire/domain", &["crate::protocol", "std::fs", "std::net", "::now("]),
+    ("wire/protocol", &["std::fs", "std::net", "::now("]),
+];
+/// What `wire` and `load` may depend on; a dependency that is only for tests does not count.
+const DEPENDENCIES: [(&str, &[&str]); 2] = [
+    (
+        "wire",
+        &[
+            "serde",
+            "serde_json",
+            "serde_path_to_error",
+            "jiff",
+            "uuid",
+            "hmac",
+            "sha2",
+            "base64",
+            "thiserror",
+        ],
+    ),
+    (
+        "load",
+        &[
+            "wire",
+            "tokio",
+            "futures-util",
+            "tokio-tungstenite",
+            "hdrhistogram",
+            "indicatif",
+            "ureq",
+            "serde",
+            "serde_json",
+            "toml",
+            "jiff",
+            "uuid",
+            "base64",
+            "getrandom",
+            "clap",
+            "rustix",
+            "thiserror",
+        ],
+    ),
 ];
 
-fn import_faults(part: &str, text: &str) -> Vec<String> {
+/// What a file of the server's `part/…` imports and may not.
+fn import_faults(folder: &str, text: &str) -> Vec<String> {
     let code = without_tests(text);
-    let imports = imports(&code);
+    let part = folder.split('/').next().unwrap_or(folder);
     let may = MAY_IMPORT.iter().find(|(name, _)| *name == part).map_or(&[][..], |(_, may)| may);
     let is_leaf = LEAVES.contains(&part);
-    let mut faults: Vec<String> = imports
-        .iter()
-        .filter(|import| *import != part && !may.contains(&import.as_str()))
-        .filter(|import| {
-            is_leaf || part == "domain" || part == "protocol" || !LEAVES.contains(&import.as_str())
-        })
-        .map(|import| format!("{part} imports {import}"))
-        .collect();
-    let foreign = FOREIGN.iter().find(|(name, _)| *name == part).map_or(&[][..], |(_, crates)| crates);
-    faults.extend(
-        foreign.iter().filter(|krate| names_crate(&code, krate)).map(|krate| format!("{part} knows {krate}")),
-    );
+    let own = |import: &String| import == part || may.contains(&import.as_str());
+    let leaf = |import: &String| !is_leaf && part != "wire" && LEAVES.contains(&import.as_str());
+    let imports = imports(&code, "crate").into_iter().filter(|_| part != "wire");
+    let mut faults: Vec<String> =
+        imports.filter(|i| !own(i) && !leaf(i)).map(|i| format!("{folder} imports {i}")).collect();
+    if let Some((_, may)) = OF_WIRE.iter().find(|(name, _)| *name == part) {
+        let more = self::imports(&code, "wire").into_iter().filter(|import| !may.contains(&import.as_str()));
+        faults.extend(more.map(|import| format!("{folder} imports wire::{import}")));
+    }
+    let walls = FOREIGN.iter().filter(|(wall, _)| folder == *wall || folder.starts_with(&format!("{wall}/")));
+    let others = without_own_imports(&code);
+    let foreign = walls.flat_map(|(_, crates)| *crates).filter(|krate| {
+        let own = krate.starts_with("crate::");
+        knows(if own { &code } else { &others }, krate)
+    });
+    faults.extend(foreign.map(|krate| format!("{folder} knows {krate}")));
     faults
 }
 
-/// Whether a path of the code begins with the crate's name.
+/// Without what is imported of this crate, where a module may have a foreign crate's name.
+fn without_own_imports(code: &str) -> String {
+    let mut statements = code.split("use crate::{").map(str::to_owned);
+    let first = statements.next().unwrap_or_default();
+    let rest =
+        statements.map(|text| text.split_once(';').map(|(_, after)| after.to_owned()).unwrap_or_default());
+    std::iter::once(first).chain(rest).collect()
+}
+
+/// Whether the code names the crate or path, also as one of a group.
+fn knows(code: &str, path: &str) -> bool {
+    match path.rsplit_once("::") {
+        // A clock, whichever.
+        Some(("", _)) => code.contains(path),
+        Some((root, name)) => names_crate(code, path) || imports(code, root).contains(name),
+        None => names_crate(code, path) || code.contains(&format!("use {path};")),
+    }
+}
+
+/// The dependencies of a manifest that are not allowed.
+fn dependency_faults(manifest: &str, may: &[&str]) -> Vec<String> {
+    let section = manifest.split("\n[dependencies]\n").nth(1).unwrap_or_default();
+    let lines = section.lines().take_while(|line| !line.starts_with('['));
+    let names = lines.filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|name| !name.is_empty());
+    names.filter(|name| !may.contains(name)).map(str::to_owned).collect()
+}
+
+/// Whether a path of the code begins with the crate's name, or with the path.
 fn names_crate(code: &str, krate: &str) -> bool {
-    let path = format!("{krate}::");
-    code.match_indices(&path).any(|(at, _)| {
-        let before = code[..at].chars().next_back();
-        before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != ':')
+    let follows = |end: usize| !code[end..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    code.match_indices(krate).any(|(at, _)| {
+        let end = at + krate.len();
+        let is_path = if krate.contains("::") { follows(end) } else { code[end..].starts_with("::") };
+        is_path && begins(code, at)
     })
 }
 
-/// The modules named after `crate::`, alone or in braces.
-fn imports(code: &str) -> BTreeSet<String> {
+/// Whether a path begins at `at`, and none that goes on from before.
+fn begins(code: &str, at: usize) -> bool {
+    let before = code[..at].chars().next_back();
+    before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != ':')
+}
+
+/// The names that follow `root::`, alone or in braces.
+fn imports(code: &str, root: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for (at, _) in code.match_indices("crate::") {
-        let rest = &code[at + "crate::".len()..];
+    let path = format!("{root}::");
+    for (at, _) in code.match_indices(&path).filter(|(at, _)| begins(code, *at)) {
+        let rest = &code[at + path.len()..];
         match rest.strip_prefix('{') {
             None => found.extend(identifier(rest)),
             Some(group) => {
@@ -137,22 +225,33 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 #[test]
 fn imports_point_one_way() {
     let mut faults = Vec::new();
-    for path in files(Path::new("src")) {
-        let part = path.strip_prefix("src").unwrap().components().next().unwrap();
-        let part = part.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned();
-        if part != "main" && part != "lib" {
-            let text = fs::read_to_string(&path).unwrap();
-            faults
-                .extend(import_faults(&part, &text).into_iter().map(|f| format!("{}: {f}", path.display())));
+    for (root, prefix) in [("src", ""), ("crates/wire/src", "wire/")] {
+        for path in files(Path::new(root)) {
+            let inside = path.strip_prefix(root).unwrap();
+            let folder = inside.with_extension("").to_str().unwrap().trim_end_matches("/mod").to_owned();
+            if folder != "main" && folder != "lib" {
+                let text = fs::read_to_string(&path).unwrap();
+                let found = import_faults(&format!("{prefix}{folder}"), &text);
+                faults.extend(found.into_iter().map(|fault| format!("{}: {fault}", path.display())));
+            }
         }
     }
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
 #[test]
+fn crates_depend_on_what_they_may() {
+    for (name, may) in DEPENDENCIES {
+        let manifest = fs::read_to_string(format!("crates/{name}/Cargo.toml")).unwrap();
+        assert!(manifest.contains("\n[dependencies]\n"));
+        assert_eq!(dependency_faults(&manifest, may), Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
 fn files_and_functions_are_small() {
     let mut faults = Vec::new();
-    for path in ["src", "static", "tests"].iter().flat_map(|folder| files(Path::new(folder))) {
+    for path in ["src", "crates", "static", "tests"].iter().flat_map(|folder| files(Path::new(folder))) {
         let text = fs::read_to_string(&path).unwrap();
         let lines = text.lines().count();
         if lines > FILE_LINES_MAX {
@@ -206,22 +305,50 @@ fn planted_metrics_are_seen() {
     assert_eq!(unknown_metrics(bad, source), ["waitroom_joins"]);
 }
 
+/// Each wall, with something that climbs over it.
 #[test]
 fn planted_imports_are_seen() {
-    assert_eq!(import_faults("domain", "use crate::store::line;"), ["domain imports store"]);
-    assert_eq!(import_faults("domain", "use crate::metrics;"), ["domain imports metrics"]);
-    assert_eq!(
-        import_faults("store", "use crate::{domain::ids, protocol::{client, server}, metrics};"),
-        ["store imports protocol"]
-    );
-    assert_eq!(import_faults("room", "fn f() { crate::edge::go(); }"), ["room imports edge"]);
-    assert_eq!(import_faults("load", "use crate::{settings, room};"), ["load imports room"]);
-    assert_eq!(import_faults("edge", "let x = redis::cmd(\"GET\");"), ["edge knows redis"]);
-    assert_eq!(import_faults("edge", "use crate::store::redis::Redis;"), Vec::<String>::new());
-    assert_eq!(
-        import_faults("edge", "use crate::room::{hub::{News}, Room}; // crate::app"),
-        Vec::<String>::new()
-    );
+    for (folder, code, fault) in [
+        ("store/line", "use crate::room::Room;", "imports room"),
+        ("store/line", "use crate::{edge, metrics};", "imports edge"),
+        ("store/bookings", "use wire::{domain::ids, protocol::server};", "imports wire::protocol"),
+        ("store/sales", "fn f() -> wire::protocol::close::ErrorCode {}", "imports wire::protocol"),
+        ("store/line/reads", "let client: tokio_postgres::Client;", "knows tokio_postgres"),
+        ("store/redis", "use deadpool_postgres::Pool;", "knows deadpool_postgres"),
+        ("store/bookings/commit", "use redis::cmd;", "knows redis"),
+        ("store/postgres/connect", "let x = redis::cmd(\"GET\");", "knows redis"),
+        ("store/sales", "use axum::Json;", "knows axum"),
+        ("room/line/joins", "fn f() { crate::edge::go(); }", "imports edge"),
+        ("room/seats", "use axum::extract::ws::WebSocket;", "knows axum"),
+        ("room/rooms", "use deadpool_postgres::Pool;", "knows deadpool_postgres"),
+        ("room/redeems", "use load::random;", "knows load"),
+        ("edge/visitor/standing", "use crate::store::errors::StoreError;", "imports store"),
+        ("edge/operator", "use crate::{room::Room, store::sales};", "imports store"),
+        ("edge/operator", "use crate::app::App;", "imports app"),
+        ("edge/visitor/session", "let x = redis::cmd(\"GET\");", "knows redis"),
+        ("app", "use crate::commands::serve;", "imports commands"),
+        ("commands/serve", "use crate::edge::Edge;", "imports edge"),
+        ("commands/check", "use crate::room::Room;", "imports room"),
+        ("embedded/redis", "use crate::store::redis::Redis;", "imports store"),
+        ("embedded/redis", "use wire::domain::ids::SaleId;", "imports wire::domain"),
+        ("metrics", "use crate::limits::TICK;", "imports limits"),
+        ("wire/domain/ids", "use crate::protocol::close;", "knows crate::protocol"),
+        ("wire/domain/ids", "let at = std::time::Instant::now();", "knows ::now("),
+        ("wire/protocol/client", "let x = std::fs::read(\"x\");", "knows std::fs"),
+    ] {
+        assert_eq!(import_faults(folder, code), [format!("{folder} {fault}")], "{code}");
+    }
+    for (folder, code) in [
+        ("edge/visitor", "use crate::{limits, room::{sockets::{News}, Room}}; // crate::store"),
+        ("store/redis", "use redis::cmd;"),
+        ("store/line", "use wire::domain::{ids::SaleId, line::Position};"),
+        ("commands/load", "use load::run;"),
+        ("wire/protocol/client", "use crate::domain::ids::SaleId;"),
+    ] {
+        assert_eq!(import_faults(folder, code), Vec::<String>::new(), "{code}");
+    }
+    let manifest = "[package]\n\n[dependencies]\nserde.workspace = true\ntokio = \"1\"\n\n[dev-dependencies]\naxum = \"1\"\n";
+    assert_eq!(dependency_faults(manifest, &["serde"]), ["tokio"]);
 }
 
 #[test]

@@ -5,10 +5,9 @@ use crate::{
     limits::SALES_POLL,
     metrics,
     shutdown::Drain,
-    store::{bookings::Bookings, errors::StoreError, redis::Redis, sales::Sales},
+    store::{bookings::Bookings, errors::StoreError, postgres::Pool, redis::Redis, sales::Sales},
 };
 use dashmap::DashMap;
-use deadpool_postgres::Pool;
 use std::{
     sync::{
         Arc,

@@ -64,7 +64,7 @@ impl Scene {
     }
 
     async fn no_fence(&self) {
-        let removed: i64 = self.stage.redis(&["ZREM", &self.stage.key("locks"), self.visitor()]).await;
+        let removed: i64 = self.stage.redis(&["ZREM", &self.stage.key("fences"), self.visitor()]).await;
         assert_eq!(removed, 1);
     }
 
@@ -111,7 +111,7 @@ async fn the_key_on_grants() {
 async fn a_commit_comes_late(sql: &str) -> Scene {
     let scene = Scene::set(sql).await;
     let meanwhile = async {
-        scene.time_is_up(&["grants", "locks"]).await;
+        scene.time_is_up(&["grants", "fences"]).await;
         let told = scene.stage.redeem_surely(&scene.b, &scene.holders[0], &[0]).await;
         assert_eq!(told, Err(Refusal::TokenExpired));
     };

@@ -50,9 +50,9 @@ async fn planted_differences_are_found() {
     let holder = stage.holders(&instance, 1).await.remove(0);
     assert!(stage.redeem(&instance, &holder, &[0]).await.is_ok());
     stage.assert_sold_right(&[&instance]).await;
-    let _: i64 = stage.redis(&["SETBIT", &stage.key("taken"), "5", "1"]).await;
+    let _: i64 = stage.redis(&["SETBIT", &stage.key("booked"), "5", "1"]).await;
     let _: i64 = stage.redis(&["SADD", &stage.key("held"), "someone"]).await;
-    let _: i64 = stage.redis(&["ZADD", &stage.key("locks"), "1", "someone"]).await;
+    let _: i64 = stage.redis(&["ZADD", &stage.key("fences"), "1", "someone"]).await;
     let place = format!("g:{}:0:0", holder.grant.seq);
     let _: i64 = stage.redis(&["HSET", &stage.key("places"), holder.visitor.as_str(), &place]).await;
     tamper(&stage, "UPDATE booked_seats SET seat_id = '0-7'").await;

@@ -152,7 +152,7 @@ impl Stage {
         let held: BTreeSet<String> =
             sold.bookings.iter().filter(|row| row.status == "held").map(|row| row.id.to_string()).collect();
         let mut differences = Vec::new();
-        let bitmap: Vec<u8> = self.redis(&["GET", &self.key("taken")]).await;
+        let bitmap: Vec<u8> = self.redis(&["GET", &self.key("booked")]).await;
         let in_redis = SeatSet::from_redis_bitmap(seats, &bitmap);
         if in_redis.to_base64() != taken.to_base64() {
             differences.push(format!("the line's seats: {} taken, not {}", in_redis.len(), taken.len()));
@@ -161,9 +161,9 @@ impl Stage {
         if held_in_redis != held {
             differences.push(format!("the line's holds: {}, not {}", held_in_redis.len(), held.len()));
         }
-        let locks: usize = self.redis(&["ZCARD", &self.key("locks")]).await;
-        if locks > 0 {
-            differences.push(format!("{locks} fences stand"));
+        let fences: usize = self.redis(&["ZCARD", &self.key("fences")]).await;
+        if fences > 0 {
+            differences.push(format!("{fences} fences stand"));
         }
         let places: HashMap<String, String> = self.redis(&["HGETALL", &self.key("places")]).await;
         let spent = sold.bookings.iter().filter(|row| row.status != "void");

@@ -1,4 +1,4 @@
-//! The line's scripts against a real Redis: order, admission, lapse, fencing.
+//! The line's scripts against a real Redis: order, admission, lapse.
 
 use crate::world::World;
 use std::{
@@ -9,7 +9,7 @@ use std::{
 use tokio::time::sleep;
 use uuid::Uuid;
 use waitroom::store::{
-    line::{Committed, Fence, Fenced, Install, Line, LineSettings, Told, stream::Changes},
+    line::{Committed, Install, Line, LineSettings, Told, stream::Changes},
     redis::Redis,
 };
 use wire::domain::{
@@ -24,27 +24,27 @@ use wire::domain::{
 const SEATS: usize = 100;
 
 /// A line of its own, and the connection of one instance.
-struct Bench {
+pub struct Bench {
     sale: SaleId,
     redis: Redis,
-    line: Line,
+    pub line: Line,
     version: u64,
 }
 
 #[derive(Clone, Copy)]
-struct Rules {
-    rate: f64,
-    max_active: u32,
-    grant_ttl_ms: u64,
-    claim_ms: u64,
-    away_ms: u64,
+pub struct Rules {
+    pub rate: f64,
+    pub max_active: u32,
+    pub grant_ttl_ms: u64,
+    pub claim_ms: u64,
+    pub away_ms: u64,
 }
 
-const RULES: Rules =
+pub const RULES: Rules =
     Rules { rate: 10_000.0, max_active: 1000, grant_ttl_ms: 60_000, claim_ms: 60_000, away_ms: 60_000 };
 
 impl Bench {
-    async fn new(rules: Rules) -> Self {
+    pub async fn new(rules: Rules) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let sale = SaleId::parse(&format!("line-{}", NEXT.fetch_add(1, Ordering::Relaxed))).unwrap();
         let redis = Redis::connect(&World::shared().redis.url(), "one").await.unwrap();
@@ -80,7 +80,7 @@ impl Bench {
         assert!(self.line.apply(&settings).await.unwrap());
     }
 
-    async fn join(&self, name: &str) -> Standing {
+    pub async fn join(&self, name: &str) -> Standing {
         self.join_as(name, Some(1), JoinMode::Join, None).await.unwrap()
     }
 
@@ -112,7 +112,7 @@ impl Bench {
     }
 
     /// Ticks as one instance does; PostgreSQL has just proved that it can book.
-    async fn tick(&self) -> waitroom::store::line::Tick {
+    pub async fn tick(&self) -> waitroom::store::line::Tick {
         sleep(Duration::from_millis(95)).await;
         let (decided, tick) = self.line.tick(0).await.unwrap();
         assert!(decided);
@@ -142,7 +142,7 @@ impl Bench {
     }
 }
 
-fn visitor(name: &str) -> VisitorId {
+pub fn visitor(name: &str) -> VisitorId {
     VisitorId::parse(name).unwrap()
 }
 
@@ -266,84 +266,24 @@ async fn long_absent_heads_are_passed_over_and_served_when_they_return() {
     assert_eq!(look("gone").await, Stage::Granted);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_locked_grant_never_lapses_and_an_unheard_one_is_asked_for() {
-    let bench = Bench::new(Rules { grant_ttl_ms: 300, claim_ms: 300, ..RULES }).await;
-    let (kim, lee) = (bench.join("kim").await, bench.join("lee").await);
-    bench.tick().await;
-    let grants = [(visitor("kim"), kim.grant(), 0), (visitor("lee"), GrantKey { turn: 1, ..lee.grant() }, 0)];
-    let locks = bench.line.fence(1500, &grants).await.unwrap();
-    assert!(
-        matches!(locks[..], [Fenced::Yes { owned: 0, .. }, Fenced::Dead]),
-        "only the live turn: {locks:?}"
-    );
-    assert_eq!(bench.line.fence(1500, &grants[..1]).await.unwrap(), [Fenced::Busy], "one at a time");
-    sleep(Duration::from_millis(900)).await;
-    let tick = bench.tick().await;
-    assert_eq!(tick.lapsed, [1, 0, 0], "lee, whose grant nobody locked, has missed his turn; kim has not");
-    assert!(tick.expired_fences.is_empty());
-    sleep(Duration::from_millis(700)).await;
-    assert_eq!(bench.tick().await.expired_fences, [(visitor("kim"), kim.grant())]);
-    assert_eq!(bench.join("kim").await.stage, Stage::Granted, "not before PostgreSQL was asked");
-    bench.line.bookings(&[], &[Fence { visitor: visitor("kim"), until_ms: 0 }]).await.unwrap();
-    assert_eq!(bench.tick().await.lapsed, [0, 1, 0]);
-    assert_eq!(
-        bench.line.fence(1500, &grants[..1]).await.unwrap(),
-        [Fenced::Dead],
-        "a lapsed grant books nothing"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_redeem_that_came_in_time_counts_although_it_waited() {
-    let bench = Bench::new(Rules { grant_ttl_ms: 300, claim_ms: 300, ..RULES }).await;
-    let kim = bench.join("kim").await;
-    bench.tick().await;
-    sleep(Duration::from_millis(450)).await;
-    let lock =
-        async |age_ms| bench.line.fence(1000, &[(visitor("kim"), kim.grant(), age_ms)]).await.unwrap()[0];
-    assert_eq!(lock(0).await, Fenced::Dead, "too late");
-    assert!(matches!(lock(250).await, Fenced::Yes { owned: 0, .. }), "was in time");
-}
-
 /// More words than a command takes at once go in several.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_of_any_size_is_told() {
     let bench = Bench::new(RULES).await;
     let seats = |i: u32| (0..4).map(|j| (4 * i + j) % (SEATS as u32)).collect();
-    let booking = |i| {
-        let (visitor, booking) = (visitor(&format!("v{i}")), Uuid::from_u128(u128::from(i)));
-        let status = BookingStatus::Held;
-        Told::Booking(Committed { visitor, grant: None, booking, status, seats: seats(i) })
-    };
-    let batch: Vec<_> = (0..5_000).map(booking).collect();
-    bench.line.bookings(&batch, &[]).await.unwrap();
+    let batch = (0..5_000).map(|i: u32| {
+        let (visitor, booking) = (visitor(&format!("v{i}")), Uuid::from_u128(i.into()));
+        Told::Booking(Committed {
+            visitor,
+            grant: None,
+            booking,
+            status: BookingStatus::Held,
+            seats: seats(i),
+        })
+    });
+    bench.line.bookings(&batch.collect::<Vec<_>>(), &[]).await.unwrap();
     assert_eq!(bench.line.booked_seats(SEATS).await.unwrap().len(), SEATS);
     assert_eq!(bench.line.held().await.unwrap().len(), 5_000);
-}
-
-/// A writer that was held up must not lift, nor lengthen, the fence of the try that came after its own ran out: the
-/// grant would lapse while it is being booked.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_fence_that_has_run_out_leaves_the_next_one_alone() {
-    let bench = Bench::new(RULES).await;
-    let kim = bench.join("kim").await;
-    bench.tick().await;
-    let lock = async |ms| bench.line.fence(ms, &[(visitor("kim"), kim.grant(), 0)]).await.unwrap()[0];
-    let fence = |lock| match lock {
-        Fenced::Yes { until_ms, .. } => Fence { visitor: visitor("kim"), until_ms },
-        other => panic!("{other:?}"),
-    };
-    let mut first = [fence(lock(100).await)];
-    sleep(Duration::from_millis(150)).await;
-    let mut second = [fence(lock(60_000).await)];
-    bench.line.renew(60_000, &mut first).await.unwrap();
-    assert_eq!(first[0].until_ms, 0, "it has run out");
-    bench.line.bookings(&[], &first).await.unwrap();
-    assert_eq!(lock(1000).await, Fenced::Busy, "the second stands");
-    bench.line.renew(70_000, &mut second).await.unwrap();
-    bench.line.bookings(&[], &second).await.unwrap();
-    assert!(matches!(lock(1000).await, Fenced::Yes { .. }), "its own falls");
 }
 
 #[tokio::test(flavor = "multi_thread")]

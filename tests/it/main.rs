@@ -8,6 +8,7 @@ mod cache;
 mod check;
 mod conversation;
 mod faults;
+mod fences;
 mod line;
 mod migrations;
 mod seat_map;

@@ -1,7 +1,11 @@
 //! The load generator: a crowd of simulated visitors at a waiting room's door, who also check what they see.
 //!
-//! It is a foreign client. It knows the wire (`protocol`) and the words (`domain`) and nothing of the
-//! server's inside, so it can be pointed at any deployment, and what it finds is what visitors find.
+//! It is a foreign client. It knows the crate `wire` and nothing of the server's inside, so it can be pointed at any
+//! deployment, and what it finds is what visitors find.
+//!
+//! ```compile_fail
+//! use waitroom::room::Room;
+//! ```
 //!
 //! **What it does.** Each visitor opens a WebSocket, joins, follows his rank, and when his turn comes asks for
 //! the seat map, thinks, and redeems: the best seats, or seats that he picks among those free in his map,

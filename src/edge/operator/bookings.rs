@@ -61,6 +61,7 @@ fn csv_line(row: &Value) -> String {
 }
 
 /// `POST /v1/admin/bookings/{id}/confirm`: paid.
+#[tracing::instrument(level = "debug", skip_all, fields(booking))]
 pub async fn confirm(
     State(edge): State<Arc<Edge>>,
     Path(booking): Path<String>,
@@ -82,6 +83,7 @@ pub async fn confirm(
 }
 
 /// `DELETE /v1/admin/bookings/{id}`: released.
+#[tracing::instrument(level = "debug", skip_all, fields(booking))]
 pub async fn release(
     State(edge): State<Arc<Edge>>,
     Path(booking): Path<String>,

@@ -156,6 +156,7 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Opti
 }
 
 /// `PATCH /v1/admin/sales/{id}`.
+#[tracing::instrument(level = "debug", skip_all, fields(sale))]
 pub async fn change(
     State(edge): State<Arc<Edge>>,
     Path(sale): Path<String>,

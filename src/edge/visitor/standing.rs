@@ -87,6 +87,7 @@ pub fn granted(edge: &Edge, room: &Room, visitor: &VisitorId, grant: &LiveGrant)
 }
 
 /// Joins: who has booked and wants another place gets one while he may book more.
+#[tracing::instrument(level = "debug", skip_all, fields(sale = %room.sale.id))]
 pub async fn join(
     room: &Room,
     who: &Who,
@@ -135,6 +136,7 @@ pub fn grant_of(edge: &Edge, room: &Room, visitor: &VisitorId, token: &str) -> O
 }
 
 /// Spends a grant for what a message wants.
+#[tracing::instrument(level = "debug", skip_all, fields(sale = %room.sale.id))]
 pub async fn redeem(
     room: &Room,
     visitor: &VisitorId,

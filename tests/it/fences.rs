@@ -1,0 +1,71 @@
+//! Fences against a real Redis: a grant that is being redeemed never lapses, and never twice at a time.
+
+use crate::line::{Bench, RULES, Rules, visitor};
+use std::time::Duration;
+use tokio::time::sleep;
+use waitroom::store::line::{Fence, Fenced};
+use wire::domain::{ids::GrantKey, place::Stage};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fenced_grant_never_lapses_and_an_unheard_one_is_asked_for() {
+    let bench = Bench::new(Rules { grant_ttl_ms: 300, claim_ms: 300, ..RULES }).await;
+    let (kim, lee) = (bench.join("kim").await, bench.join("lee").await);
+    bench.tick().await;
+    let grants = [(visitor("kim"), kim.grant(), 0), (visitor("lee"), GrantKey { turn: 1, ..lee.grant() }, 0)];
+    let fenced = bench.line.fence(1500, &grants).await.unwrap();
+    assert!(
+        matches!(fenced[..], [Fenced::Yes { owned: 0, .. }, Fenced::Dead]),
+        "only the live turn: {fenced:?}"
+    );
+    assert_eq!(bench.line.fence(1500, &grants[..1]).await.unwrap(), [Fenced::Busy], "one at a time");
+    sleep(Duration::from_millis(900)).await;
+    let tick = bench.tick().await;
+    assert_eq!(tick.lapsed, [1, 0, 0], "lee, whose grant nobody fenced, has missed his turn; kim has not");
+    assert!(tick.expired_fences.is_empty());
+    sleep(Duration::from_millis(700)).await;
+    assert_eq!(bench.tick().await.expired_fences, [(visitor("kim"), kim.grant())]);
+    assert_eq!(bench.join("kim").await.stage, Stage::Granted, "not before PostgreSQL was asked");
+    bench.line.bookings(&[], &[Fence { visitor: visitor("kim"), until_ms: 0 }]).await.unwrap();
+    assert_eq!(bench.tick().await.lapsed, [0, 1, 0]);
+    assert_eq!(
+        bench.line.fence(1500, &grants[..1]).await.unwrap(),
+        [Fenced::Dead],
+        "a lapsed grant books nothing"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redeem_that_came_in_time_counts_although_it_waited() {
+    let bench = Bench::new(Rules { grant_ttl_ms: 300, claim_ms: 300, ..RULES }).await;
+    let kim = bench.join("kim").await;
+    bench.tick().await;
+    sleep(Duration::from_millis(450)).await;
+    let fence =
+        async |age_ms| bench.line.fence(1000, &[(visitor("kim"), kim.grant(), age_ms)]).await.unwrap()[0];
+    assert_eq!(fence(0).await, Fenced::Dead, "too late");
+    assert!(matches!(fence(250).await, Fenced::Yes { owned: 0, .. }), "was in time");
+}
+
+/// A writer that was held up must not lift, nor lengthen, the fence of the try that came after its own ran out: the
+/// grant would lapse while it is being booked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fence_that_has_run_out_leaves_the_next_one_alone() {
+    let bench = Bench::new(RULES).await;
+    let kim = bench.join("kim").await;
+    bench.tick().await;
+    let fence = async |ms| bench.line.fence(ms, &[(visitor("kim"), kim.grant(), 0)]).await.unwrap()[0];
+    let until = |fenced| match fenced {
+        Fenced::Yes { until_ms, .. } => Fence { visitor: visitor("kim"), until_ms },
+        other => panic!("{other:?}"),
+    };
+    let mut first = [until(fence(100).await)];
+    sleep(Duration::from_millis(150)).await;
+    let mut second = [until(fence(60_000).await)];
+    bench.line.renew(60_000, &mut first).await.unwrap();
+    assert_eq!(first[0].until_ms, 0, "it has run out");
+    bench.line.bookings(&[], &first).await.unwrap();
+    assert_eq!(fence(1000).await, Fenced::Busy, "the second stands");
+    bench.line.renew(70_000, &mut second).await.unwrap();
+    bench.line.bookings(&[], &second).await.unwrap();
+    assert!(matches!(fence(1000).await, Fenced::Yes { .. }), "its own falls");
+}
