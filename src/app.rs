@@ -1,12 +1,13 @@
 //! The only place that wires parts: what starts in which order, and what stops in which.
 
 use crate::{
+    drain::Drain,
     edge::{self, Edge, EdgeState, linger::Lingering},
     limits::FILES_RESERVED,
     metrics,
-    room::{health::Health, rooms::Rooms, sockets::News},
+    room::{health::Health, rooms::Rooms},
     settings::ServeSettings,
-    shutdown::{Drain, Report},
+    shutdown::{self, Report},
     store::{
         postgres::{connect::postgres_pool, migrations},
         redis::Redis,
@@ -14,28 +15,16 @@ use crate::{
 };
 use axum::serve::ListenerExt;
 use rustix::process::{Resource, getrlimit};
-use std::{
-    future::Future,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpSocket},
     sync::watch,
-    time::{sleep, sleep_until},
 };
 use uuid::Uuid;
-use wire::domain::{
-    line::Position,
-    token::{Key, Keyring},
-};
+use wire::domain::token::{Key, Keyring};
 
 /// Connections that wait to be accepted: everyone comes at once.
 const BACKLOG: u32 = 4096;
-/// The balancer hears of the drain within this share of the drain time; sockets are sent away in the rest.
-const NOTICE_SHARE: f64 = 0.25;
-const SPREAD_SHARE: f64 = 0.5;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -120,42 +109,11 @@ impl App {
         let admin = Lingering(admin);
         let admin = tokio::spawn(async move { axum::serve(admin, edge::admin_router(edge)).await });
         stop.await;
-        let report = drain_rooms(&rooms, &leave, drain).await;
+        let report = shutdown::drain(&rooms, &leave, drain).await;
         public.abort();
         admin.abort();
         report
     }
-}
-
-/// Not ready; wait for the balancer; no more joins and ticks; send the sockets away, each at its own moment; finish
-/// the redeems.
-async fn drain_rooms(rooms: &Rooms, leave: &watch::Sender<Drain>, drain: Duration) -> Report {
-    let started = Instant::now();
-    let sockets = rooms.connections();
-    tracing::info!("draining {sockets} sockets within {} s", drain.as_secs());
-    leave.send_replace(Drain::Announced);
-    if sockets > 0 {
-        sleep(drain.mul_f64(NOTICE_SHARE)).await;
-    }
-    leave.send_replace(Drain::Leaving);
-    let spread = drain.mul_f64(SPREAD_SHARE);
-    let farewells: Vec<_> = rooms.all().iter().flat_map(|room| room.sockets.all()).collect();
-    let count = farewells.len().max(1) as u32;
-    let delay = |i: usize| spread * (i as u32 + 1) / count;
-    for (i, socket) in farewells.iter().enumerate() {
-        socket.tell(Position::default(), News::Reconnect(delay(i).as_millis() as u64));
-    }
-    let leaving = tokio::time::Instant::now();
-    for (i, socket) in farewells.iter().enumerate() {
-        sleep_until(leaving + delay(i)).await;
-        socket.tell(Position::default(), News::Restart);
-    }
-    let unfinished = || rooms.connections() > 0 || rooms.all().iter().any(|room| room.is_busy());
-    while unfinished() && started.elapsed() < drain {
-        sleep(Duration::from_millis(20)).await;
-    }
-    leave.send_replace(Drain::Done);
-    Report { sockets, cut: rooms.connections(), took: started.elapsed() }
 }
 
 async fn connect_redis(settings: &ServeSettings) -> Result<Redis, StartError> {

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod commands;
+pub mod drain;
 pub mod edge;
 pub mod embedded;
 pub mod limits;

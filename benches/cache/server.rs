@@ -4,10 +4,10 @@ use deadpool_postgres::Pool;
 use std::{net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, sync::watch};
 use waitroom::{
+    drain::Drain,
     edge::{self, Edge, EdgeState},
     embedded::{Postgres, Redis},
     room::{health::Health, rooms::Rooms},
-    shutdown::Drain,
     store::{
         postgres::{connect, migrations},
         redis::{self, redis_client},

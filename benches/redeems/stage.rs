@@ -11,9 +11,9 @@ use std::{
 };
 use tokio::{sync::watch, time::sleep};
 use waitroom::{
+    drain::Drain,
     embedded,
     room::{Room, health::Health, redeems::Redeem, rooms::Rooms},
-    shutdown::Drain,
     store::{
         bookings::Bookings,
         postgres::{connect, migrations},

@@ -14,8 +14,8 @@ pub mod seats;
 pub mod sockets;
 
 use crate::{
+    drain::Drain,
     metrics,
-    shutdown::Drain,
     store::{bookings::Bookings, errors::StoreError, redis::Redis, sales::Sales},
 };
 use glance::Revision;

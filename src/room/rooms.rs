@@ -2,9 +2,9 @@
 
 use super::{Parts, Room, errors::RoomError, glance::Revision, health::Health};
 use crate::{
+    drain::Drain,
     limits::SALES_POLL,
     metrics,
-    shutdown::Drain,
     store::{bookings::Bookings, errors::StoreError, postgres::Pool, redis::Redis, sales::Sales},
 };
 use dashmap::DashMap;

@@ -14,9 +14,9 @@ use std::{
 use tokio::{sync::watch, task::JoinHandle, time::sleep, time::timeout};
 use tokio_postgres::config::Host;
 use waitroom::{
+    drain::Drain,
     embedded::{Embedded, Postgres},
     room::{Room, health::Health, redeems::Redeem, rooms::Rooms},
-    shutdown::Drain,
     store::{
         bookings::Bookings,
         postgres::{connect, migrations},

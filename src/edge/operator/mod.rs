@@ -4,7 +4,7 @@ mod bookings;
 mod sales;
 
 use super::{Edge, error::HttpError};
-use crate::{metrics, shutdown::Drain};
+use crate::{drain::Drain, metrics};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State},

@@ -2,9 +2,9 @@
 
 use super::{session, who};
 use crate::{
+    drain::Drain,
     edge::{Edge, error::HttpError, origin},
     room::sockets::Socket,
-    shutdown::Drain,
 };
 use axum::{
     extract::{FromRequestParts, Path, Request, State, WebSocketUpgrade},

@@ -2,8 +2,8 @@
 //! it hears concerns every wing.
 
 use crate::{
+    drain::Drain,
     room::{Room, sockets::News},
-    shutdown::Drain,
     store::{
         errors::StoreError,
         line::stream::{BookingChange, Changes, Entry},

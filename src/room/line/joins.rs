@@ -2,10 +2,10 @@
 
 use super::LiveLine;
 use crate::{
+    drain::Drain,
     limits::JOINS_MAX,
     metrics,
     room::{batch, errors::RoomError},
-    shutdown::Drain,
     store::{errors::StoreError, line::Standings},
 };
 use std::sync::Arc;

@@ -20,9 +20,9 @@ use super::{
     health::Health,
 };
 use crate::{
+    drain::Drain,
     limits::{JOINS_QUEUE_MAX, POLLS_QUEUE_MAX},
     metrics,
-    shutdown::Drain,
     store::{
         bookings::Bookings,
         line::{Counts, Line},

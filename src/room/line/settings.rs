@@ -1,9 +1,9 @@
 //! What the operator says: PostgreSQL has it, Redis is told, and then everyone here.
 
 use crate::{
+    drain::Drain,
     limits::COMPARE,
     room::{Room, errors::RoomError, sockets::News},
-    shutdown::Drain,
     store::errors::StoreError,
 };
 use std::sync::Arc;

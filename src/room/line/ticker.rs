@@ -2,10 +2,10 @@
 
 use super::LiveLine;
 use crate::{
+    drain::Drain,
     limits::TICK,
     metrics,
     room::redeems::Redeems,
-    shutdown::Drain,
     store::{errors::StoreError, line::Tick},
 };
 use std::{

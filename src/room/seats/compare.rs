@@ -3,9 +3,9 @@
 
 use super::Seats;
 use crate::{
+    drain::Drain,
     limits::COMPARE,
     room::{line::LiveLine, redeems::Redeems},
-    shutdown::Drain,
     store::{
         errors::StoreError,
         line::{Committed, Told},

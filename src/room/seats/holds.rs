@@ -3,9 +3,9 @@
 
 use super::Seats;
 use crate::{
+    drain::Drain,
     limits::HOLDS,
     room::{errors::RoomError, line::LiveLine},
-    shutdown::Drain,
     store::{
         errors::StoreError,
         line::{Committed, Told},

@@ -2,9 +2,9 @@
 
 use super::{Seats, map::SeatNews};
 use crate::{
+    drain::Drain,
     limits::{SEAT_FRAMES_PER_S, SEAT_NEWS_MAX, SEAT_NEWS_MIN, SEAT_NEWS_PATIENCE},
     room::sockets::{Hub, News},
-    shutdown::Drain,
 };
 use std::{
     sync::Arc,

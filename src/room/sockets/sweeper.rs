@@ -2,10 +2,10 @@
 
 use super::{Hub, RankUpdate, Socket};
 use crate::{
+    drain::Drain,
     limits::{DROP_S, FAR_SWEEPS, NEAR_RANK, PING_S, SWEEP},
     metrics::{self, SaleGauges},
     room::line::LiveLine,
-    shutdown::Drain,
 };
 use std::{sync::Arc, time::Instant};
 use tokio::time::{MissedTickBehavior, interval};
