@@ -67,7 +67,7 @@ impl Health {
     /// Asks both stores, for ever.
     pub async fn watch(&self, redis: &Redis, sales: &Sales) {
         tokio::join!(
-            self.ask(Store::Redis, &self.redis_ms, || redis.ping()),
+            self.ask(Store::Redis, &self.redis_ms, || redis.prove()),
             self.ask(Store::Postgres, &self.postgres_ms, || sales.prove()),
         );
     }

@@ -39,6 +39,8 @@ pub struct Rooms {
     connections: AtomicUsize,
     /// Rises with what visitors may know of the sales.
     pub revision: Revision,
+    /// Sales that this program must not touch, and why.
+    refused: DashMap<SaleId, String>,
 }
 
 impl Rooms {
@@ -54,6 +56,7 @@ impl Rooms {
             drain,
             connections: AtomicUsize::new(0),
             revision: Revision::default(),
+            refused: DashMap::new(),
         })
     }
 
@@ -82,6 +85,7 @@ impl Rooms {
             revision: self.revision.clone(),
         };
         let room = Room::open(sale, state, parts).await?;
+        self.refused.remove(id);
         self.rooms.insert(id.clone(), room.clone());
         self.revision.rise();
         Ok(Some(room))
@@ -138,6 +142,10 @@ impl Rooms {
                     Err(RoomError::Store(error)) if matches!(*error, StoreError::Corrupt(_)) => {
                         tracing::error!(sale = %id, "not opened: {error}");
                     }
+                    Err(RoomError::Store(error)) if matches!(*error, StoreError::TooNew { .. }) => {
+                        tracing::error!(sale = %id, "not opened: {error}");
+                        self.refused.insert(id, error.to_string());
+                    }
                     opened => drop(opened?),
                 },
                 _ => {}
@@ -177,6 +185,13 @@ impl Rooms {
     pub fn sample(&self) {
         let pool = self.pool.status();
         metrics::postgres_pool(pool.max_size, pool.size, pool.available, pool.waiting);
+    }
+
+    /// Why this instance should get no visitors, if so.
+    pub fn troubles(&self) -> Vec<String> {
+        let stores = self.health.away().into_iter().map(|store| format!("{store} cannot be used"));
+        let refused = self.refused.iter().map(|one| format!("sale {}: {}", one.key(), one.value()));
+        stores.chain(refused).collect()
     }
 
     /// How far the server is on its way out.

@@ -65,6 +65,16 @@ pub enum StoreError {
     /// What is stored is not what was written: a foreign hand, or a bug.
     #[error("stored data is not understood: {0}")]
     Corrupt(String),
+    /// A newer program wrote the line.
+    #[error(
+        "the line is written in format {format}, and this program knows {known} at most: run the newer program"
+    )]
+    TooNew {
+        /// The line's.
+        format: u64,
+        /// Ours.
+        known: u64,
+    },
     /// PostgreSQL takes no writes.
     #[error("PostgreSQL is read-only; is it a standby?")]
     ReadOnly,

@@ -131,7 +131,7 @@ impl Bench {
             for entry in reader.read(after).await.unwrap() {
                 assert_eq!(entry.position, Position { epoch: 1, n: after.n + 1 }, "numbered without a gap");
                 after = entry.position;
-                changes.push(entry.changes);
+                changes.push(entry.changes.unwrap());
             }
         }
     }

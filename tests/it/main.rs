@@ -12,3 +12,4 @@ mod fences;
 mod line;
 mod migrations;
 mod seat_map;
+mod stores;

@@ -44,10 +44,11 @@ impl World {
         WORLD.get_or_init(Self::new)
     }
 
-    pub fn settings(&self) -> ServeSettings {
-        settings(&[
-            ("redis_url", &self.redis.url()),
-            ("postgres_url", &self.postgres.url()),
+    fn settings(&self, others: &[(&str, &str)]) -> ServeSettings {
+        let (redis, postgres) = (self.redis.url(), self.postgres.url());
+        let mut all = vec![
+            ("redis_url", redis.as_str()),
+            ("postgres_url", postgres.as_str()),
             ("listen", "127.0.0.1:0"),
             ("admin_listen", "127.0.0.1:0"),
             ("admin_token", ADMIN_TOKEN),
@@ -55,7 +56,10 @@ impl World {
             ("identity_key", IDENTITY_KEY),
             ("drain_s", "2"),
             ("postgres_pool", "4"),
-        ])
+        ];
+        all.retain(|(key, _)| others.iter().all(|(other, _)| other != key));
+        all.extend_from_slice(others);
+        settings(&all)
     }
 }
 
@@ -91,7 +95,12 @@ impl Server {
     }
 
     pub async fn start_in(world: &World) -> Self {
-        let app = App::start(&world.settings()).await.unwrap();
+        Self::start_with(world, &[]).await
+    }
+
+    /// With other settings.
+    pub async fn start_with(world: &World, others: &[(&str, &str)]) -> Self {
+        let app = App::start(&world.settings(others)).await.unwrap();
         let (public, admin) = (app.public_addr(), app.admin_addr());
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(app.run(async {
@@ -216,6 +225,18 @@ impl Visitor {
             let passing = ["rank", "phase", "seats_changed", "notice"]
                 .iter()
                 .any(|passing| message["type"] == *passing);
+            assert!(passing, "waited for {kind}, got {message}");
+        }
+    }
+
+    /// The same; messages of these types before it are skipped too.
+    pub async fn hear_past(&mut self, types: &[&str], kind: &str) -> Value {
+        loop {
+            let message = self.next().await;
+            if message["type"] == kind {
+                return message;
+            }
+            let passing = ["rank", "phase"].iter().chain(types).any(|passing| message["type"] == *passing);
             assert!(passing, "waited for {kind}, got {message}");
         }
     }

@@ -69,8 +69,7 @@ async fn metrics_page(State(edge): State<Arc<Edge>>) -> Response {
 
 /// Whether a balancer should send visitors here.
 async fn readyz(State(edge): State<Arc<Edge>>) -> Response {
-    let mut reasons: Vec<String> =
-        edge.rooms.health.away().into_iter().map(|store| format!("{store} does not answer")).collect();
+    let mut reasons = edge.rooms.troubles();
     if edge.rooms.drain() > Drain::NotYet {
         reasons.push("the server is draining".into());
     }

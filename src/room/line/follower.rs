@@ -30,7 +30,7 @@ pub(in crate::room) async fn run(room: Arc<Room>, redis: Redis) {
 async fn follow(room: &Room, redis: &Redis) -> Result<(), StoreError> {
     let line = &room.line;
     let mut reader = redis.events(&line.store).await?;
-    while line.drain() < Drain::Done {
+    while line.drain() < Drain::Done && reader.is_good() {
         let after = line.live().position;
         let entries = reader.read(after).await?;
         if entries.is_empty() {
@@ -46,7 +46,11 @@ async fn follow(room: &Room, redis: &Redis) -> Result<(), StoreError> {
             room.resync().await?;
             continue;
         }
-        apply(room, entries);
+        let unread = apply(room, entries);
+        if let Some((position, why)) = unread {
+            tracing::warn!(sale = %room.sale.id, "entry {position:?} cannot be read ({why}): reading the line anew");
+            room.resync().await?;
+        }
         line.heard_now();
     }
     Ok(())
@@ -58,9 +62,21 @@ fn has_gap(after: Position, entries: &[Entry]) -> bool {
     entries.iter().zip(expected).any(|(entry, expected)| entry.position != expected)
 }
 
-fn apply(room: &Room, entries: Vec<Entry>) {
+/// Applies entries up to the first that cannot be read, and answers that one.
+fn apply(room: &Room, entries: Vec<Entry>) -> Option<(Position, String)> {
+    let mut readable = Vec::with_capacity(entries.len());
+    let mut unread = None;
+    for Entry { position, changes } in entries {
+        match changes {
+            Ok(changes) => readable.push((position, changes)),
+            Err(why) => {
+                unread = Some((position, why));
+                break;
+            }
+        }
+    }
     room.line.change_live(|live| {
-        for Entry { position, changes } in &entries {
+        for (position, changes) in &readable {
             if let Some((first, last)) = changes.joined {
                 (first..=last).for_each(|seq| live.board.insert(seq));
             }
@@ -74,12 +90,13 @@ fn apply(room: &Room, entries: Vec<Entry>) {
         }
         live.board.recount();
     });
-    for entry in entries {
+    for (position, changes) in readable {
         // Before the seats: a seat that his own booking took is never told to a visitor as someone else's.
-        end_grants(room, &entry.changes);
-        apply_seats(room, &entry.changes);
-        tell(room, entry.position, entry.changes);
+        end_grants(room, &changes);
+        apply_seats(room, &changes);
+        tell(room, position, changes);
     }
+    unread
 }
 
 fn end_grants(room: &Room, changes: &Changes) {

@@ -6,9 +6,12 @@ pub mod stream;
 mod survey;
 mod values;
 
-use super::errors::{Store, StoreError};
+use super::{
+    errors::{Store, StoreError},
+    redis::{Link, ReadPool},
+};
 use crate::metrics;
-use redis::{FromRedisValue, ScriptInvocation, aio::ConnectionManager};
+use redis::{FromRedisValue, ScriptInvocation};
 use scripts::{Key, Keys, LineScript, SCRIPTS, Via};
 use std::{sync::Arc, time::Instant};
 use wire::domain::{
@@ -28,19 +31,13 @@ pub use values::*;
 pub struct Line {
     keys: Arc<Keys>,
     instance: Arc<str>,
-    joins: ConnectionManager,
-    shared: ConnectionManager,
-    pool: deadpool_redis::Pool,
+    joins: Link,
+    shared: Link,
+    pool: ReadPool,
 }
 
 impl Line {
-    pub(super) fn new(
-        sale: &SaleId,
-        instance: Arc<str>,
-        joins: ConnectionManager,
-        shared: ConnectionManager,
-        pool: deadpool_redis::Pool,
-    ) -> Self {
+    pub(super) fn new(sale: &SaleId, instance: Arc<str>, joins: Link, shared: Link, pool: ReadPool) -> Self {
         Self { keys: Arc::new(Keys::of(sale)), instance, joins, shared, pool }
     }
 

@@ -11,15 +11,21 @@ use wire::domain::{
     seats::SeatSet,
 };
 
+/// How this program writes a line; see `lua/install.lua`.
+const FORMAT: u64 = 1;
+
 impl Line {
     /// The stream's last entry and the sale's phase; nothing if the sale is not installed.
     pub async fn position(&self) -> Result<Option<(Position, Phase)>, StoreError> {
-        let fields: (Option<u64>, Option<u64>, Option<String>) = redis::cmd("HMGET")
+        let fields: (Option<u64>, Option<u64>, Option<String>, Option<u64>) = redis::cmd("HMGET")
             .arg(self.key(Key::Sale))
-            .arg(&["epoch", "n", "phase"])
+            .arg(&["epoch", "n", "phase", "format"])
             .query_async(&mut self.shared.clone())
             .await?;
-        let (Some(epoch), Some(n), Some(phase)) = fields else { return Ok(None) };
+        let (Some(epoch), Some(n), Some(phase), format) = fields else { return Ok(None) };
+        if let Some(format) = format.filter(|format| *format > FORMAT) {
+            return Err(StoreError::TooNew { format, known: FORMAT });
+        }
         Ok(Some((Position { epoch, n }, parse_phase(&phase)?)))
     }
 

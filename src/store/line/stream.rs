@@ -21,8 +21,8 @@ const ENTRIES_MAX: usize = 500;
 pub struct Entry {
     /// Its place in the stream.
     pub position: Position,
-    /// What happened.
-    pub changes: Changes,
+    /// What happened; why not, if this program cannot read it.
+    pub changes: Result<Changes, String>,
 }
 
 /// What one call changed. Mirrors `changes` of `lua/prelude.lua`.
@@ -111,11 +111,22 @@ fn list_or_empty_object<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec
 pub struct EventReader {
     connection: MultiplexedConnection,
     key: String,
+    /// Whether Redis is still the server that it was.
+    is_good: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl EventReader {
-    pub(in crate::store) fn new(connection: MultiplexedConnection, key: String) -> Self {
-        Self { connection, key }
+    pub(in crate::store) fn new(
+        connection: MultiplexedConnection,
+        key: String,
+        is_good: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self { connection, key, is_good: Box::new(is_good) }
+    }
+
+    /// Whether reading on is of use; a replica's stream goes on for ever and tells nothing.
+    pub fn is_good(&self) -> bool {
+        (self.is_good)()
     }
 
     /// The entries after `after`; waits about a second for the first, so it may be none.
@@ -131,17 +142,40 @@ impl EventReader {
             .query_async(&mut self.connection)
             .await?;
         let Some(stream) = reply.and_then(|r| r.keys.into_iter().next()) else { return Ok(Vec::new()) };
-        stream
-            .ids
-            .iter()
-            .map(|id| {
-                let corrupt =
-                    |what: &str| StoreError::Corrupt(format!("entry {} of {}: {what}", id.id, self.key));
-                let position = Position::parse(&id.id).ok_or_else(|| corrupt("its id"))?;
-                let json: String = id.get("d").ok_or_else(|| corrupt("no field d"))?;
-                let changes = serde_json::from_str(&json).map_err(|e| corrupt(&e.to_string()))?;
-                Ok(Entry { position, changes })
-            })
-            .collect()
+        Ok(stream.ids.iter().filter_map(|id| Some(entry(Position::parse(&id.id)?, id.get("d")))).collect())
+    }
+}
+
+/// A kind of change, or a field, that this program does not know is passed over; an entry that says something that it
+/// cannot read is handed on as such: the line must be read anew.
+fn entry(position: Position, json: Option<String>) -> Entry {
+    let read = |json: String| serde_json::from_str(&json).map_err(|error| error.to_string());
+    Entry { position, changes: json.ok_or_else(|| "no field d".to_owned()).and_then(read) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Changes, String> {
+        entry(Position::default(), Some(json.to_owned())).changes
+    }
+
+    #[test]
+    fn what_a_newer_program_adds_is_passed_over() {
+        let changes = read(
+            r#"{"at":7,"joined":[1,2],"lanes":[{"x":1}],"booked":[{"status":"held","seats":[],"extra":1}]}"#,
+        );
+        let changes = changes.unwrap();
+        assert_eq!((changes.at, changes.joined, changes.booked.len()), (7, Some((1, 2)), 1));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        for json in [r#"{"phase":"raffle"}"#, r#"{"lapsed":[["kim",1,"bored"]]}"#, r#"{"joined":"all"}"#, "{"]
+        {
+            assert!(read(json).is_err(), "{json}");
+        }
+        assert!(entry(Position::default(), None).changes.is_err());
     }
 }

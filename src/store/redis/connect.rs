@@ -2,11 +2,18 @@
 //! answer, never a caller that hangs with it.
 
 use crate::store::{errors::ConnectError, postgres::tls};
-use redis::IntoConnectionInfo;
+use redis::{
+    IntoConnectionInfo,
+    io::tcp::{TcpSettings, socket2::TcpKeepalive},
+};
 use std::time::Duration;
 
 /// How long the TCP (or socket) connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A silent peer is probed after this, and then as often.
+const PROBE_AFTER: Duration = Duration::from_secs(2);
+/// What was sent must be acknowledged within this.
+const UNACKED_MAX: Duration = Duration::from_secs(5);
 /// How long a caller waits for a free connection of the pool before it is told that there is none.
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
@@ -14,6 +21,10 @@ const POOL_WAIT: Duration = Duration::from_secs(5);
 pub fn redis_client(url: &str) -> Result<redis::Client, ConnectError> {
     tls::install_provider();
     let info = url.into_connection_info().map_err(|error| redis_fault(&error))?;
+    // A server that vanished without a word must be found out, also by who only waits for it to speak.
+    let keepalive = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_AFTER).with_retries(2);
+    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive).set_user_timeout(UNACKED_MAX);
+    let info = info.set_tcp_settings(tcp);
     redis::Client::open(info).map_err(|error| redis_fault(&error))
 }
 

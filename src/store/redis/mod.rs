@@ -1,8 +1,11 @@
 //! Connections to Redis. Hot paths share multiplexed connections (a pool's checkout costs an UNWATCH and a PING);
-//! the pool is for long reads, which must not stand in front of others; blocking reads get a connection each.
+//! the pool is for long reads, which must not stand in front of others; blocking reads get a connection each. All of them
+//! end when Redis turns out to be another server than it was.
 
 mod connect;
 pub mod facts;
+mod link;
+mod pool;
 
 use super::{
     errors::StoreError,
@@ -10,21 +13,19 @@ use super::{
 };
 use crate::metrics;
 use facts::RedisFacts;
-use redis::{
-    AsyncConnectionConfig, Client,
-    aio::{ConnectionManager, ConnectionManagerConfig},
-};
+use link::{CONNECTION_TIMEOUT, RESPONSE_TIMEOUT, Tenure};
+use redis::{AsyncConnectionConfig, Client};
 use std::{sync::Arc, time::Duration};
 
 pub use connect::{redis_client, redis_pool};
+pub(super) use link::Link;
+pub(super) use pool::ReadPool;
 use wire::domain::ids::SaleId;
 
-/// How long a call may take before it counts as failed.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long connecting may take.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// A blocking read returns after this at the latest.
 pub(super) const BLOCK: Duration = Duration::from_secs(1);
+/// How long the key of a probe lives.
+const PROBE_MS: u64 = 10_000;
 /// Connections for long reads.
 const POOL_SIZE: usize = 4;
 
@@ -33,9 +34,10 @@ const POOL_SIZE: usize = 4;
 pub struct Redis {
     client: Client,
     /// Joins have their own connection: their order is the order of the line.
-    joins: ConnectionManager,
-    shared: ConnectionManager,
-    pool: deadpool_redis::Pool,
+    joins: Link,
+    shared: Link,
+    pool: ReadPool,
+    tenure: Tenure,
     instance: Arc<str>,
 }
 
@@ -43,17 +45,13 @@ impl Redis {
     /// Connects; `instance` is this server's name in leases and presence, without a colon.
     pub async fn connect(url: &str, instance: &str) -> Result<Self, StoreError> {
         let client = redis_client(url)?;
-        let config = || {
-            ConnectionManagerConfig::new()
-                .set_response_timeout(Some(RESPONSE_TIMEOUT))
-                .set_connection_timeout(Some(CONNECTION_TIMEOUT))
-                .set_number_of_retries(1)
-                .set_max_delay(Duration::from_millis(500))
-        };
-        let joins = ConnectionManager::new_with_config(client.clone(), config()).await?;
-        let shared = ConnectionManager::new_with_config(client.clone(), config()).await?;
-        let pool = redis_pool(url, POOL_SIZE)?;
-        Ok(Self { client, joins, shared, pool, instance: instance.into() })
+        let tenure = Tenure::default();
+        let link = || Link::new(client.clone(), tenure.clone());
+        let (joins, shared) = (link(), link());
+        let pool = ReadPool::new(redis_pool(url, POOL_SIZE)?, tenure.clone());
+        let this = Self { client, joins, shared, pool, tenure, instance: instance.into() };
+        this.ping().await?;
+        Ok(this)
     }
 
     /// This server's name in leases and presence.
@@ -67,10 +65,17 @@ impl Redis {
         Ok(RedisFacts::parse(&info))
     }
 
-    /// Whether Redis answers.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        let _wait = metrics::redis_probe();
+    async fn ping(&self) -> Result<(), StoreError> {
         Ok(redis::cmd("PING").query_async(&mut self.shared.clone()).await?)
+    }
+
+    /// Whether a place could be drawn now: Redis takes a write. One that is out of memory, or whose disk is full, or that is
+    /// a replica, answers and is of no use.
+    pub async fn prove(&self) -> Result<(), StoreError> {
+        let _wait = metrics::redis_probe();
+        let mut write = redis::cmd("SET");
+        write.arg(format!("waitroom:probe:{}", self.instance)).arg(1).arg("PX").arg(PROBE_MS);
+        Ok(write.query_async(&mut self.shared.clone()).await?)
     }
 
     /// The line of a sale.
@@ -83,7 +88,9 @@ impl Redis {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECTION_TIMEOUT))
             .set_response_timeout(Some(BLOCK + RESPONSE_TIMEOUT));
+        let tenure = self.tenure.clone();
+        let since = tenure.now();
         let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        Ok(EventReader::new(connection, line.events_key()))
+        Ok(EventReader::new(connection, line.events_key(), move || tenure.now() == since))
     }
 }

@@ -12,7 +12,7 @@ const TOKEN_BYTES_MAX: usize = 2048;
 
 /// What a token says. The kind is part of what is signed, so one kind can never pass as another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "k", deny_unknown_fields)]
+#[serde(tag = "k")]
 pub enum Token {
     /// A place in line: restores it on any instance, even if Redis lost everything.
     #[serde(rename = "place")]

@@ -43,25 +43,26 @@ local function number(field)
 end
 
 -- A place is 'state:seq:turn:owned'. States: w in the line, r returned, a away (or missed: turn 1), g granted,
--- b booked, x ended. owned: seats that the visitor had booked when the place was drawn.
+-- b booked, x ended. owned: seats that the visitor had booked when the place was drawn. What a newer program wrote
+-- after that is kept as it is.
 local function place_of(visitor)
   local record = redis.call('HGET', places, visitor)
   if not record then
     return nil
   end
-  local state, seq, turn, owned = record:match('^(%a):(%d+):(%d+):(%d+)$')
-  return { state = state, seq = tonumber(seq), turn = tonumber(turn), owned = tonumber(owned) }
+  local state, seq, turn, owned, rest = record:match('^(%a):(%d+):(%d+):(%d+)(.*)$')
+  return { state = state, seq = tonumber(seq), turn = tonumber(turn), owned = tonumber(owned), rest = rest }
 end
 
 -- The seats owned, if the record is a place with just this grant alive. It comes once for each redeem, so it takes
 -- nothing apart.
 local function owned_of_granted(record, seq, turn)
   local start = 'g:' .. seq .. ':' .. turn .. ':'
-  return record and record:sub(1, #start) == start and record:sub(#start + 1) or nil
+  return record and record:sub(1, #start) == start and record:match('^%d+', #start + 1) or nil
 end
 
 local function put_place(visitor, place)
-  local record = string.format('%s:%.0f:%d:%d', place.state, place.seq, place.turn, place.owned)
+  local record = string.format('%s:%.0f:%d:%d', place.state, place.seq, place.turn, place.owned) .. (place.rest or '')
   redis.call('HSET', places, visitor, record)
 end
 

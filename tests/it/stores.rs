@@ -1,0 +1,153 @@
+//! What is behind a store's address changes, or is there and of no use: nobody has to cut a connection for it.
+
+use crate::world::{Server, World};
+use serde_json::{Value, json};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, UnixStream},
+    time::{sleep, timeout},
+};
+use waitroom::{embedded::Redis, store::redis::redis_client};
+
+/// Longer than a connection may take to come back.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An address that leads new connections elsewhere from some moment on, as DNS or a balancer does. The old ones stay.
+struct Address {
+    url: String,
+    target: Arc<Mutex<PathBuf>>,
+}
+
+impl Address {
+    async fn of(redis: &Redis) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let target = Arc::new(Mutex::new(socket_of(redis)));
+        let aim = target.clone();
+        tokio::spawn(async move {
+            while let Ok((mut from, _)) = listener.accept().await {
+                let path = aim.lock().unwrap().clone();
+                tokio::spawn(async move {
+                    if let Ok(mut to) = UnixStream::connect(path).await {
+                        let _ = copy_bidirectional(&mut from, &mut to).await;
+                    }
+                });
+            }
+        });
+        Self { url, target }
+    }
+
+    fn lead_to(&self, redis: &Redis) {
+        *self.target.lock().unwrap() = socket_of(redis);
+    }
+}
+
+fn socket_of(redis: &Redis) -> PathBuf {
+    redis.url().strip_prefix("redis+unix://").unwrap().into()
+}
+
+fn command(redis: &Redis, words: &[&str]) -> redis::Value {
+    let mut connection = redis_client(&redis.url()).unwrap().get_connection().unwrap();
+    let mut command = redis::cmd(words[0]);
+    words[1..].iter().for_each(|word| _ = command.arg(word));
+    command.query(&mut connection).unwrap()
+}
+
+async fn ready(server: &Server) -> Value {
+    let url = format!("http://{}/readyz", server.admin);
+    let ask = move || {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let text = agent.get(&url).call().unwrap().body_mut().read_to_string().unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    tokio::task::spawn_blocking(ask).await.unwrap()
+}
+
+async fn until_ready(server: &Server, wanted: bool) -> Value {
+    let wait = async {
+        loop {
+            let answer = ready(server).await;
+            if answer["ready"] == wanted {
+                return answer;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("ready never became {wanted}"))
+}
+
+async fn until_joined(server: &Server, sale: &str) {
+    let joined = async {
+        loop {
+            let mut visitor = server.connect(sale).await;
+            visitor.say(json!({ "type": "join" })).await;
+            if visitor.next().await["type"] == "joined" {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, joined).await.expect("nobody could join any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demoted_redis_is_left_for_the_one_that_its_address_leads_to_now() {
+    let world = World::new();
+    let address = Address::of(&world.redis).await;
+    let server = Server::start_with(&world, &[("redis_url", &address.url)]).await;
+    let sale = server.sale(json!({})).await;
+    until_joined(&server, &sale).await;
+    // It lives on and keeps its connections, as a replica.
+    command(&world.redis, &["REPLICAOF", "127.0.0.1", "1"]);
+    let answer = until_ready(&server, false).await;
+    assert!(answer["reasons"][0].as_str().unwrap().contains("Redis"), "{answer}");
+    let next = Redis::start_at(&tempfile::tempdir().unwrap().keep().join("redis")).unwrap();
+    address.lead_to(&next);
+    until_joined(&server, &sale).await;
+    until_ready(&server, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_takes_no_writes_is_not_ready() {
+    let world = World::new();
+    let server = Server::start_in(&world).await;
+    until_ready(&server, true).await;
+    command(&world.redis, &["CONFIG", "SET", "maxmemory", "1"]);
+    let answer = until_ready(&server, false).await;
+    assert!(answer["reasons"][0].as_str().unwrap().contains("Redis"), "{answer}");
+    command(&world.redis, &["CONFIG", "SET", "maxmemory", "0"]);
+    until_ready(&server, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_this_program_cannot_read_stops_nobody() {
+    let world = World::new();
+    let server = Server::start_in(&world).await;
+    let sale = server.sale(json!({})).await;
+    let (mut kim, _) = server.join(&sale).await;
+    let key = |name: &str| format!("waitroom:{{{sale}}}:{name}");
+    let redis::Value::Int(n) = command(&world.redis, &["HINCRBY", &key("sale"), "n", "1"]) else { panic!() };
+    command(&world.redis, &["XADD", &key("events"), &format!("1-{n}"), "d", r#"{"phase":"raffle"}"#]);
+    server.open(&sale).await;
+    kim.hear_past(&["joined"], "granted").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_of_a_newer_program_is_refused_in_words() {
+    let world = World::new();
+    let first = Server::start_in(&world).await;
+    let sale = first.sale(json!({})).await;
+    let other = first.sale(json!({})).await;
+    first.stop().await;
+    command(&world.redis, &["HSET", &format!("waitroom:{{{sale}}}:sale"), "format", "2"]);
+    let second = Server::start_in(&world).await;
+    let answer = until_ready(&second, false).await;
+    let reason = answer["reasons"][0].as_str().unwrap();
+    assert!(reason.contains(&sale) && reason.contains("format 2"), "{reason}");
+    until_joined(&second, &other).await;
+}
