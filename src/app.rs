@@ -2,8 +2,8 @@
 
 use crate::{
     drain::Drain,
-    edge::{self, Edge, EdgeState, linger::Lingering},
-    limits::FILES_RESERVED,
+    edge::{self, Edge, EdgeState, listener::Listener},
+    limits::{ADMIN_CONNECTIONS_MAX, FILES_RESERVED, SEND_BUFFER_BYTES},
     metrics,
     room::{health::Health, rooms::Rooms},
     settings::ServeSettings,
@@ -13,7 +13,6 @@ use crate::{
         redis::Redis,
     },
 };
-use axum::serve::ListenerExt;
 use rustix::process::{Resource, getrlimit};
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
@@ -101,13 +100,10 @@ impl App {
     /// Serves until `stop`, then drains.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Report {
         let Self { edge, rooms, leave, public, admin, drain } = self;
-        let public_router =
-            edge::public_router(edge.clone()).into_make_service_with_connect_info::<SocketAddr>();
-        // axum tells the peer's address of its own listeners and of tapped ones.
-        let listener = Lingering(public).tap_io(|_| ());
-        let public = tokio::spawn(async move { axum::serve(listener, public_router).await });
-        let admin = Lingering(admin);
-        let admin = tokio::spawn(async move { axum::serve(admin, edge::admin_router(edge)).await });
+        let public_budget = Listener { name: "public", connections_max: edge.connections_max };
+        let admin_budget = Listener { name: "admin", connections_max: ADMIN_CONNECTIONS_MAX };
+        let public = tokio::spawn(public_budget.serve(public, edge::public_router(edge.clone())));
+        let admin = tokio::spawn(admin_budget.serve(admin, edge::admin_router(edge)));
         stop.await;
         let report = shutdown::drain(&rooms, &leave, drain).await;
         public.abort();
@@ -135,6 +131,8 @@ fn listen(addr: SocketAddr, setting: &str) -> Result<TcpListener, StartError> {
     let open = || {
         let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
+        // Taken over by each connection: nobody makes the kernel hold megabytes for him.
+        socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
         socket.bind(addr)?;
         socket.listen(BACKLOG)
     };

@@ -53,8 +53,12 @@ pub const HOLDS: Duration = Duration::from_millis(800);
 pub const COMPARE: Duration = Duration::from_secs(5);
 /// How often sales and their settings are looked up in PostgreSQL, beside the stream that tells of changes.
 pub const SALES_POLL: Duration = Duration::from_millis(800);
-/// Files kept free below the process's limit: stores, listeners, logs, and calls of the API.
-pub const FILES_RESERVED: u64 = 200;
+/// Files kept free below the process's limit: stores, listeners, logs, the admin listener's connections, lingering ones.
+pub const FILES_RESERVED: u64 = 300;
+/// Connections of the admin listener.
+pub const ADMIN_CONNECTIONS_MAX: usize = 100;
+/// What the kernel may hold for a connection whose peer does not read, in bytes; it doubles this.
+pub const SEND_BUFFER_BYTES: u32 = 64 << 10;
 /// Memory for cached answers of the public API, in bytes.
 pub const CACHE_BYTES_MAX: u64 = 64 << 20;
 /// How long a cached answer of the public API lives.

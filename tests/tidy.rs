@@ -283,7 +283,7 @@ fn unknown_metrics(text: &str, source: &str) -> Vec<String> {
 
 #[test]
 fn dashboards_and_alerts_name_metrics_that_exist() {
-    let source = fs::read_to_string("src/metrics.rs").unwrap();
+    let source = fs::read_to_string("src/metrics/mod.rs").unwrap();
     for path in [
         "grafana/dashboards/sale.json",
         "grafana/dashboards/service.json",

@@ -2,8 +2,9 @@
 //! Knows no Redis and no PostgreSQL.
 
 mod cache;
+mod checks;
 mod error;
-pub mod linger;
+pub mod listener;
 mod operator;
 mod origin;
 mod pages;

@@ -1,23 +1,61 @@
 //! Which pages may speak for a visitor: those of our own host, or those that the settings name.
 
 use super::Edge;
-use axum::http::{HeaderMap, header};
-use std::net::IpAddr;
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use std::{net::IpAddr, time::Duration};
+use tower_http::cors::CorsLayer;
+
+/// How long a browser may keep what it was told of other origins.
+const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 
 /// Whether the request comes from a page that may speak for its visitor. Programs send no `Origin`.
 pub fn is_allowed(edge: &Edge, headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    if edge.allowed_origins.is_empty() {
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        return is_own(origin, host);
+    let named = |origin: &str| edge.allowed_origins.iter().any(|allowed| same(allowed, origin));
+    let allowed = is_own(headers) || origin.to_str().is_ok_and(named);
+    if !allowed {
+        let host = headers.get(header::HOST);
+        tracing::info!(
+            ?origin,
+            ?host,
+            "a page of a foreign origin was refused; see the setting allowed_origins"
+        );
     }
-    edge.allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+    allowed
 }
 
-fn is_own(origin: &str, host: Option<&str>) -> bool {
-    let authority = origin.split_once("://").map(|(_, authority)| authority);
-    matches!((authority, host), (Some(a), Some(h)) if a.eq_ignore_ascii_case(h))
+/// Whether the request comes from no page, or from one of our own host.
+pub fn is_own(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let (Ok(origin), Some(Ok(host))) = (origin.to_str(), headers.get(header::HOST).map(HeaderValue::to_str))
+    else {
+        return false;
+    };
+    // A host says nothing of the scheme: it is the origin's.
+    origin.split_once("://").is_some_and(|(scheme, _)| same(origin, &format!("{scheme}://{host}")))
+}
+
+/// The same scheme, host and port; a port that is the scheme's own may be left out (RFC 6454, 4).
+fn same(a: &str, b: &str) -> bool {
+    let plain = |origin: &str| {
+        let origin = origin.to_ascii_lowercase();
+        let port = [("http://", ":80"), ("https://", ":443")]
+            .into_iter()
+            .find_map(|(scheme, port)| origin.starts_with(scheme).then_some(port));
+        port.and_then(|port| origin.strip_suffix(port)).unwrap_or(&origin).to_owned()
+    };
+    plain(a) == plain(b)
+}
+
+/// Pages of the origins that the settings name may use the API, without credentials: they send the place token.
+pub fn cors(edge: &Edge) -> CorsLayer {
+    let origins = edge.allowed_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+    CorsLayer::new()
+        .allow_origin(origins.collect::<Vec<_>>())
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        .expose_headers([header::ETAG, header::RETRY_AFTER])
+        .max_age(CORS_MAX_AGE)
 }
 
 /// Whether the visitor came over TLS, by the word of a trusted proxy: then cookies are for TLS alone.
@@ -28,15 +66,36 @@ pub fn is_secure(edge: &Edge, headers: &HeaderMap, peer: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_own;
+    use super::*;
+
+    fn own(origin: &str, host: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ORIGIN, origin.parse().unwrap());
+        headers.insert(header::HOST, host.parse().unwrap());
+        is_own(&headers)
+    }
 
     #[test]
-    fn only_the_same_host_and_port_is_one_s_own() {
-        assert!(is_own("http://localhost:8080", Some("localhost:8080")));
-        assert!(is_own("https://Tickets.example", Some("tickets.example")));
-        for foreign in ["http://evil.example", "http://localhost", "http://localhost:8081", "null", ""] {
-            assert!(!is_own(foreign, Some("localhost:8080")), "{foreign}");
+    fn the_port_of_the_scheme_may_be_left_out() {
+        for (origin, host) in [
+            ("https://a.example", "a.example"),
+            ("https://a.example", "a.example:443"),
+            ("https://a.example:443", "A.example"),
+            ("http://a.example", "a.example:80"),
+            ("http://a.example:8080", "a.example:8080"),
+            ("http://[::1]:8080", "[::1]:8080"),
+        ] {
+            assert!(own(origin, host), "{origin} {host}");
         }
-        assert!(!is_own("http://localhost:8080", None));
+        for (origin, host) in [
+            ("https://a.example", "b.example"),
+            ("https://a.example", "a.example:80"),
+            ("http://a.example", "a.example:443"),
+            ("https://a.example:8443", "a.example"),
+            ("https://a.example.evil", "a.example"),
+            ("null", "a.example"),
+        ] {
+            assert!(!own(origin, host), "{origin} {host}");
+        }
     }
 }

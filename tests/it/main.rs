@@ -9,6 +9,7 @@ mod check;
 mod conversation;
 mod faults;
 mod fences;
+mod hostile;
 mod line;
 mod migrations;
 mod seat_map;

@@ -3,7 +3,11 @@
 mod bookings;
 mod sales;
 
-use super::{Edge, error::HttpError};
+use super::{
+    Edge,
+    checks::{BodyLimits, check},
+    error::HttpError,
+};
 use crate::{drain::Drain, metrics};
 use axum::{
     Router,
@@ -15,11 +19,11 @@ use axum::{
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tower_http::catch_panic::CatchPanicLayer;
 
-/// Largest body: a plan of 32 MiB and the rest of the sale. What is above is answered by the plan's own check.
-const BODY_BYTES_MAX: usize = 48 << 20;
+/// Largest body: a plan of 32 MiB and the rest of the sale. What is a little above is answered by the plan's own check.
+const BODY: BodyLimits = BodyLimits { bytes_max: 48 << 20, within: Duration::from_secs(120) };
 
 /// The routes.
 pub(super) fn router(edge: Arc<Edge>) -> Router {
@@ -30,7 +34,7 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/v1/admin/bookings/{booking}/confirm", post(bookings::confirm))
         .route("/v1/admin/bookings/{booking}", delete(bookings::release))
         .fallback(not_found)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(edge.clone(), authorize));
     Router::new()
         .route("/metrics", get(metrics_page))
@@ -38,6 +42,7 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/readyz", get(readyz))
         .merge(admin)
         .layer(CatchPanicLayer::new())
+        .layer(from_fn_with_state(BODY, check))
         .with_state(edge)
 }
 

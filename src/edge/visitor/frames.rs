@@ -1,6 +1,6 @@
 //! A WebSocket as a session uses it: frames in, messages out, and an end that the peer hears of.
 
-use crate::{metrics, room::sockets::Socket};
+use crate::{edge::listener::Intake, metrics, room::sockets::Socket};
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
@@ -22,6 +22,8 @@ pub enum Incoming {
     Binary,
     /// A frame above the limit.
     TooBig,
+    /// More frames than a peer may send.
+    Flood,
     /// The connection is over.
     Gone,
 }
@@ -33,12 +35,13 @@ pub struct Gone;
 pub struct Frames {
     websocket: WebSocket,
     socket: Arc<Socket>,
+    intake: Intake,
 }
 
 impl Frames {
     /// Over an upgraded connection.
-    pub fn new(websocket: WebSocket, socket: Arc<Socket>) -> Self {
-        Self { websocket, socket }
+    pub fn new(websocket: WebSocket, socket: Arc<Socket>, intake: Intake) -> Self {
+        Self { websocket, socket, intake }
     }
 
     /// The next frame. Safe to drop while it waits.
@@ -50,7 +53,9 @@ impl Frames {
             Some(Ok(Message::Binary(_))) => Incoming::Binary,
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Incoming::Control,
             Some(Err(error)) => {
-                if is_too_big(error) {
+                if self.intake.has_flooded() {
+                    Incoming::Flood
+                } else if is_too_big(error) {
                     Incoming::TooBig
                 } else {
                     Incoming::Gone

@@ -8,18 +8,24 @@ mod standing;
 mod upgrade;
 mod who;
 
-use super::{Edge, error::HttpError, pages};
+use super::{
+    Edge,
+    checks::{BodyLimits, check},
+    error::HttpError,
+    origin, pages,
+};
 use axum::{
     Router,
     extract::DefaultBodyLimit,
     http::StatusCode,
+    middleware::from_fn_with_state,
     routing::{get, post},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tower_http::catch_panic::CatchPanicLayer;
 
-/// Largest body that a visitor may send, in bytes.
-const BODY_BYTES_MAX: usize = 64 << 10;
+/// What a visitor may send.
+const BODY: BodyLimits = BodyLimits { bytes_max: 64 << 10, within: Duration::from_secs(10) };
 
 /// The routes.
 pub(super) fn router(edge: Arc<Edge>) -> Router {
@@ -37,8 +43,10 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/v1/sales/{sale}/ws", get(upgrade::upgrade))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(DefaultBodyLimit::disable())
+        .layer(origin::cors(&edge))
         .layer(CatchPanicLayer::new())
+        .layer(from_fn_with_state(BODY, check))
         .with_state(edge)
 }
 

@@ -1,14 +1,14 @@
 //! From an HTTP request to a WebSocket: everything that is refused before it is one.
 
-use super::{session, who};
+use super::{frames::Frames, session, who};
 use crate::{
     drain::Drain,
-    edge::{Edge, error::HttpError, origin},
+    edge::{Edge, error::HttpError, listener::Intake, origin},
     room::sockets::Socket,
 };
 use axum::{
     extract::{FromRequestParts, Path, Request, State, WebSocketUpgrade},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
 use std::sync::{Arc, atomic::Ordering};
@@ -45,9 +45,18 @@ pub async fn upgrade(
     let too_many =
         || HttpError::unavailable("this server has all the connections that it can hold; connect again");
     let connection = edge.rooms.connect(edge.connections_max).ok_or_else(too_many)?;
+    let intake = request.extensions().get::<Intake>().cloned().unwrap_or_default();
+    if request.extensions().get::<Intake>().is_some() && !intake.upgrade() {
+        return Err(HttpError::bad_message(
+            "frames may be sent once the handshake was answered (RFC 6455, 4.1)",
+        ));
+    }
     let cookie = who::cookie_of(headers);
     // Headers and address are not kept alive past the upgrade.
     let (mut parts, _body) = request.into_parts();
+    // The extractor looks at the first line of a header alone; there may be more of them.
+    parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     let upgrade =
         WebSocketUpgrade::from_request_parts(&mut parts, &()).await.map_err(|_| upgrade_required())?;
     drop(parts);
@@ -60,7 +69,7 @@ pub async fn upgrade(
         .max_message_size(CLIENT_FRAME_BYTES_MAX)
         .max_frame_size(CLIENT_FRAME_BYTES_MAX)
         .on_upgrade(move |websocket| async move {
-            session::run(edge, room, websocket, socket, cookie).await;
+            session::run(edge, room, Frames::new(websocket, socket.clone(), intake), socket, cookie).await;
             drop(connection);
         });
     Ok(response)

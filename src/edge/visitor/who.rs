@@ -1,6 +1,9 @@
 //! Who a visitor is: by place token, by the shop's identity, by the signed cookie, or nobody yet.
 
-use crate::{edge::Edge, room::Room};
+use crate::{
+    edge::{Edge, origin},
+    room::Room,
+};
 use axum::http::{HeaderMap, header};
 use jiff::Timestamp;
 use wire::{
@@ -50,10 +53,11 @@ impl Proofs {
     }
 }
 
-/// The value of our cookie.
+/// The value of our cookie. It says nothing in what a page of another origin sends.
 pub fn cookie_of(headers: &HeaderMap) -> Option<String> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     cookies
+        .filter(|_| origin::is_own(headers))
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
         .find(|(name, _)| *name == COOKIE)

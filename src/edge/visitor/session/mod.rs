@@ -1,7 +1,6 @@
 //! One socket's conversation, as an explicit state machine. One task, which owns the state: what the room has to tell
 //! comes through the socket's lane, what the visitor says through the wire.
 
-mod allowance;
 mod hears;
 mod says;
 
@@ -19,8 +18,6 @@ use crate::{
         sockets::{Next, Socket},
     },
 };
-use allowance::Allowance;
-use axum::extract::ws::WebSocket;
 use std::{future::Future, pin::Pin, sync::Arc};
 use tokio::time::timeout;
 use wire::{
@@ -105,18 +102,16 @@ struct Session {
     restarting: bool,
     /// Version of the seat map that was sent last.
     map_version: u64,
-    allowance: Allowance,
 }
 
 /// Holds the conversation from the upgrade to the end.
 pub async fn run(
     edge: Arc<Edge>,
     room: Arc<Room>,
-    websocket: WebSocket,
+    mut frames: Frames,
     socket: Arc<Socket>,
     cookie: Option<String>,
 ) {
-    let mut frames = Frames::new(websocket, socket.clone());
     let (who, again) = match first_message(&edge, &room, &mut frames, cookie).await {
         Ok(first) => first,
         Err(end) => return finish(frames, end).await,
@@ -135,7 +130,6 @@ pub async fn run(
         closing: false,
         restarting: false,
         map_version: 0,
-        allowance: Allowance::new(),
     };
     room.sockets.attach(&visitor, session.socket.clone());
     let end = match session.join(who, again).await {
@@ -184,6 +178,9 @@ fn parse(incoming: Incoming) -> Result<ClientMessage, End> {
             Err(out_of_turn("messages are text frames with one JSON object"))
         }
         Incoming::TooBig => Err(End::TooBig),
+        Incoming::Flood => {
+            Err(error(ErrorCode::TooMany, "too many frames: at most 20 a second, pings and fragments too"))
+        }
         Incoming::Gone => Err(End::Gone),
     }
 }

@@ -25,9 +25,6 @@ use wire::{
 
 impl Session {
     pub(super) async fn heard(&mut self, incoming: Incoming) -> Result<(), End> {
-        if !self.allowance.take() {
-            return Err(error(ErrorCode::TooMany, "too many messages: at most 20 a second"));
-        }
         if matches!(incoming, Incoming::Control) {
             return Ok(());
         }

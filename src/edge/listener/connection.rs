@@ -3,10 +3,13 @@
 //! was too big would see a broken connection instead of 1009, a client with too large a body no answer. So what is
 //! still coming is read and thrown away for a moment, as nginx does with `lingering_close`.
 
-use axum::serve::Listener;
+use super::{
+    Slot,
+    intake::{Counter, Intake},
+};
 use std::{
+    future::Future,
     io::{self, IoSlice},
-    net::SocketAddr,
     pin::Pin,
     sync::atomic::{AtomicUsize, Ordering},
     task::{Context, Poll, ready},
@@ -14,11 +17,13 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     runtime::Handle,
-    time::timeout,
+    time::{Sleep, sleep, timeout},
 };
 
+/// A peer that takes nothing of what it is sent for so long is gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a peer may go on sending to a connection that is over.
 const LINGER: Duration = Duration::from_secs(2);
 /// How much is thrown away at a time.
@@ -28,36 +33,39 @@ const LINGERING_MAX: usize = 100;
 
 static LINGERING: AtomicUsize = AtomicUsize::new(0);
 
-/// A listener whose connections linger.
-pub struct Lingering(pub TcpListener);
-
-impl Listener for Lingering {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let (stream, peer) = Listener::accept(&mut self.0).await;
-        // A rank is a small frame that nothing follows: it must not wait for more.
-        let _ = stream.set_nodelay(true);
-        (Connection { stream: Some(stream), done: false }, peer)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
-}
-
-/// A connection that lingers when it is dropped, unless the peer has said that nothing more will come.
-pub struct Connection {
+/// A connection that counts what comes in, gives up on a peer that reads nothing, and lingers when it is dropped, unless
+/// the peer has said that nothing more will come.
+pub(super) struct Connection {
     /// Taken by the drop alone.
     stream: Option<TcpStream>,
     /// The peer has ended its side, or the connection is broken.
     done: bool,
+    counter: Counter,
+    /// Runs while a write waits for the peer.
+    stalled: Option<Pin<Box<Sleep>>>,
+    _slot: Slot,
 }
 
 impl Connection {
+    pub fn new(stream: TcpStream, intake: Intake, slot: Slot) -> Self {
+        let (stream, counter) = (Some(stream), Counter::new(intake));
+        Self { stream, done: false, counter, stalled: None, _slot: slot }
+    }
+
     fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// A write that waits, waits so long and no longer.
+    fn watched<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
+        ready!(stalled.as_mut().poll(cx));
+        self.done = true;
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -67,16 +75,26 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.counter.has_flooded() {
+            return Poll::Ready(Err(io::Error::other("more frames than a peer may send")));
+        }
         let before = buf.filled().len();
         let read = ready!(self.stream()?.poll_read(cx, buf));
         self.done |= read.is_err() || (buf.filled().len() == before && buf.remaining() > 0);
+        let allowed = self.counter.take(&buf.filled()[before..]);
+        if allowed == 0 && buf.filled().len() > before {
+            buf.set_filled(before);
+            return Poll::Ready(Err(io::Error::other("more frames than a peer may send")));
+        }
+        buf.set_filled(before + allowed);
         Poll::Ready(read)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream()?.poll_write(cx, buf)
+        let written = self.stream()?.poll_write(cx, buf);
+        self.watched(cx, written)
     }
 
     fn poll_write_vectored(
@@ -84,7 +102,8 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream()?.poll_write_vectored(cx, bufs)
+        let written = self.stream()?.poll_write_vectored(cx, bufs);
+        self.watched(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -144,13 +163,17 @@ impl Drop for Permit {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use tokio::net::TcpListener;
 
     /// The last words, as a client sees them that sends 8 MiB before it listens.
     async fn last_words(linger: bool) -> io::Result<Vec<u8>> {
-        let mut listener = Lingering(TcpListener::bind("127.0.0.1:0").await?);
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let server = async {
-            let (mut connection, _) = listener.accept().await;
+            let (stream, _) = listener.accept().await?;
+            let slot = Slot::take(&Arc::default(), 1, "test").unwrap();
+            let mut connection = Connection::new(stream, Intake::default(), slot);
             connection.read_exact(&mut [0; 10]).await?;
             connection.write_all(b"too big").await?;
             connection.done = !linger;

@@ -1,11 +1,14 @@
 //! Every metric; nothing else touches the metrics macros. Prometheus' conventions: base units, `_total`, and
 //! labels of bounded sets only (sale, outcome, operation, reason), never a visitor.
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+mod describe;
+
+use metrics::{counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{
+    collections::HashSet,
     sync::{
-        OnceLock,
+        OnceLock, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -20,8 +23,10 @@ const ROWS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1000.0, 
 /// The phases of a sale, in the contract's words.
 const PHASES: [&str; 6] = ["scheduled", "open", "paused", "all_held", "sold_out", "closed"];
 /// Operations whose errors are shown at 0 before the first.
-const OPERATIONS: [(&str, &[&str]); 2] =
-    [("Redis", &["probe", "join", "tick", "fence", "bookings"]), ("PostgreSQL", &["probe", "commit"])];
+const OPERATIONS: [(&str, &[&str]); 2] = [
+    ("Redis", &["probe", "join", "poll", "tick", "fence", "bookings"]),
+    ("PostgreSQL", &["probe", "commit"]),
+];
 
 /// Sends that wait for their peer, now. Counted here, since a gauge's own look-up would cost each frame more.
 static SENDING: AtomicUsize = AtomicUsize::new(0);
@@ -36,108 +41,12 @@ pub fn handle() -> Option<&'static PrometheusHandle> {
                 .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
                 .and_then(|b| b.set_buckets_for_metric(Matcher::Full("waitroom_copy_rows".into()), &ROWS));
             let handle = builder.ok()?.install_recorder().ok()?;
-            describe();
+            describe::all();
             start();
             gauge!("waitroom_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
             Some(handle)
         })
         .as_ref()
-}
-
-fn describe() {
-    metrics_process::Collector::default().describe();
-    describe_gauge!("waitroom_build_info", "The version that runs; always 1");
-    describe_sale();
-    describe_service();
-    describe_durations();
-}
-
-fn describe_sale() {
-    describe_gauge!("waitroom_waiting", "Places in the line");
-    describe_gauge!("waitroom_grants_active", "Live grants");
-    describe_gauge!(
-        "waitroom_bookings_held",
-        "Bookings that are not yet confirmed; each counts as a live grant"
-    );
-    describe_gauge!("waitroom_seats_left", "Seats that are neither booked, held nor blocked");
-    describe_gauge!("waitroom_rate", "Admissions a second that the operator allows, over all instances");
-    describe_gauge!(
-        "waitroom_max_active",
-        "Live grants at once that the operator allows, over all instances"
-    );
-    describe_gauge!("waitroom_phase", "1 for the phase that the sale is in, 0 for the others");
-    describe_counter!("waitroom_joins_total", "New places drawn through this instance");
-    describe_counter!("waitroom_admissions_total", "Grants given by this instance's ticks");
-    describe_counter!("waitroom_lapses_total", "Grants and places that ended unspent, by reason");
-    describe_counter!("waitroom_redeems_total", "Redeems answered, by outcome");
-    describe_counter!(
-        "waitroom_stale_refusals_total",
-        "Redeems of seats that were all shown free when it came, and refused because one was taken"
-    );
-}
-
-fn describe_service() {
-    describe_gauge!("waitroom_connections", "WebSocket connections of this instance");
-    describe_gauge!("waitroom_sends_waiting", "Frames that wait until their peer reads");
-    describe_counter!("waitroom_sockets_dropped_total", "Sockets given up because of their peer, by reason");
-    describe_counter!("waitroom_join_errors_total", "Joins that a store or a full queue kept from an answer");
-    describe_counter!("waitroom_rank_pushes_total", "Ranks sent over sockets");
-    describe_counter!(
-        "waitroom_rank_audit_failures_total",
-        "Ranks of the board that Redis contradicted; must stay 0"
-    );
-    describe_counter!(
-        "waitroom_cache_requests_total",
-        "Questions put to the cache of sale information, by what was asked for and outcome"
-    );
-    describe_gauge!("waitroom_cache_bytes", "Memory of the cache of sale information, by what is kept");
-    describe_gauge!("waitroom_store_up", "Whether the store answered when last asked, by store");
-    describe_counter!("waitroom_store_errors_total", "Calls to a store that failed, by store and operation");
-    describe_gauge!(
-        "waitroom_postgres_pool_connections",
-        "Open connections of the PostgreSQL pool, by state"
-    );
-    describe_gauge!(
-        "waitroom_postgres_pool_max_connections",
-        "Connections that the PostgreSQL pool may open"
-    );
-    describe_gauge!(
-        "waitroom_postgres_pool_waiting",
-        "Callers that wait for a connection of the PostgreSQL pool"
-    );
-}
-
-fn describe_durations() {
-    let seconds = |name: &'static str, help: &'static str| describe_histogram!(name, Unit::Seconds, help);
-    seconds("waitroom_join_duration_seconds", "From a join's arrival to its durable place");
-    seconds(
-        "waitroom_rank_age_seconds",
-        "How old a pushed rank is: from the sweep that read it off the board to its sending",
-    );
-    seconds(
-        "waitroom_grant_delivery_seconds",
-        "From the tick that gave a grant to its sending on the socket",
-    );
-    seconds("waitroom_redeem_duration_seconds", "From a redeem's arrival to its answer");
-    seconds(
-        "waitroom_seat_news_duration_seconds",
-        "How old a change of the seat map is when it is sent on a socket that watches: from the commit that this \
-         instance made, or the stream's entry that told it of one; of several changes in one frame, the oldest",
-    );
-    seconds(
-        "waitroom_copy_duration_seconds",
-        "One transaction that commits a batch of bookings, by COPY or, a small one, by a statement",
-    );
-    seconds("waitroom_redis_duration_seconds", "One call to Redis, by operation");
-    seconds(
-        "waitroom_probe_duration_seconds",
-        "A question that needs no work, put to a store twice a second",
-    );
-    seconds(
-        "waitroom_postgres_pool_wait_seconds",
-        "How long that question waited for a connection of the pool",
-    );
-    describe_histogram!("waitroom_copy_rows", "Rows written by one batch of bookings");
 }
 
 /// Makes what belongs to no sale visible at 0.
@@ -153,13 +62,58 @@ fn start() {
     counter!("waitroom_rank_pushes_total").increment(0);
     counter!("waitroom_rank_audit_failures_total").increment(0);
     connections(0);
+    for listener in ["public", "admin"] {
+        listener_connections(listener, 0);
+        for reason in ["full", "slow", "accept"] {
+            connections_refused(listener, reason, 0);
+        }
+    }
+    histograms();
+}
+
+/// An empty histogram is there too: what is not there cannot be told from what was never built.
+fn histograms() {
+    drop(histogram!("waitroom_join_duration_seconds"));
+    drop(histogram!("waitroom_rank_age_seconds"));
+    drop(histogram!("waitroom_grant_delivery_seconds"));
+    drop(histogram!("waitroom_redeem_duration_seconds"));
+    drop(histogram!("waitroom_seat_news_duration_seconds"));
+    drop(histogram!("waitroom_copy_duration_seconds"));
+    drop(histogram!("waitroom_copy_rows"));
+    drop(histogram!("waitroom_postgres_pool_wait_seconds"));
+    for (store, operations) in OPERATIONS {
+        drop(histogram!("waitroom_probe_duration_seconds", "store" => store));
+        let in_redis = operations.iter().filter(|operation| store == "Redis" && **operation != "probe");
+        in_redis.for_each(|operation| {
+            drop(histogram!("waitroom_redis_duration_seconds", "operation" => *operation))
+        });
+    }
 }
 
 /// The page for Prometheus.
 pub fn render() -> String {
     metrics_process::Collector::default().collect();
     gauge!("waitroom_sends_waiting").set(SENDING.load(Ordering::Relaxed) as f64);
-    handle().map(PrometheusHandle::render).unwrap_or_default()
+    without_ended(handle().map(PrometheusHandle::render).unwrap_or_default())
+}
+
+/// Sales that have ended here.
+static ENDED: RwLock<Option<HashSet<String>>> = RwLock::new(None);
+
+/// The recorder keeps a series for ever; those of a sale that has ended are not shown any more.
+fn without_ended(page: String) -> String {
+    let ended = ENDED.read().unwrap_or_else(PoisonError::into_inner);
+    let Some(ended) = ended.as_ref().filter(|ended| !ended.is_empty()) else { return page };
+    let is_over = |line: &str| {
+        let sale = line.split_once("sale=\"").and_then(|(_, rest)| rest.split_once('"'));
+        sale.is_some_and(|(sale, _)| ended.contains(sale))
+    };
+    page.split_inclusive('\n').filter(|line| !is_over(line)).collect()
+}
+
+/// The sale has ended on this instance: its series end.
+pub fn end_sale(sale: &str) {
+    ENDED.write().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().insert(sale.to_owned());
 }
 
 /// Keeps the histograms' memory bounded; to be called every few seconds.
@@ -172,6 +126,26 @@ pub fn run_upkeep() {
 /// Open sockets of this instance.
 pub fn connections(count: usize) {
     gauge!("waitroom_connections").set(count as f64);
+}
+
+/// Open connections of any kind.
+pub fn listener_connections(listener: &'static str, count: usize) {
+    gauge!("waitroom_listener_connections", "listener" => listener).set(count as f64);
+}
+
+/// A connection was not served: `full`, `slow` or `accept`.
+pub fn connection_refused(listener: &'static str, reason: &'static str) {
+    connections_refused(listener, reason, 1);
+}
+
+fn connections_refused(listener: &'static str, reason: &'static str, count: u64) {
+    let labels = [("listener", listener), ("reason", reason)];
+    counter!("waitroom_connections_refused_total", &labels).increment(count);
+}
+
+/// A task of a room broke down and is started again.
+pub fn task_restart(task: &'static str) {
+    counter!("waitroom_task_restarts_total", "task" => task).increment(1);
 }
 
 /// A sale's live numbers.
@@ -208,6 +182,7 @@ pub fn sale(sale: &str, now: &SaleGauges) {
 
 /// Makes a sale's counters visible at 0, so that rates are right from the first event on.
 pub fn start_sale(sale: &str) {
+    ENDED.write().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().remove(sale);
     counter!("waitroom_joins_total", "sale" => sale.to_owned()).increment(0);
     counter!("waitroom_admissions_total", "sale" => sale.to_owned()).increment(0);
     for reason in ["missed", "expired", "left", "closed"] {

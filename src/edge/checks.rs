@@ -1,0 +1,153 @@
+//! What holds for every request, whatever it asks for: it names one host, its body is here within the time, and what it is
+//! told when it fails is JSON.
+
+use super::error::HttpError;
+use axum::{
+    body::{Body, to_bytes},
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, Version, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http_body_util::LengthLimitError;
+use std::{error::Error, time::Duration};
+use tokio::time::timeout;
+
+/// How large a body may be, and how long it may take.
+#[derive(Clone, Copy)]
+pub struct BodyLimits {
+    /// In bytes.
+    pub bytes_max: usize,
+    /// From the request's head to its last byte.
+    pub within: Duration,
+}
+
+/// Before a handler sees the request, and after it has answered.
+pub async fn check(State(limits): State<BodyLimits>, request: Request, next: Next) -> Response {
+    let answer = match checked(request, limits).await {
+        Ok(request) => next.run(request).await,
+        Err(error) => error.into_response(),
+    };
+    as_json(answer)
+}
+
+async fn checked(request: Request, limits: BodyLimits) -> Result<Request, HttpError> {
+    if !names_one_host(request.headers(), request.version()) {
+        return Err(HttpError::bad_message("a request names its host in one Host header (RFC 9112, 3.2)"));
+    }
+    let (parts, body) = request.into_parts();
+    let too_large = || {
+        let message = format!("the body has more than {} bytes", limits.bytes_max);
+        HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+    };
+    let announced =
+        parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: usize| length > limits.bytes_max) {
+        return Err(too_large());
+    }
+    let body = match timeout(limits.within, to_bytes(body, limits.bytes_max)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => {
+            return Err(too_large());
+        }
+        Ok(Err(_)) => {
+            return Err(HttpError::bad_message("the body broke off, or is not sent as RFC 9112 says"));
+        }
+        Err(_) => {
+            let message = format!("the body did not come within {} s", limits.within.as_secs());
+            let error = HttpError::new(StatusCode::REQUEST_TIMEOUT, "too_slow", message);
+            return Err(error.header(header::CONNECTION, "close"));
+        }
+    };
+    Ok(Request::from_parts(parts, Body::from(body)))
+}
+
+fn names_one_host(headers: &HeaderMap, version: Version) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => !host.is_empty(),
+        (None, _) => version < Version::HTTP_11,
+        _ => false,
+    }
+}
+
+/// A framework's own words become ours: code, message, retry.
+fn as_json(answer: Response) -> Response {
+    let status = answer.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let kind = answer.headers().get(header::CONTENT_TYPE);
+    if !is_error || kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json")) {
+        return answer;
+    }
+    let (code, message) = match status {
+        StatusCode::NOT_FOUND => ("not_found", "there is nothing here"),
+        StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "this address knows other methods"),
+        status if status.is_server_error() => {
+            ("internal", "this request could not be served; that is our fault")
+        }
+        _ => ("bad_message", "this request is not understood"),
+    };
+    let mut ours = HttpError::new(status, code, message).into_response();
+    if let Some(allow) = answer.headers().get(header::ALLOW) {
+        ours.headers_mut().insert(header::ALLOW, allow.clone());
+    }
+    ours
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::{Router, middleware::from_fn_with_state, routing::post};
+    use tower::ServiceExt;
+
+    const LIMITS: BodyLimits = BodyLimits { bytes_max: 8, within: Duration::from_secs(5) };
+
+    async fn ask(request: Request) -> (StatusCode, serde_json::Value) {
+        let router = Router::new()
+            .route("/", post(async |body: String| body))
+            .route("/panics", post(async || (StatusCode::BAD_REQUEST, "in words")))
+            .layer(from_fn_with_state(LIMITS, check));
+        let answer = router.oneshot(request).await.unwrap();
+        let status = answer.status();
+        let body = to_bytes(answer.into_body(), 1_000).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    fn request(path: &str, hosts: &[&str], body: Body) -> Request {
+        let mut request = Request::post(path);
+        for host in hosts {
+            request = request.header("host", *host);
+        }
+        request.body(body).unwrap()
+    }
+
+    #[tokio::test]
+    async fn one_host_and_no_other_number() {
+        assert_eq!(ask(request("/", &["a"], Body::from("12345678"))).await.0, StatusCode::OK);
+        for hosts in [&[][..], &["a", "a"], &["a", "b"], &[""]] {
+            let (status, error) = ask(request("/", hosts, Body::empty())).await;
+            assert_eq!(
+                (status, &error["code"]),
+                (StatusCode::BAD_REQUEST, &"bad_message".into()),
+                "{hosts:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_fails_says_so_in_json() {
+        let (status, error) = ask(request("/", &["a"], Body::from("123456789"))).await;
+        assert_eq!((status, &error["code"]), (StatusCode::PAYLOAD_TOO_LARGE, &"too_large".into()));
+        for path in ["/nowhere", "/panics"] {
+            let (status, error) = ask(request(path, &["a"], Body::empty())).await;
+            assert!(status.is_client_error() && error["message"].is_string(), "{path}: {error}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_ends_is_not_waited_for() {
+        let never =
+            Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+        assert_eq!(ask(request("/", &["a"], never)).await.0, StatusCode::REQUEST_TIMEOUT);
+    }
+}

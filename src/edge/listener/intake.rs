@@ -1,0 +1,199 @@
+//! What a peer may send over a WebSocket: frames of any kind count from the first byte, also those that no message is
+//! made of, such as pings and endless fragments (RFC 6455, 5.2). They are counted where bytes come in, since nobody
+//! above sees them all.
+
+use crate::limits::{MESSAGES_BURST, MESSAGES_PER_S};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Instant,
+};
+
+/// The end of a request's head.
+const HEAD_END: u32 = u32::from_be_bytes(*b"\r\n\r\n");
+
+/// What is known of a connection's incoming bytes; shared by the connection and whoever serves it.
+#[derive(Clone, Default)]
+pub struct Intake(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    is_websocket: AtomicBool,
+    /// The last four bytes that came in while it was none.
+    tail: AtomicU32,
+    has_flooded: AtomicBool,
+}
+
+impl Intake {
+    /// From here on frames come in. False if some have already: a client must wait for the handshake's answer, and frames
+    /// that are counted from the middle are not counted.
+    pub fn upgrade(&self) -> bool {
+        self.0.is_websocket.store(true, Ordering::Relaxed);
+        self.0.tail.load(Ordering::Relaxed) == HEAD_END
+    }
+
+    /// Whether the peer has sent more frames than it may.
+    pub fn has_flooded(&self) -> bool {
+        self.0.has_flooded.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts a connection's incoming frames.
+pub(super) struct Counter {
+    intake: Intake,
+    frame: Frame,
+    /// Frames that the peer may still send: a bucket that fills by the second.
+    left: f64,
+    at: Instant,
+}
+
+/// Where in a frame the next byte is.
+#[derive(Clone, Copy)]
+enum Frame {
+    /// Its first byte.
+    Start,
+    /// The byte that says whether it is masked, and its length or how long that is.
+    Length,
+    /// So many bytes of the length are to come, and what they have said so far; so many bytes of the mask follow.
+    LongLength(u8, u64, u64),
+    /// So many bytes of mask and payload.
+    Rest(u64),
+}
+
+impl Counter {
+    pub fn new(intake: Intake) -> Self {
+        Self { intake, frame: Frame::Start, left: MESSAGES_BURST, at: Instant::now() }
+    }
+
+    /// Takes note of bytes that came in. How many of them may be handed on: all, or those before the frame that is one
+    /// too many, after which nothing may.
+    pub fn take(&mut self, bytes: &[u8]) -> usize {
+        let shared = &self.intake.0;
+        if !shared.is_websocket.load(Ordering::Relaxed) {
+            let tail = bytes.iter().rev().take(4).rev();
+            let before = shared.tail.load(Ordering::Relaxed);
+            shared
+                .tail
+                .store(tail.fold(before, |tail, byte| tail << 8 | u32::from(*byte)), Ordering::Relaxed);
+            return bytes.len();
+        }
+        let mut at = 0;
+        while at < bytes.len() {
+            let byte = bytes[at];
+            if matches!(self.frame, Frame::Start) && !self.allow() {
+                self.intake.0.has_flooded.store(true, Ordering::Relaxed);
+                return at;
+            }
+            (self.frame, at) = match self.frame {
+                Frame::Start => (Frame::Length, at + 1),
+                Frame::Length => (length(byte), at + 1),
+                Frame::LongLength(1, length, mask) => {
+                    (Frame::rest((length << 8 | u64::from(byte)) + mask), at + 1)
+                }
+                Frame::LongLength(left, length, mask) => {
+                    (Frame::LongLength(left - 1, length << 8 | u64::from(byte), mask), at + 1)
+                }
+                Frame::Rest(left) => {
+                    let here = left.min((bytes.len() - at) as u64);
+                    (Frame::rest(left - here), at + here as usize)
+                }
+            };
+        }
+        bytes.len()
+    }
+
+    /// Whether nothing may be handed on any more.
+    pub fn has_flooded(&self) -> bool {
+        self.intake.has_flooded()
+    }
+
+    fn allow(&mut self) -> bool {
+        let now = Instant::now();
+        let refill = now.duration_since(self.at).as_secs_f64() * MESSAGES_PER_S;
+        (self.left, self.at) = ((self.left + refill).min(MESSAGES_BURST) - 1.0, now);
+        self.left >= 0.0
+    }
+}
+
+impl Frame {
+    fn rest(bytes: u64) -> Self {
+        if bytes == 0 { Self::Start } else { Self::Rest(bytes) }
+    }
+}
+
+/// What follows a frame's second byte.
+fn length(byte: u8) -> Frame {
+    let mask = if byte & 0x80 == 0 { 0 } else { 4 };
+    match byte & 0x7f {
+        126 => Frame::LongLength(2, 0, mask),
+        127 => Frame::LongLength(8, 0, mask),
+        short => Frame::rest(u64::from(short) + mask),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn frame(payload: usize) -> Vec<u8> {
+        let mut frame = vec![0x89];
+        match payload {
+            0..126 => frame.push(0x80 | payload as u8),
+            126..65_536 => {
+                frame.push(0x80 | 126);
+                frame.extend((payload as u16).to_be_bytes());
+            }
+            _ => {
+                frame.push(0x80 | 127);
+                frame.extend((payload as u64).to_be_bytes());
+            }
+        }
+        // Mask and payload may look like anything.
+        frame.extend(std::iter::repeat_n(0x89, 4 + payload));
+        frame
+    }
+
+    fn websocket() -> Counter {
+        let intake = Intake::default();
+        let mut counter = Counter::new(intake.clone());
+        assert_eq!(counter.take(b"GET / HTTP/1.1\r\n\r"), 17);
+        assert_eq!(counter.take(b"\n"), 1);
+        assert!(intake.upgrade());
+        counter
+    }
+
+    #[test]
+    fn frames_before_the_handshakes_answer_are_noticed() {
+        let intake = Intake::default();
+        Counter::new(intake.clone()).take(b"GET / HTTP/1.1\r\n\r\n\x89\x80mask");
+        assert!(!intake.upgrade());
+    }
+
+    proptest! {
+        /// However the bytes are cut, the burst's frames pass and the one after it does not.
+        #[test]
+        fn every_frame_counts_however_it_comes(
+            sizes in prop::collection::vec(prop_oneof![0usize..3, 120usize..130, Just(65_536)], 60),
+            cut in 1usize..5_000,
+        ) {
+            let mut counter = websocket();
+            let bytes: Vec<u8> = sizes.iter().flat_map(|size| frame(*size)).collect();
+            let mut passed = 0;
+            for chunk in bytes.chunks(cut) {
+                let taken = counter.take(chunk);
+                passed += taken;
+                if taken < chunk.len() {
+                    break;
+                }
+            }
+            prop_assert!(counter.intake.has_flooded());
+            // A frame or two more, if the machine took its time.
+            let whole = |count: usize| sizes[..count].iter().map(|size| frame(*size).len()).sum::<usize>();
+            let burst = MESSAGES_BURST as usize;
+            prop_assert!((whole(burst)..=whole(60)).contains(&passed), "{passed}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! How connections are taken in: so many at once and no more, none that stays without saying anything, each with small
+//! buffers. The admin listener has a budget of its own, so that an operator can always look.
+
+mod connection;
+mod intake;
+
+use axum::{Router, extract::ConnectInfo};
+use connection::Connection;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::sleep,
+};
+use tower::ServiceBuilder;
+
+pub use intake::Intake;
+
+use crate::metrics;
+
+/// A request's head must be here within this, counted from the moment at which the connection could send it: a browser
+/// keeps idle connections beside its socket, and each is a file.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(8);
+/// Largest head, in bytes: two tokens and what proxies add.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+/// Most headers of a request.
+const HEADERS_MAX: usize = 100;
+/// After an error of the listener itself, such as no file left.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The log tells of refused connections at most so often.
+const LOG_EVERY: usize = 1_000;
+
+/// A listener and how many connections it may have.
+pub struct Listener {
+    /// Its name in metrics.
+    pub name: &'static str,
+    /// Connections at once.
+    pub connections_max: usize,
+}
+
+impl Listener {
+    /// Serves for ever.
+    pub async fn serve(self, listener: TcpListener, router: Router) {
+        let open = Arc::new(AtomicUsize::new(0));
+        let mut refused = 0;
+        loop {
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    metrics::connection_refused(self.name, "accept");
+                    tracing::warn!(listener = self.name, "a connection could not be taken in: {error}");
+                    sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            match Slot::take(&open, self.connections_max, self.name) {
+                Some(slot) => drop(tokio::spawn(serve_one(stream, peer, router.clone(), slot))),
+                None => {
+                    if refused % LOG_EVERY == 0 {
+                        let max = self.connections_max;
+                        tracing::warn!(
+                            listener = self.name,
+                            "all {max} connections are in use; others get 503"
+                        );
+                    }
+                    refused += 1;
+                    metrics::connection_refused(self.name, "full");
+                    refuse(&stream);
+                }
+            }
+        }
+    }
+}
+
+/// One of the connections that a listener may have.
+struct Slot(Arc<AtomicUsize>, &'static str);
+
+impl Slot {
+    fn take(open: &Arc<AtomicUsize>, max: usize, name: &'static str) -> Option<Self> {
+        let more = |count: usize| (count < max).then_some(count + 1);
+        let before = open.try_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        metrics::listener_connections(name, before + 1);
+        Some(Self(open.clone(), name))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let before = self.0.fetch_sub(1, Ordering::Relaxed);
+        metrics::listener_connections(self.1, before - 1);
+    }
+}
+
+/// Says so, if that can be done without waiting, and closes.
+fn refuse(stream: &TcpStream) {
+    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
+        Content-Type: application/json\r\nContent-Length: 100\r\n\r\n\
+        {\"code\":\"unavailable\",\"message\":\"this server has all the connections that it can hold\",\"retry\":true}";
+    let _ = stream.try_write(ANSWER);
+}
+
+async fn serve_one(stream: TcpStream, peer: SocketAddr, router: Router, slot: Slot) {
+    // A rank is a small frame that nothing follows: it must not wait for more.
+    let _ = stream.set_nodelay(true);
+    let (intake, name) = (Intake::default(), slot.1);
+    // The slot lives as long as the connection, also as a WebSocket.
+    let connection = Connection::new(stream, intake.clone(), slot);
+    let add = move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(intake.clone());
+        request
+    };
+    let service = ServiceBuilder::new().map_request(add).service(router);
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(connection), TowerToHyperService::new(service))
+        .with_upgrades()
+        .await;
+    if served.is_err_and(|error| error.is_timeout()) {
+        metrics::connection_refused(name, "slow");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    async fn answer(stream: &mut TcpStream) -> String {
+        let mut words = vec![0; 1_000];
+        let length = stream.read(&mut words).await.unwrap();
+        String::from_utf8_lossy(&words[..length]).into_owned()
+    }
+
+    /// Whoever only holds a connection counts, and gives his slot back when he goes.
+    #[tokio::test]
+    async fn a_full_listener_says_so() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/", get(async || "served"));
+        tokio::spawn(Listener { name: "test", connections_max: 1 }.serve(listener, router));
+        const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut first = TcpStream::connect(address).await.unwrap();
+        first.write_all(REQUEST).await.unwrap();
+        assert!(answer(&mut first).await.ends_with("served"));
+        let refused = answer(&mut TcpStream::connect(address).await.unwrap()).await;
+        let (head, body) = refused.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 503"), "{refused}");
+        assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{refused}");
+        assert!(serde_json::from_str::<serde_json::Value>(body).is_ok(), "{body}");
+        drop(first);
+        loop {
+            let mut next = TcpStream::connect(address).await.unwrap();
+            next.write_all(REQUEST).await.unwrap();
+            if answer(&mut next).await.ends_with("served") {
+                break;
+            }
+        }
+    }
+}
