@@ -47,6 +47,8 @@ pub const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MESSAGES_PER_S: f64 = 20.0;
 /// … and how many at once.
 pub const MESSAGES_BURST: f64 = 40.0;
+/// How long a closed sale has a room still: everyone hears of it, and lists are the same on all instances.
+pub const CLOSED_ROOM: Duration = Duration::from_secs(20);
 /// How often holds are looked at.
 pub const HOLDS: Duration = Duration::from_millis(800);
 /// How often the seat map is compared with PostgreSQL.

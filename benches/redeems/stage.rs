@@ -159,5 +159,5 @@ async fn command(rooms: &Rooms, room: &Room, phase: Phase) {
         state.command = phase;
         Ok::<_, Infallible>(())
     };
-    rooms.change(room, change).await.unwrap().unwrap().unwrap();
+    rooms.change(&room.sale, change).await.unwrap().unwrap().unwrap();
 }

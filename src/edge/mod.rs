@@ -11,7 +11,10 @@ mod pages;
 mod visitor;
 
 use crate::{
-    room::{Room, rooms::Rooms},
+    room::{
+        Room,
+        rooms::{Found, Rooms},
+    },
     settings::Cidr,
 };
 use axum::Router;
@@ -55,14 +58,22 @@ impl EdgeState {
 }
 
 impl Edge {
-    /// The room of a sale in a path.
+    /// The room of a sale in a path; one that is over has none.
     async fn room(&self, sale: &str) -> Result<Arc<Room>, HttpError> {
+        match self.find(sale).await? {
+            Found::Room(room) => Ok(room),
+            Found::Closed(_) => Err(HttpError::sale_closed()),
+        }
+    }
+
+    /// The sale in a path.
+    async fn find(&self, sale: &str) -> Result<Found, HttpError> {
         let id = SaleId::parse(sale).ok_or_else(HttpError::unknown_sale)?;
         if let Some(room) = self.rooms.open(&id) {
-            return Ok(room);
+            return Ok(Found::Room(room));
         }
         let look_up = async {
-            match self.rooms.get(&id).await {
+            match self.rooms.find(&id).await {
                 Ok(None) => Ok(()),
                 found => Err(found),
             }
@@ -70,7 +81,8 @@ impl Edge {
         match self.state.cache.stranger(id.clone(), look_up).await {
             Ok(()) => Err(HttpError::unknown_sale()),
             Err(found) => match &*found {
-                Ok(Some(room)) => Ok(room.clone()),
+                Ok(Some(Found::Room(room))) => Ok(Found::Room(room.clone())),
+                Ok(Some(Found::Closed(closed))) => Ok(Found::Closed(closed.clone())),
                 Ok(None) => Err(HttpError::unknown_sale()),
                 Err(error) => Err(HttpError::from(error.clone())),
             },

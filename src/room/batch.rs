@@ -28,6 +28,11 @@ pub(super) fn batcher<Q, A>(queue_max: usize) -> (Batcher<Q, A>, mpsc::Receiver<
 }
 
 impl<Q, A> Batcher<Q, A> {
+    /// How many questions wait for a call.
+    pub fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// Asks, and waits for the answer.
     pub async fn ask(&self, question: Q) -> Result<A, RoomError> {
         let (reply, answer) = oneshot::channel();
@@ -41,7 +46,7 @@ impl<Q, A> Batcher<Q, A> {
 
 /// Makes one call after another, each of up to `max` questions, until nobody can ask any more.
 pub(super) async fn serve<Q, A, F>(
-    mut asked: mpsc::Receiver<Asked<Q, A>>,
+    asked: &mut mpsc::Receiver<Asked<Q, A>>,
     max: usize,
     call: impl Fn(Vec<Q>) -> F,
 ) where
@@ -72,9 +77,9 @@ mod tests {
     /// Three are asked while the first call runs: they go together, in order, and each gets his own answer.
     #[tokio::test]
     async fn what_waits_goes_together_in_order() {
-        let (batcher, asked) = batcher::<u32, u32>(10);
+        let (batcher, mut asked) = batcher::<u32, u32>(10);
         let (calls, gate) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Semaphore::new(0)));
-        let serving = tokio::spawn(serve(asked, 10, {
+        let call = {
             let (calls, gate) = (calls.clone(), gate.clone());
             move |questions: Vec<u32>| {
                 let gate = gate.clone();
@@ -87,7 +92,8 @@ mod tests {
                     }
                 }
             }
-        }));
+        };
+        let serving = tokio::spawn(async move { serve(&mut asked, 10, call).await });
         let asking = async {
             tokio::join!(batcher.ask(1), async {
                 while calls.lock().unwrap().is_empty() {

@@ -3,6 +3,7 @@
 //! other half of it lies in `store`.
 
 mod batch;
+pub mod closed;
 pub mod errors;
 pub mod glance;
 pub mod health;
@@ -12,6 +13,7 @@ pub mod redeems;
 pub mod rooms;
 pub mod seats;
 pub mod sockets;
+mod tasks;
 
 use crate::{
     drain::Drain,
@@ -26,11 +28,30 @@ use redeems::Redeems;
 use seats::Seats;
 use sockets::Hub;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tasks::Tasks;
+use tokio::sync::{Mutex, watch};
 use wire::domain::{
     ids::VisitorId,
     sale::{Sale, SaleState},
 };
+
+/// A queue that outlives the task that empties it.
+type Queue<T> = Arc<Mutex<T>>;
+
+fn queue<T>(receiver: T) -> Queue<T> {
+    Arc::new(Mutex::new(receiver))
+}
+
+/// Keeps a task that takes clones of these.
+macro_rules! keep {
+    ($tasks:expr, $name:literal, [$($part:ident),+] => $task:expr) => {{
+        $(let $part = $part.clone();)+
+        $tasks.keep($name, move || {
+            $(let $part = $part.clone();)+
+            async move { $task.await }
+        });
+    }};
+}
 
 /// One sale on this instance.
 pub struct Room {
@@ -44,6 +65,7 @@ pub struct Room {
     pub redeems: Arc<Redeems>,
     /// Who is connected here.
     pub sockets: Arc<Hub>,
+    tasks: Tasks,
 }
 
 /// What a room is made of.
@@ -69,7 +91,8 @@ impl Room {
         let line = Arc::new(line);
         let (redeems, tried) = Redeems::new(&sale, &line, &seats, store, outbox.clone(), &parts);
         let redeems = Arc::new(redeems);
-        let room = Arc::new(Self { sale, line, seats, redeems, sockets });
+        let tasks = Tasks::new(sale.id.clone(), parts.drain.clone());
+        let room = Arc::new(Self { sale, line, seats, redeems, sockets, tasks });
         metrics::start_sale(room.sale.id.as_str());
         room.line.install().await?;
         room.resync().await?;
@@ -79,19 +102,37 @@ impl Room {
 
     /// Each task takes the wing that it needs. What the stream and the operator say concerns all of them.
     fn start(self: &Arc<Self>, asked: line::Asked, tried: redeems::Tried, parts: Parts, outbox: Outbox) {
-        let Self { line, seats, redeems, sockets, .. } = &**self;
-        let drain = &parts.drain;
-        tokio::spawn(line::joins::run(line.clone(), asked.joins));
-        tokio::spawn(line::polls::run(line.clone(), asked.polls));
-        tokio::spawn(line::presence::run(line.clone(), asked.departures, outbox));
-        tokio::spawn(line::ticker::run(line.clone(), redeems.clone()));
-        tokio::spawn(line::follower::run(self.clone(), parts.redis));
-        tokio::spawn(line::settings::run(self.clone()));
-        tokio::spawn(seats::news::run(seats.clone(), sockets.clone(), drain.clone()));
-        tokio::spawn(seats::holds::run(seats.clone(), line.clone()));
-        tokio::spawn(seats::compare::run(seats.clone(), line.clone(), redeems.clone()));
-        tokio::spawn(redeems::run(redeems.clone(), tried));
-        tokio::spawn(sockets::sweeper::run(sockets.clone(), line.clone()));
+        let Self { line, seats, redeems, sockets, tasks, .. } = &**self;
+        let (joins, polls, departures, tried) =
+            (queue(asked.joins), queue(asked.polls), queue(asked.departures), queue(tried));
+        keep!(tasks, "joins", [line, joins] => line::joins::run(line, joins));
+        keep!(tasks, "polls", [line, polls] => line::polls::run(line, polls));
+        keep!(tasks, "presence", [line, departures, outbox] => line::presence::run(line, departures, outbox));
+        keep!(tasks, "ticker", [line, redeems] => line::ticker::run(line, redeems));
+        let (this, redis, drain) = (Arc::downgrade(self), parts.redis, parts.drain);
+        keep!(tasks, "follower", [this, redis] => line::follower::run(this, redis));
+        keep!(tasks, "settings", [this] => line::settings::run(this));
+        keep!(tasks, "seat news", [seats, sockets, drain] => seats::news::run(seats, sockets, drain));
+        keep!(tasks, "holds", [seats, line] => seats::holds::run(seats, line));
+        keep!(tasks, "comparison", [seats, line, redeems] => seats::compare::run(seats, line, redeems));
+        keep!(tasks, "redeems", [redeems, tried] => redeems::run(redeems, tried));
+        keep!(tasks, "sweeper", [sockets, line] => sockets::sweeper::run(sockets, line));
+    }
+
+    /// Whether nobody needs the room any more: the sale is closed, and everyone has heard of it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.line.is_over() && self.sockets.is_empty() && !self.is_busy() && !self.seats.map().any_held()
+    }
+
+    /// Ends the room's tasks.
+    pub(crate) fn end(&self) {
+        self.tasks.end();
+        metrics::end_sale(self.sale.id.as_str());
+    }
+
+    /// Tasks that are not to be relied upon now.
+    pub(crate) fn unwell(&self) -> Vec<&'static str> {
+        self.tasks.unwell()
     }
 
     /// The visitor's socket is gone.

@@ -13,7 +13,9 @@ const TRIES: u32 = 300;
 
 /// The outbox of one sale; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Outbox {
+pub(super) struct Outbox(Arc<Inner>);
+
+struct Inner {
     sale: SaleId,
     /// Counted: see [`Outbox::is_busy`].
     open: Arc<()>,
@@ -21,17 +23,17 @@ pub(super) struct Outbox {
 
 impl Outbox {
     pub fn new(sale: SaleId) -> Self {
-        Self { sale, open: Arc::new(()) }
+        Self(Arc::new(Inner { sale, open: Arc::new(()) }))
     }
 
     /// Held by whoever must not be cut off when the server leaves.
     pub fn busy(&self) -> Arc<()> {
-        self.open.clone()
+        self.0.open.clone()
     }
 
     /// Whether anyone holds it.
     pub fn is_busy(&self) -> bool {
-        Arc::strong_count(&self.open) > 1
+        Arc::strong_count(&self.0.open) > 1
     }
 
     /// Tells of `what` until it is heard.
@@ -43,12 +45,12 @@ impl Outbox {
         for attempt in 1..=TRIES {
             let Err(error) = tell().await else { return };
             match attempt {
-                1 => tracing::warn!(sale = %self.sale, "told later: {what}: {error}"),
-                _ => tracing::debug!(sale = %self.sale, attempt, "told later: {what}: {error}"),
+                1 => tracing::warn!(sale = %self.0.sale, "told later: {what}: {error}"),
+                _ => tracing::debug!(sale = %self.0.sale, attempt, "told later: {what}: {error}"),
             }
             sleep(PAUSE).await;
         }
-        tracing::error!(sale = %self.sale, "never told: {what}");
+        tracing::error!(sale = %self.0.sale, "never told: {what}");
     }
 
     /// The same, whether or not anyone waits for it.
@@ -73,6 +75,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_tells_until_it_is_heard_and_is_busy_meanwhile() {
         let outbox = Outbox::new(SaleId::parse("spring").unwrap());
+        let _other_wing = outbox.clone();
+        assert!(!outbox.is_busy(), "whoever only has it tells nothing");
         let tries = Arc::new(AtomicU32::new(0));
         let telling = outbox.post("a booking", {
             let tries = tries.clone();

@@ -1,6 +1,8 @@
-//! The rooms of this instance: one for each sale that is not closed, closed ones when someone asks for them.
+//! The rooms of this instance: one for each sale that is not over.
 
-use super::{Parts, Room, errors::RoomError, glance::Revision, health::Health};
+use super::{
+    Parts, Room, closed::ClosedSale, errors::RoomError, glance::Revision, health::Health, outbox::Outbox,
+};
 use crate::{
     drain::Drain,
     limits::SALES_POLL,
@@ -17,13 +19,25 @@ use std::{
 };
 use tokio::{
     sync::{Mutex, watch},
-    time::interval,
+    time::{interval, timeout},
 };
 use uuid::Uuid;
 use wire::domain::{
     ids::SaleId,
-    sale::{NewSale, SaleState},
+    phase::Phase,
+    sale::{NewSale, Sale, SaleState},
 };
+
+/// How long who deletes a sale waits for Redis to forget it too.
+const FORGET_PATIENCE: Duration = Duration::from_secs(3);
+
+/// A sale that was looked up.
+pub enum Found {
+    /// It lives here.
+    Room(Arc<Room>),
+    /// It is over.
+    Closed(Box<ClosedSale>),
+}
 
 /// All rooms of this instance.
 pub struct Rooms {
@@ -65,17 +79,22 @@ impl Rooms {
         self.rooms.get(id).map(|room| room.clone())
     }
 
-    /// The room of a sale, opened if need be; nothing if there is no such sale.
-    pub async fn get(&self, id: &SaleId) -> Result<Option<Arc<Room>>, RoomError> {
+    /// A sale, its room opened if need be; nothing if there is no such sale.
+    pub async fn find(&self, id: &SaleId) -> Result<Option<Found>, RoomError> {
         if let Some(room) = self.open(id) {
-            return Ok(Some(room));
-        }
-        let _one_at_a_time = self.opening.lock().await;
-        if let Some(room) = self.open(id) {
-            return Ok(Some(room));
+            return Ok(Some(Found::Room(room)));
         }
         let Some((sale, state)) = self.sales.load(id).await? else { return Ok(None) };
         let bookings = Bookings::new(self.pool.clone(), id.clone(), sale.plan.clone());
+        // A hold that runs out in a closed sale must still be ended.
+        if state.command == Phase::Closed && !bookings.any_held().await? {
+            let sale = Arc::new(sale);
+            return Ok(Some(Found::Closed(Box::new(ClosedSale { sale, state, bookings }))));
+        }
+        let _one_at_a_time = self.opening.lock().await;
+        if let Some(room) = self.open(id) {
+            return Ok(Some(Found::Room(room)));
+        }
         let parts = Parts {
             redis: self.redis.clone(),
             sales: self.sales.clone(),
@@ -88,7 +107,39 @@ impl Rooms {
         self.refused.remove(id);
         self.rooms.insert(id.clone(), room.clone());
         self.revision.rise();
-        Ok(Some(room))
+        Ok(Some(Found::Room(room)))
+    }
+
+    /// The room of a sale, opened if need be; nothing if there is no such sale, or it is over.
+    pub async fn get(&self, id: &SaleId) -> Result<Option<Arc<Room>>, RoomError> {
+        Ok(match self.find(id).await? {
+            Some(Found::Room(room)) => Some(room),
+            Some(Found::Closed(_)) | None => None,
+        })
+    }
+
+    /// Forgets a closed sale: in PostgreSQL, here, and in Redis as soon as that hears of it. False if it is not closed,
+    /// nothing if there is none.
+    pub async fn delete(&self, id: &SaleId) -> Result<Option<bool>, RoomError> {
+        let deleted = self.sales.delete(id).await?;
+        if deleted == Some(true) {
+            tracing::info!(sale = %id, "deleted");
+            self.end(id);
+            let line = self.redis.line(id);
+            let forgetting = Outbox::new(id.clone()).post("a deleted sale", move || {
+                let line = line.clone();
+                async move { line.forget().await }
+            });
+            let _ = timeout(FORGET_PATIENCE, forgetting).await;
+        }
+        Ok(deleted)
+    }
+
+    fn end(&self, id: &SaleId) {
+        if let Some((_, room)) = self.rooms.remove(id) {
+            room.end();
+            self.revision.rise();
+        }
     }
 
     /// Creates a sale in phase `scheduled` and opens its room; nothing if there is such a sale already.
@@ -100,15 +151,18 @@ impl Rooms {
     /// of it through the stream. The refusal of `change` is handed through. Nothing if the sale is gone.
     pub async fn change<E>(
         &self,
-        room: &Room,
+        sale: &Sale,
         change: impl FnOnce(&mut SaleState) -> Result<(), E>,
     ) -> Result<Option<Result<(), E>>, RoomError> {
-        let seats = room.sale.plan.seats.len();
-        match self.sales.update(&room.sale.id, seats, change).await? {
-            Some(Ok(_)) => Ok(Some(Ok(room.sync().await?))),
-            Some(Err(refusal)) => Ok(Some(Err(refusal))),
-            None => Ok(None),
+        match self.sales.update(&sale.id, sale.plan.seats.len(), change).await? {
+            Some(Ok(_)) => {}
+            Some(Err(refusal)) => return Ok(Some(Err(refusal))),
+            None => return Ok(None),
         }
+        if let Some(room) = self.open(&sale.id) {
+            room.sync().await?;
+        }
+        Ok(Some(Ok(())))
     }
 
     /// The ids of all sales, oldest first.
@@ -131,25 +185,41 @@ impl Rooms {
         self.rooms.iter().map(|room| room.clone()).collect()
     }
 
-    /// Opens the rooms of all sales that are not closed.
+    /// Opens the rooms of all sales that are not over, and ends those that are.
     pub async fn open_all(&self) -> Result<(), RoomError> {
-        for (id, version, closed) in self.sales.versions().await? {
+        let versions = self.sales.versions().await?;
+        for room in self.all() {
+            let id = &room.sale.id;
+            let is_known = versions.iter().any(|(known, _, _)| known == id);
+            // A sale that was made since then is not in the list.
+            let is_gone = !is_known && self.sales.state(id, 0).await?.is_none();
+            if is_gone || room.is_over() {
+                tracing::info!(sale = %id, "the room ends");
+                self.end(id);
+            }
+        }
+        for (id, version, is_over) in versions {
             match self.open(&id) {
                 // The stream tells of changes; this is for what it could not tell, such as a crash in between.
                 Some(room) if room.line.state().version < version => room.sync().await?,
-                None if !closed => match self.get(&id).await {
-                    // One sale that cannot be read must not keep the others shut.
-                    Err(RoomError::Store(error)) if matches!(*error, StoreError::Corrupt(_)) => {
-                        tracing::error!(sale = %id, "not opened: {error}");
-                    }
-                    Err(RoomError::Store(error)) if matches!(*error, StoreError::TooNew { .. }) => {
-                        tracing::error!(sale = %id, "not opened: {error}");
-                        self.refused.insert(id, error.to_string());
-                    }
-                    opened => drop(opened?),
-                },
+                None if !is_over => self.open_or_tell(id).await?,
                 _ => {}
             }
+        }
+        Ok(())
+    }
+
+    /// One sale that cannot be read must not keep the others shut.
+    async fn open_or_tell(&self, id: SaleId) -> Result<(), RoomError> {
+        let Err(error) = self.get(&id).await else { return Ok(()) };
+        let RoomError::Store(why) = &error else { return Err(error) };
+        match **why {
+            StoreError::Corrupt(_) => tracing::error!(sale = %id, "not opened: {error}"),
+            StoreError::TooNew { .. } => {
+                tracing::error!(sale = %id, "not opened: {error}");
+                self.refused.insert(id, error.to_string());
+            }
+            _ => return Err(error),
         }
         Ok(())
     }
@@ -191,7 +261,11 @@ impl Rooms {
     pub fn troubles(&self) -> Vec<String> {
         let stores = self.health.away().into_iter().map(|store| format!("{store} cannot be used"));
         let refused = self.refused.iter().map(|one| format!("sale {}: {}", one.key(), one.value()));
-        stores.chain(refused).collect()
+        let unwell = self.rooms.iter().flat_map(|room| {
+            let id = room.sale.id.clone();
+            room.unwell().into_iter().map(move |task| format!("sale {id}: {task} broke down a moment ago"))
+        });
+        stores.chain(refused).chain(unwell).collect()
     }
 
     /// How far the server is on its way out.

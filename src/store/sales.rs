@@ -1,10 +1,11 @@
 //! Sales in PostgreSQL: the operator's word. Redis follows it by version.
 
-use super::errors::StoreError;
+use super::errors::{Store, StoreError};
 use crate::metrics;
-use deadpool_postgres::{GenericClient, Pool};
+use deadpool_postgres::{GenericClient, Object, Pool};
 use jiff::Timestamp;
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
+use tokio::time::timeout;
 use tokio_postgres::{Row, binary_copy::BinaryCopyInWriter, error::SqlState, types::Type};
 use uuid::Uuid;
 use wire::domain::{
@@ -15,13 +16,16 @@ use wire::domain::{
     seats::SeatSet,
 };
 
+/// An answer that takes longer proves nothing.
+const PROOF_TIMEOUT: Duration = Duration::from_millis(1_500);
+
 /// Sales in PostgreSQL; cheap to clone.
 #[derive(Clone)]
 pub struct Sales {
     pool: Pool,
 }
 
-const STATE: &str = "version, phase, notice, opens_at, rate, max_active, grant_ttl_s, claim_s, away_s, max_seats, \
+const STATE: &str = "version, name, anonymous, phase, notice, opens_at, rate, max_active, grant_ttl_s, claim_s, away_s, max_seats, \
                      hold_ttl_s";
 
 impl Sales {
@@ -38,8 +42,9 @@ impl Sales {
         let inserted = tx
             .execute(
                 "INSERT INTO sales (id, name, plan, anonymous, opens_at, rate, max_active, grant_ttl_s, claim_s, \
-                 away_s, max_seats, hold_ttl_s) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12) \
-                 ON CONFLICT DO NOTHING",
+                 away_s, max_seats, hold_ttl_s, epoch, first_epoch) \
+                 SELECT $1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12, coalesce(max(epoch), 0), coalesce(max(epoch), 0) \
+                 FROM deleted_sales WHERE sale_id = $1 ON CONFLICT DO NOTHING",
                 &[
                     &sale.id.as_str(),
                     &sale.name,
@@ -77,11 +82,15 @@ impl Sales {
         Ok(true)
     }
 
-    /// Ids and versions of all sales, oldest first, and whether they are closed.
+    /// Ids and versions of all sales, oldest first, and whether they are over: closed, and nothing is held any more.
     pub async fn versions(&self) -> Result<Vec<(SaleId, u64, bool)>, StoreError> {
         let client = self.pool.get().await?;
         let statement = client
-            .prepare_cached("SELECT id, version, phase = 'closed' FROM sales ORDER BY created_at, id")
+            .prepare_cached(
+                "SELECT id, version, phase = 'closed' AND NOT EXISTS \
+                 (SELECT FROM bookings WHERE sale_id = sales.id AND status = 'held') \
+                 FROM sales ORDER BY created_at, id",
+            )
             .await?;
         let rows = client.query(&statement, &[]).await?;
         rows.iter().map(|row| Ok((sale_id(row.get(0))?, unsigned(row.get(1)), row.get(2)))).collect()
@@ -90,15 +99,14 @@ impl Sales {
     /// The whole sale, its plan included.
     pub async fn load(&self, id: &SaleId) -> Result<Option<(Sale, SaleState)>, StoreError> {
         let client = self.pool.get().await?;
-        let Some(row) = client
-            .query_opt("SELECT name, plan, anonymous FROM sales WHERE id = $1", &[&id.as_str()])
-            .await?
+        let Some(row) =
+            client.query_opt("SELECT plan, first_epoch FROM sales WHERE id = $1", &[&id.as_str()]).await?
         else {
             return Ok(None);
         };
-        let plan = Plan::parse(row.get(1)).map_err(|e| StoreError::Corrupt(format!("sale {id}: {e}")))?;
+        let plan = Plan::parse(row.get(0)).map_err(|e| StoreError::Corrupt(format!("sale {id}: {e}")))?;
         let Some(state) = read_state(&client, id, plan.seats.len(), "").await? else { return Ok(None) };
-        let sale = Sale { id: id.clone(), name: row.get(0), plan: Arc::new(plan), anonymous: row.get(2) };
+        let sale = Sale { id: id.clone(), plan: Arc::new(plan), first_epoch: unsigned(row.get(1)) };
         Ok(Some((sale, state)))
     }
 
@@ -129,7 +137,8 @@ impl Sales {
         let s = &after.settings;
         tx.execute(
             "UPDATE sales SET version = $2, phase = $3, notice = $4, opens_at = $5, rate = $6, max_active = $7, \
-             grant_ttl_s = $8, claim_s = $9, away_s = $10, max_seats = $11, hold_ttl_s = $12 WHERE id = $1",
+             grant_ttl_s = $8, claim_s = $9, away_s = $10, max_seats = $11, hold_ttl_s = $12, name = $13, \
+             anonymous = $14 WHERE id = $1",
             &[
                 &id.as_str(),
                 &(after.version as i64),
@@ -143,6 +152,8 @@ impl Sales {
                 &signed(s.away_s),
                 &signed(s.max_seats),
                 &signed(s.hold_ttl_s),
+                &after.name,
+                &after.anonymous,
             ],
         )
         .await?;
@@ -169,6 +180,33 @@ impl Sales {
             )
             .await?;
         Ok(opened == 1)
+    }
+
+    /// Forgets a closed sale: its bookings, seats and settings. Its epoch stays. False if it is not closed, nothing if there
+    /// is no such sale.
+    pub async fn delete(&self, id: &SaleId) -> Result<Option<bool>, StoreError> {
+        let mut client = self.pool.get().await?;
+        let tx = client.transaction().await?;
+        // A big sale has a million rows.
+        tx.batch_execute("SET LOCAL statement_timeout = 0").await?;
+        let query = "SELECT phase = 'closed', epoch FROM sales WHERE id = $1 FOR UPDATE";
+        let Some(row) = tx.query_opt(query, &[&id.as_str()]).await? else { return Ok(None) };
+        if !row.get::<_, bool>(0) {
+            return Ok(Some(false));
+        }
+        let epoch: i64 = row.get(1);
+        tx.execute(
+            "INSERT INTO deleted_sales (sale_id, epoch) VALUES ($1, $2) \
+             ON CONFLICT (sale_id) DO UPDATE SET epoch = excluded.epoch",
+            &[&id.as_str(), &epoch],
+        )
+        .await?;
+        for table in ["booked_seats", "bookings", "seats"] {
+            tx.execute(&format!("DELETE FROM {table} WHERE sale_id = $1"), &[&id.as_str()]).await?;
+        }
+        tx.execute("DELETE FROM sales WHERE id = $1", &[&id.as_str()]).await?;
+        tx.commit().await?;
+        Ok(Some(true))
     }
 
     /// The seating plan as it was uploaded.
@@ -205,8 +243,13 @@ impl Sales {
         drop(wait);
         let _wait = metrics::postgres_probe();
         let query = "SELECT current_setting('transaction_read_only')::bool";
-        let read_only: bool = client.query_one(query, &[]).await?.get(0);
-        if read_only { Err(StoreError::ReadOnly) } else { Ok(()) }
+        let answer = timeout(PROOF_TIMEOUT, client.query_one(query, &[])).await;
+        let Ok(answer) = answer else {
+            // Whoever gets this connection next would wait behind a question that nobody answers.
+            drop(Object::take(client));
+            return Err(StoreError::Timeout(Store::Postgres));
+        };
+        if answer?.get(0) { Err(StoreError::ReadOnly) } else { Ok(()) }
     }
 }
 
@@ -234,6 +277,8 @@ fn state_of(row: &Row, blocked: SeatSet) -> Result<SaleState, StoreError> {
     Ok(SaleState {
         version: unsigned(row.get("version")),
         command: Phase::parse(phase).ok_or_else(|| StoreError::Corrupt(format!("phase {phase:?}")))?,
+        name: row.get("name"),
+        anonymous: row.get("anonymous"),
         notice: row.get("notice"),
         settings: SaleSettings {
             opens_at,

@@ -84,7 +84,7 @@ pub async fn confirmed(instance: &Instance, booking: &Booking) -> bool {
             );
             true
         }
-        Confirmation::SeatsGone => false,
+        Confirmation::SeatsGone | Confirmation::GivenBack => false,
     }
 }
 

@@ -12,5 +12,6 @@ mod fences;
 mod hostile;
 mod line;
 mod migrations;
+mod sales;
 mod seat_map;
 mod stores;

@@ -134,6 +134,36 @@ impl Server {
         tokio::task::spawn_blocking(call).await.unwrap()
     }
 
+    /// A visitor's call over HTTP.
+    pub async fn public(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.public);
+        let method = method.to_owned();
+        let headers: Vec<_> =
+            headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let call = move || {
+            let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+            let mut response = if method == "POST" {
+                headers
+                    .iter()
+                    .fold(agent.post(&url), |call, (name, value)| call.header(name, value))
+                    .send_empty()
+            } else {
+                headers.iter().fold(agent.get(&url), |call, (name, value)| call.header(name, value)).call()
+            }
+            .unwrap();
+            let text = response.body_mut().read_to_string().unwrap();
+            (response.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text)))
+        };
+        tokio::task::spawn_blocking(call).await.unwrap()
+    }
+
+    /// The page for Prometheus.
+    pub async fn metrics(&self) -> String {
+        let url = format!("http://{}/metrics", self.admin);
+        let call = move || ureq::get(&url).call().unwrap().body_mut().read_to_string().unwrap();
+        tokio::task::spawn_blocking(call).await.unwrap()
+    }
+
     /// Creates a sale, open, with `overrides` over quick defaults; its id.
     pub async fn sale(&self, overrides: Value) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -2,47 +2,116 @@
 
 use crate::{
     edge::{Edge, error::HttpError},
-    room::{Room, errors::RoomError},
+    room::{errors::RoomError, rooms::Found},
 };
 use axum::{
     Json,
     body::Body,
-    extract::{Path, State},
+    extract::{Path, Query, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
+use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
-use wire::domain::booking::{BookingRecord, Confirmation};
+use wire::domain::{
+    booking::{BookingFilter, BookingRecord, BookingStatus, Confirmation},
+    ids::VisitorId,
+    sale::Sale,
+};
+
+/// Exports read at once, each on a connection of its own.
+const EXPORTS_MAX: usize = 8;
+static EXPORTS: Semaphore = Semaphore::const_new(EXPORTS_MAX);
+
+/// What the address may ask for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    since: Option<String>,
+    visitor: Option<String>,
+    status: Option<String>,
+}
+
+impl Wanted {
+    fn filter(self) -> Result<BookingFilter, HttpError> {
+        let since = self.since.map(|since| {
+            since
+                .parse::<Timestamp>()
+                .map_err(|_| HttpError::invalid("since: give a time such as 2026-11-22T10:00:00Z"))
+        });
+        let visitor = self.visitor.map(|visitor| {
+            VisitorId::parse(&visitor).ok_or_else(|| HttpError::invalid("visitor: is no visitor's id"))
+        });
+        let status = self.status.map(|status| {
+            let unknown = || HttpError::invalid("status: is held, confirmed or released");
+            BookingStatus::parse(&status).ok_or_else(unknown)
+        });
+        Ok(BookingFilter {
+            since: since.transpose()?,
+            visitor: visitor.transpose()?,
+            status: status.transpose()?,
+        })
+    }
+}
+
+type Records = Pin<Box<dyn Stream<Item = Result<BookingRecord, RoomError>> + Send>>;
 
 /// `GET /v1/admin/sales/{id}/bookings`: NDJSON, or CSV for who asks for it.
 pub async fn export(
     State(edge): State<Arc<Edge>>,
     Path(sale): Path<String>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
-    let room = edge.room(&sale).await?;
+    let Query(wanted) = wanted.map_err(|error| HttpError::invalid(error.body_text()))?;
+    let filter = wanted.filter()?;
+    let found = edge.find(&sale).await?;
+    let slot = EXPORTS.try_acquire().map_err(|_| {
+        HttpError::unavailable(format!(
+            "{EXPORTS_MAX} exports are being read already; try again when one is done"
+        ))
+    })?;
+    let rows: Records = match &found {
+        Found::Room(room) => Box::pin(room.seats.export(&filter).await?),
+        Found::Closed(closed) => Box::pin(closed.export(&filter).await?),
+    };
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let csv = accept.contains("text/csv");
-    let rows = room.seats.export().await?;
-    let head = if csv { "booking,sale,visitor,seats,status,created_at,hold_expires_at\r\n" } else { "" };
+    let head = if csv { COLUMNS.join(",") + "\r\n" } else { String::new() };
     let head = futures_util::stream::iter([Ok(Bytes::from(head))]);
     let rows = rows.map(move |row| {
-        let row = exported(&room, &row?);
+        let _slot = &slot;
+        // An error cuts the answer off, so that a part of it is never taken for the whole.
+        let row = exported(
+            sale_of(&found),
+            &row.inspect_err(|error| tracing::warn!("an export broke off: {error}"))?,
+        );
         Ok::<_, RoomError>(Bytes::from(if csv { csv_line(&row) } else { format!("{row}\n") }))
     });
     let kind = if csv { "text/csv; charset=utf-8" } else { "application/x-ndjson" };
     Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(head.chain(rows))).into_response())
 }
 
-fn exported(room: &Room, record: &BookingRecord) -> Value {
+fn sale_of(found: &Found) -> &Sale {
+    match found {
+        Found::Room(room) => &room.sale,
+        Found::Closed(closed) => &closed.sale,
+    }
+}
+
+const COLUMNS: [&str; 7] = ["booking", "sale", "visitor", "seats", "status", "created_at", "hold_expires_at"];
+
+fn exported(sale: &Sale, record: &BookingRecord) -> Value {
     let booking = &record.booking;
     json!({
-        "booking": booking.id, "sale": room.sale.id, "visitor": record.visitor.as_str(),
-        "seats": room.sale.plan.ids_of(&booking.seats), "status": booking.status, "created_at": record.created_at,
+        "booking": booking.id, "sale": sale.id, "visitor": record.visitor.as_str(),
+        "seats": sale.plan.ids_of(&booking.seats), "status": booking.status, "created_at": record.created_at,
         "hold_expires_at": booking.hold_expires_at,
     })
 }
@@ -51,59 +120,97 @@ fn csv_line(row: &Value) -> String {
     let cell = |name: &str| {
         let text = match &row[name] {
             Value::String(text) => text.clone(),
-            Value::Array(seats) => seats.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+            Value::Array(seats) => seats.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(";"),
             _ => String::new(),
         };
-        format!("\"{}\"", text.replace('"', "\"\""))
+        // A spreadsheet would run what begins so; a visitor's name comes from outside (OWASP, "CSV Injection").
+        let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { "'" } else { "" };
+        format!("\"{guard}{}\"", text.replace('"', "\"\""))
     };
-    let names = ["booking", "sale", "visitor", "seats", "status", "created_at", "hold_expires_at"];
-    names.map(cell).join(",") + "\r\n"
+    COLUMNS.map(cell).join(",") + "\r\n"
+}
+
+/// `GET /v1/admin/bookings/{id}`.
+pub async fn show(
+    State(edge): State<Arc<Edge>>,
+    Path(booking): Path<String>,
+) -> Result<Json<Value>, HttpError> {
+    let (found, id) = found_of(&edge, &booking).await?;
+    let record = match &found {
+        Found::Room(room) => room.seats.booking(id).await?,
+        Found::Closed(closed) => closed.booking(id).await?,
+    };
+    Ok(Json(exported(sale_of(&found), &record.ok_or_else(unknown_booking)?)))
 }
 
 /// `POST /v1/admin/bookings/{id}/confirm`: paid.
-#[tracing::instrument(level = "debug", skip_all, fields(booking))]
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn confirm(
     State(edge): State<Arc<Edge>>,
     Path(booking): Path<String>,
 ) -> Result<Json<Value>, HttpError> {
-    let (room, id) = room_of(&edge, &booking).await?;
+    let (found, id) = found_of(&edge, &booking).await?;
     // A client that hangs up must not stop it half-way.
-    let confirmed = tokio::spawn({
-        let room = room.clone();
-        async move { room.seats.confirm(id).await }
+    let confirming = tokio::spawn(async move {
+        let confirmed = match &found {
+            Found::Room(room) => room.seats.confirm(id).await,
+            Found::Closed(closed) => closed.confirm(id).await,
+        };
+        confirmed.map(|confirmation| (found, confirmation))
     });
-    match confirmed.await.map_err(|_| HttpError::unavailable("try again"))?? {
-        Some(Confirmation::Confirmed { record, .. }) => Ok(Json(exported(&room, &record))),
+    let conflict = |code, message: &str| Err(HttpError::new(StatusCode::CONFLICT, code, message));
+    let (found, confirmation) = confirming.await.map_err(|_| HttpError::unavailable("try again"))??;
+    match confirmation {
+        Some(Confirmation::Confirmed { record, .. }) => Ok(Json(exported(sale_of(&found), &record))),
         Some(Confirmation::SeatsGone) => {
-            let message = "the hold ended and someone else has a seat of it; pay the visitor back";
-            Err(HttpError::new(StatusCode::CONFLICT, "seats_gone", message))
+            conflict("seats_gone", "the hold ended and someone else has a seat of it; pay the visitor back")
+        }
+        Some(Confirmation::GivenBack) => {
+            conflict("released", "the booking was given back before it was paid; pay the visitor back")
         }
         None => Err(unknown_booking()),
     }
 }
 
 /// `DELETE /v1/admin/bookings/{id}`: released.
-#[tracing::instrument(level = "debug", skip_all, fields(booking))]
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn release(
     State(edge): State<Arc<Edge>>,
     Path(booking): Path<String>,
 ) -> Result<Json<Value>, HttpError> {
-    let (room, id) = room_of(&edge, &booking).await?;
-    let released = tokio::spawn({
-        let room = room.clone();
-        async move { room.seats.release(id).await }
+    let (found, id) = found_of(&edge, &booking).await?;
+    let releasing = tokio::spawn(async move {
+        let released = match &found {
+            Found::Room(room) => room.seats.release(id).await,
+            Found::Closed(closed) => closed.release(id).await,
+        };
+        released.map(|record| (found, record))
     });
-    let record =
-        released.await.map_err(|_| HttpError::unavailable("try again"))??.ok_or_else(unknown_booking)?;
-    Ok(Json(exported(&room, &record)))
+    let (found, record) = releasing.await.map_err(|_| HttpError::unavailable("try again"))??;
+    Ok(Json(exported(sale_of(&found), &record.ok_or_else(unknown_booking)?)))
 }
 
-async fn room_of(edge: &Edge, booking: &str) -> Result<(Arc<Room>, Uuid), HttpError> {
+async fn found_of(edge: &Edge, booking: &str) -> Result<(Found, Uuid), HttpError> {
     let id: Uuid = booking.parse().map_err(|_| unknown_booking())?;
     let sale = edge.rooms.sale_of(id).await?.ok_or_else(unknown_booking)?;
-    Ok((edge.room(sale.as_str()).await?, id))
+    Ok((edge.find(sale.as_str()).await?, id))
 }
 
 fn unknown_booking() -> HttpError {
     HttpError::new(StatusCode::NOT_FOUND, "unknown_booking", "there is no such booking")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_for_reading_and_runs_nothing() {
+        let row = |visitor: &str| json!({"booking": "b", "visitor": visitor, "seats": ["A 1", "A 2"], "status": "held"});
+        assert_eq!(csv_line(&row("kim")), "\"b\",\"\",\"kim\",\"A 1;A 2\",\"held\",\"\",\"\"\r\n");
+        for evil in ["=HYPERLINK(1)", "+1", "-1", "@x", "\tx"] {
+            assert!(csv_line(&row(evil)).contains(&format!("\"'{evil}\"")), "{evil}");
+        }
+        assert!(csv_line(&row("a\"b")).contains("\"a\"\"b\""));
+    }
 }

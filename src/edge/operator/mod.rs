@@ -2,6 +2,7 @@
 
 mod bookings;
 mod sales;
+mod warnings;
 
 use super::{
     Edge,
@@ -15,7 +16,7 @@ use axum::{
     http::{StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::{get, post},
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -29,10 +30,10 @@ const BODY: BodyLimits = BodyLimits { bytes_max: 48 << 20, within: Duration::fro
 pub(super) fn router(edge: Arc<Edge>) -> Router {
     let admin = Router::new()
         .route("/v1/admin/sales", get(sales::list).post(sales::create))
-        .route("/v1/admin/sales/{sale}", get(sales::show).patch(sales::change))
+        .route("/v1/admin/sales/{sale}", get(sales::show).patch(sales::change).delete(sales::delete))
         .route("/v1/admin/sales/{sale}/bookings", get(bookings::export))
         .route("/v1/admin/bookings/{booking}/confirm", post(bookings::confirm))
-        .route("/v1/admin/bookings/{booking}", delete(bookings::release))
+        .route("/v1/admin/bookings/{booking}", get(bookings::show).delete(bookings::release))
         .fallback(not_found)
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(edge.clone(), authorize));

@@ -1,12 +1,13 @@
 //! What an operator does with sales.
 
+use super::warnings;
 use crate::{
     edge::{Edge, error::HttpError},
-    room::Room,
+    room::rooms::Found,
 };
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, Query, State, rejection::QueryRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -63,11 +64,8 @@ pub async fn create(State(edge): State<Arc<Edge>>, body: Bytes) -> Result<Respon
     let body: CreateBody = parse(&body)?;
     let id =
         SaleId::parse(&body.id).ok_or_else(|| HttpError::invalid("id: must be 1 to 64 of a-z, 0-9 and -"))?;
-    if !(1..=NAME_CHARS_MAX).contains(&body.name.chars().count()) || body.name.chars().any(char::is_control) {
-        let range =
-            format!("name: must have 1 to {NAME_CHARS_MAX} characters, none of them control characters");
-        return Err(HttpError::invalid(range));
-    }
+    check_name(&body.name)?;
+    check_opens_at(body.opens_at)?;
     let plan =
         Plan::parse(body.plan.get().as_bytes()).map_err(|error| HttpError::invalid(error.to_string()))?;
     let settings = SaleSettings {
@@ -95,46 +93,97 @@ pub async fn create(State(edge): State<Arc<Edge>>, body: Bytes) -> Result<Respon
         let message = format!("there is a sale {id} already; choose another id, or PATCH it");
         HttpError::new(StatusCode::CONFLICT, "exists", message)
     })?;
-    Ok((StatusCode::CREATED, Json(shown(&room).await?)).into_response())
+    Ok((StatusCode::CREATED, Json(shown(&edge, &Found::Room(room)).await?)).into_response())
 }
 
 /// `GET /v1/admin/sales`.
 pub async fn list(State(edge): State<Arc<Edge>>) -> Result<Json<Value>, HttpError> {
     let mut sales = Vec::new();
     for id in edge.rooms.ids().await? {
-        let room = edge.room(id.as_str()).await?;
-        sales.push(shown(&room).await?);
+        match edge.find(id.as_str()).await {
+            Ok(found) => sales.push(shown(&edge, &found).await?),
+            // Deleted meanwhile.
+            Err(error) if error.status == StatusCode::NOT_FOUND => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(Json(json!({ "sales": sales })))
 }
 
 /// `GET /v1/admin/sales/{id}`.
 pub async fn show(State(edge): State<Arc<Edge>>, Path(sale): Path<String>) -> Result<Json<Value>, HttpError> {
-    let room = edge.room(&sale).await?;
-    Ok(Json(shown(&room).await?))
+    Ok(Json(shown(&edge, &edge.find(&sale).await?).await?))
 }
 
-async fn shown(room: &Room) -> Result<Value, HttpError> {
-    let state = room.line.state();
-    let counts = room.line.counts().await?;
+async fn shown(edge: &Edge, found: &Found) -> Result<Value, HttpError> {
+    let (sale, state, phase) = match found {
+        Found::Room(room) => (&room.sale, room.line.state(), room.line.phase()),
+        Found::Closed(closed) => (&closed.sale, closed.state.clone(), Phase::Closed),
+    };
     let mut shown = serde_json::to_value(&state.settings).unwrap_or_default();
-    let live = json!({
-        "id": room.sale.id, "name": room.sale.name, "anonymous": room.sale.anonymous, "phase": room.line.phase(),
-        "notice": state.notice, "seats": room.sale.plan.seats.len(),
-        "blocked": room.sale.plan.ids_of(&state.blocked.iter().collect::<Vec<_>>()),
-        "waiting": counts.waiting, "away": counts.away, "granted": counts.granted,
-        "booked": room.seats.confirmed().await?, "held": counts.held, "seats_left": counts.seats_left,
-        "admitted_total": counts.admitted_total, "lapsed_total": counts.lapsed_total, "connections": room.sockets.len(),
+    let fixed = json!({
+        "id": sale.id, "name": state.name, "anonymous": state.anonymous, "phase": phase, "notice": state.notice,
+        "seats": sale.plan.seats.len(), "blocked": sale.plan.ids_of(&state.blocked.iter().collect::<Vec<_>>()),
+        "warnings": warnings::of(sale, &state, edge.identity_key.is_some()),
     });
-    if let (Value::Object(shown), Value::Object(live)) = (&mut shown, live) {
-        shown.extend(live);
+    let live = match found {
+        Found::Room(room) => {
+            let counts = room.line.counts().await?;
+            json!({
+                "waiting": counts.waiting, "away": counts.away, "granted": counts.granted,
+                "booked": room.seats.confirmed().await?, "held": counts.held, "seats_left": counts.seats_left,
+                "admitted_total": counts.admitted_total, "lapsed_total": counts.lapsed_total,
+                "connections": room.sockets.len(),
+            })
+        }
+        Found::Closed(closed) => json!({
+            "waiting": 0, "away": 0, "granted": 0, "booked": closed.confirmed().await?, "held": 0,
+            "seats_left": closed.seats_left().await?, "admitted_total": null, "lapsed_total": null, "connections": 0,
+        }),
+    };
+    for more in [fixed, live] {
+        if let (Value::Object(shown), Value::Object(more)) = (&mut shown, more) {
+            shown.extend(more);
+        }
     }
     Ok(shown)
+}
+
+/// What a deletion must be asked for with.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Confirmed {
+    confirm: Option<String>,
+}
+
+/// `DELETE /v1/admin/sales/{id}?confirm={id}`: a closed sale is forgotten.
+pub async fn delete(
+    State(edge): State<Arc<Edge>>,
+    Path(sale): Path<String>,
+    confirmed: Result<Query<Confirmed>, QueryRejection>,
+) -> Result<Json<Value>, HttpError> {
+    let id = SaleId::parse(&sale).ok_or_else(HttpError::unknown_sale)?;
+    let Query(confirmed) = confirmed.map_err(|error| HttpError::invalid(error.body_text()))?;
+    if confirmed.confirm.as_deref() != Some(id.as_str()) {
+        let message =
+            format!("confirm: say ?confirm={id} if all that is known of this sale is to be deleted");
+        return Err(HttpError::invalid(message));
+    }
+    match edge.rooms.delete(&id).await? {
+        Some(true) => Ok(Json(json!({ "deleted": id }))),
+        Some(false) => {
+            let message = "only a closed sale can be deleted; close it first";
+            Err(HttpError::new(StatusCode::CONFLICT, "not_closed", message))
+        }
+        None => Err(HttpError::unknown_sale()),
+    }
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct ChangeBody {
+    name: Option<String>,
+    anonymous: Option<bool>,
     phase: Option<String>,
     notice: Option<String>,
     #[serde(deserialize_with = "given")]
@@ -156,21 +205,26 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Opti
 }
 
 /// `PATCH /v1/admin/sales/{id}`.
-#[tracing::instrument(level = "debug", skip_all, fields(sale))]
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn change(
     State(edge): State<Arc<Edge>>,
     Path(sale): Path<String>,
     body: Bytes,
 ) -> Result<Json<Value>, HttpError> {
-    let room = edge.room(&sale).await?;
+    let found = edge.find(&sale).await?;
+    let (sale, current) = match &found {
+        Found::Room(room) => (&room.sale, room.line.phase()),
+        Found::Closed(closed) => (&closed.sale, Phase::Closed),
+    };
     let body: ChangeBody = parse(&body)?;
-    let blocked = body.blocked.as_ref().map(|names| seats_named(&room.sale.plan, names)).transpose()?;
-    let current = room.line.phase();
-    let changed = edge.rooms.change(&room, |state| apply(state, body, blocked, current)).await?;
+    let blocked = body.blocked.as_ref().map(|names| seats_named(&sale.plan, names)).transpose()?;
+    let changed = edge.rooms.change(sale, |state| apply(state, body, blocked, current)).await?;
     changed.ok_or_else(HttpError::unknown_sale)??;
-    let mut answer = shown(&room).await?;
-    // Its entry in the stream is on its way.
-    answer["phase"] = json!(room.line.decided_phase().await?);
+    let mut answer = shown(&edge, &edge.find(sale.id.as_str()).await?).await?;
+    if let Found::Room(room) = &found {
+        // Its entry in the stream is on its way.
+        answer["phase"] = json!(room.line.decided_phase().await?);
+    }
     Ok(Json(answer))
 }
 
@@ -190,6 +244,11 @@ fn apply(
         }
         state.command = to;
     }
+    if let Some(name) = body.name {
+        check_name(&name)?;
+        state.name = name;
+    }
+    state.anonymous = body.anonymous.unwrap_or(state.anonymous);
     if let Some(notice) = body.notice {
         if notice.chars().count() > NOTICE_CHARS_MAX || notice.contains('\0') {
             return Err(HttpError::invalid(format!(
@@ -198,6 +257,7 @@ fn apply(
         }
         state.notice = notice;
     }
+    check_opens_at(body.opens_at.flatten())?;
     let s = &mut state.settings;
     s.opens_at = body.opens_at.unwrap_or(s.opens_at);
     s.rate = body.rate.unwrap_or(s.rate);
@@ -209,6 +269,22 @@ fn apply(
     s.hold_ttl_s = body.hold_ttl_s.map_or(s.hold_ttl_s, Option::unwrap_or_default);
     state.blocked = blocked.unwrap_or_else(|| state.blocked.clone());
     state.settings.check().map_err(invalid)
+}
+
+fn check_name(name: &str) -> Result<(), HttpError> {
+    if (1..=NAME_CHARS_MAX).contains(&name.chars().count()) && !name.chars().any(char::is_control) {
+        return Ok(());
+    }
+    let range = format!("name: must have 1 to {NAME_CHARS_MAX} characters, none of them control characters");
+    Err(HttpError::invalid(range))
+}
+
+fn check_opens_at(opens_at: Option<Timestamp>) -> Result<(), HttpError> {
+    if opens_at.is_some_and(|at| at < Timestamp::now()) {
+        let message = "opens_at: lies in the past; give a time to come, or open the sale by its phase";
+        return Err(HttpError::invalid(message));
+    }
+    Ok(())
 }
 
 fn seats_named(plan: &Plan, names: &[String]) -> Result<SeatSet, HttpError> {

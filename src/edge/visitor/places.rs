@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     edge::{Edge, error::HttpError, origin},
-    room::Room,
+    room::{Room, closed::ClosedSale, rooms::Found},
 };
 use axum::{
     Json,
@@ -25,10 +25,11 @@ use wire::{
         phase::Phase,
         place::Stage,
         refusal::Refusal,
+        sale::Sale,
     },
     protocol::{
         client::{RedeemMessage, object},
-        server::{BookingMessage, Joined, Refused, ServerMessage},
+        server::{BookingMessage, Joined, PlaceState, Refused, ServerMessage},
     },
 };
 
@@ -80,8 +81,11 @@ pub async fn me(
     Path(sale): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
-    let room = edge.room(&sale).await?;
-    let who = known(&edge, &room, &headers)?;
+    let room = match edge.find(&sale).await? {
+        Found::Room(room) => room,
+        Found::Closed(closed) => return me_in_closed(&edge, &closed, &headers).await,
+    };
+    let who = known(&edge, &room.sale, &headers)?;
     let answer = poll(&room, &who).await?;
     let joined = standing::joined(&edge, &room, &who.visitor, &answer).ok_or_else(no_place)?;
     let mut body = standing_json(&edge, &room, &who, &answer, joined).await?;
@@ -89,6 +93,20 @@ pub async fn me(
         // The place is kept, and comes back with the next join.
         body["lapsed"] = json!("missed");
     }
+    Ok(([no_store()], Json(body)).into_response())
+}
+
+/// One's standing in a sale that is over: what one has booked.
+async fn me_in_closed(edge: &Edge, closed: &ClosedSale, headers: &HeaderMap) -> Result<Response, HttpError> {
+    let who = known(edge, &closed.sale, headers)?;
+    let bookings = standing::to_tell(closed.bookings_of(&who.visitor).await?);
+    let booking = bookings.last().ok_or_else(no_place)?;
+    let booking = BookingMessage::new(booking, &closed.sale.plan, None, Timestamp::now());
+    let body = json!({
+        "place": null, "state": PlaceState::Booked, "rank": 0, "total": 0, "eta_s": null,
+        "phase": Phase::Closed, "opens_at": closed.state.settings.opens_at, "now": Timestamp::now(),
+        "epoch": closed.sale.first_epoch + 1, "granted": null, "booking": booking, "refresh_s": REFRESH_S,
+    });
     Ok(([no_store()], Json(body)).into_response())
 }
 
@@ -119,8 +137,8 @@ pub async fn seats(
     Path(sale): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
-    let room = edge.room(&sale).await?;
-    let who = known(&edge, &room, &headers)?;
+    let Found::Room(room) = edge.find(&sale).await? else { return Err(no_place()) };
+    let who = known(&edge, &room.sale, &headers)?;
     let answer = poll(&room, &who).await?;
     answer.standing.filter(|standing| standing.stage != Stage::Ended).ok_or_else(no_place)?;
     if !room.line.claim(&who.visitor).await? {
@@ -137,7 +155,7 @@ pub async fn redeem(
     body: Bytes,
 ) -> Result<Response, HttpError> {
     let room = open_room(&edge, &sale, &headers).await?;
-    let who = known(&edge, &room, &headers)?;
+    let who = known(&edge, &room.sale, &headers)?;
     let message: RedeemMessage = parse(&body)?;
     message.check().map_err(HttpError::bad_message)?;
     let grant = standing::grant_of(&edge, &room, &who.visitor, &message.token);
@@ -160,8 +178,8 @@ pub async fn leave(
     if !origin::is_allowed(&edge, &headers) {
         return Err(HttpError::foreign_origin());
     }
-    let room = edge.room(&sale).await?;
-    let who = known(&edge, &room, &headers)?;
+    let Found::Room(room) = edge.find(&sale).await? else { return Err(no_place()) };
+    let who = known(&edge, &room.sale, &headers)?;
     if room.line.leave(&who.visitor).await? {
         return Ok(Json(json!({ "type": "lapsed", "reason": "left" })).into_response());
     }
@@ -180,9 +198,9 @@ async fn open_room(edge: &Edge, sale: &str, headers: &HeaderMap) -> Result<Arc<R
     Ok(room)
 }
 
-fn known(edge: &Edge, room: &Room, headers: &HeaderMap) -> Result<Who, HttpError> {
+fn known(edge: &Edge, sale: &Sale, headers: &HeaderMap) -> Result<Who, HttpError> {
     // Who proves nothing is nobody yet, and nobody has no place.
-    who::identify(edge, room, &Proofs::of_request(edge, headers))?.ok_or_else(no_place)
+    who::identify(edge, sale, &Proofs::of_request(edge, headers))?.ok_or_else(no_place)
 }
 
 async fn poll(room: &Room, who: &Who) -> Result<LineAnswer, HttpError> {

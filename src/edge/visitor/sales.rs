@@ -6,7 +6,7 @@ use crate::{
         cache::{SentPlan, Summary},
         error::{HttpError, shared},
     },
-    room::Room,
+    room::{Room, closed::ClosedSale, rooms::Found},
 };
 use axum::{
     extract::{Path, State},
@@ -17,7 +17,8 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
+use wire::domain::{phase::Phase, sale::Sale};
 
 /// `GET /v1/sales`.
 pub async fn list(State(edge): State<Arc<Edge>>) -> Result<Response, HttpError> {
@@ -39,20 +40,41 @@ pub async fn list(State(edge): State<Arc<Edge>>) -> Result<Response, HttpError> 
 
 /// `GET /v1/sales/{sale}`.
 pub async fn show(State(edge): State<Arc<Edge>>, Path(sale): Path<String>) -> Result<Response, HttpError> {
-    let room = edge.room(&sale).await?;
-    let make = async { Ok::<_, HttpError>(Arc::from([summary(&room)])) };
+    let found = edge.find(&sale).await?;
+    let id = sale_of(&found).id.clone();
+    let make = async {
+        Ok::<_, HttpError>(Arc::from([match &found {
+            Found::Room(room) => summary(room),
+            Found::Closed(closed) => summary_of_closed(closed).await?,
+        }]))
+    };
     let revision = edge.rooms.revision.now();
-    let sale =
-        edge.state.cache.summaries((Some(room.sale.id.clone()), revision), make).await.map_err(shared)?;
+    let sale = edge.state.cache.summaries((Some(id), revision), make).await.map_err(shared)?;
     let mut body = Vec::new();
     sale.iter().for_each(|sale| sale.write(&mut body));
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-fn summary(room: &Room) -> Summary {
-    let glance = room.glance();
+fn sale_of(found: &Found) -> &Sale {
+    match found {
+        Found::Room(room) => &room.sale,
+        Found::Closed(closed) => &closed.sale,
+    }
+}
+
+async fn summary_of_closed(closed: &ClosedSale) -> Result<Summary, HttpError> {
     let json = json!({
-        "id": room.sale.id, "name": room.sale.name, "phase": glance.phase, "opens_at": room.line.settings().opens_at,
+        "id": closed.sale.id, "name": closed.state.name, "phase": Phase::Closed,
+        "opens_at": closed.state.settings.opens_at, "seats": closed.sale.plan.seats.len(),
+        "seats_left": closed.seats_left().await?, "waiting": 0,
+    });
+    Ok(Summary { json: json.to_string().into(), as_of: Instant::now() })
+}
+
+fn summary(room: &Room) -> Summary {
+    let (glance, state) = (room.glance(), room.line.state());
+    let json = json!({
+        "id": room.sale.id, "name": state.name, "phase": glance.phase, "opens_at": state.settings.opens_at,
         "seats": room.sale.plan.seats.len(), "seats_left": glance.seats_left, "waiting": glance.waiting,
     });
     Summary { json: json.to_string().into(), as_of: glance.as_of }
@@ -64,15 +86,15 @@ pub async fn plan(
     Path(sale): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
-    let room = edge.room(&sale).await?;
-    let cached =
-        edge.state.cache.plan(room.sale.id.clone(), read_plan(&edge, &room)).await.map_err(shared)?;
+    let found = edge.find(&sale).await?;
+    let sale = sale_of(&found);
+    let cached = edge.state.cache.plan(sale.id.clone(), read_plan(&edge, sale)).await.map_err(shared)?;
     let etag = (header::ETAG, cached.etag.clone());
+    let control = (header::CACHE_CONTROL, "public, max-age=300".to_owned());
     if knows(&headers, &cached.etag) {
-        return Ok((StatusCode::NOT_MODIFIED, [etag]).into_response());
+        return Ok((StatusCode::NOT_MODIFIED, [etag, control]).into_response());
     }
     let kind = (header::CONTENT_TYPE, "application/json".to_owned());
-    let control = (header::CACHE_CONTROL, "public, max-age=300".to_owned());
     Ok(([etag, kind, control], cached.body).into_response())
 }
 
@@ -84,10 +106,10 @@ fn knows(headers: &HeaderMap, etag: &str) -> bool {
 }
 
 /// The plan as it was uploaded, and the ids of all its seats in plan order, which is what bitmaps count by.
-async fn read_plan(edge: &Edge, room: &Room) -> Result<SentPlan, HttpError> {
-    let json = edge.rooms.plan_json(&room.sale.id).await?.ok_or_else(HttpError::unknown_sale)?;
+async fn read_plan(edge: &Edge, sale: &Sale) -> Result<SentPlan, HttpError> {
+    let json = edge.rooms.plan_json(&sale.id).await?.ok_or_else(HttpError::unknown_sale)?;
     let mut plan: Value = serde_json::from_slice(&json).unwrap_or_default();
-    plan["seats"] = room.sale.plan.seats.iter().map(|seat| seat.id.as_str()).collect();
+    plan["seats"] = sale.plan.seats.iter().map(|seat| seat.id.as_str()).collect();
     let body = Bytes::from(plan.to_string());
     let etag = format!("\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(&Sha256::digest(&body)[..12]));
     Ok(SentPlan { body, etag })

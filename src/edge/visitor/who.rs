@@ -10,6 +10,7 @@ use wire::{
     domain::{
         identity::{self, IdentityError},
         ids::{Seq, VisitorId},
+        sale::Sale,
         token::Token,
     },
     protocol::{close::ErrorCode, server::ErrorMessage},
@@ -76,13 +77,17 @@ pub fn set_cookie(edge: &Edge, room: &Room, visitor: &VisitorId, secure: bool) -
 }
 
 /// Who the proofs speak for; nothing if they are nobody's, which an anonymous sale allows.
-pub fn identify(edge: &Edge, room: &Room, proofs: &Proofs) -> Result<Option<Who>, ErrorMessage> {
-    let identity = proofs.identity.as_deref().map(|identity| verify_identity(edge, room, identity));
-    if let Some(place) = &proofs.place {
-        let Some(Token::Place { sale, visitor, seq, .. }) = edge.keys.verify(place) else {
+pub fn identify(edge: &Edge, of: &Sale, proofs: &Proofs) -> Result<Option<Who>, ErrorMessage> {
+    let identity = proofs.identity.as_deref().map(|identity| verify_identity(edge, of, identity));
+    let place = proofs.place.as_ref().map(|place| edge.keys.verify(place));
+    // What a deleted sale of the same id gave out is worth nothing, and no offence.
+    let is_of_deleted = matches!(&place, Some(Some(Token::Place { sale, epoch, .. }))
+        if *sale == of.id && *epoch <= of.first_epoch);
+    if let Some(place) = place.filter(|_| !is_of_deleted) {
+        let Some(Token::Place { sale, visitor, seq, .. }) = place else {
             return Err(refused("the place token is not one of ours; join without it"));
         };
-        if sale != room.sale.id {
+        if sale != of.id {
             return Err(refused("the place token is for another sale"));
         }
         // The place is proof enough, also when the identity has expired meanwhile: but it must be the same one's.
@@ -103,25 +108,23 @@ pub fn identify(edge: &Edge, room: &Room, proofs: &Proofs) -> Result<Option<Who>
     }
     // A cookie that is not ours (any more) is no proof, and no offence.
     match proofs.cookie.as_deref().and_then(|cookie| edge.keys.verify(cookie)) {
-        Some(Token::Visitor { sale, visitor }) if sale == room.sale.id => {
-            Ok(Some(Who { visitor, token_seq: None }))
-        }
+        Some(Token::Visitor { sale, visitor }) if sale == of.id => Ok(Some(Who { visitor, token_seq: None })),
         _ => Ok(None),
     }
 }
 
 /// Who joins: as [`identify`], and nobody becomes a new visitor where the sale allows it.
 pub fn identify_or_new(edge: &Edge, room: &Room, proofs: &Proofs) -> Result<Who, ErrorMessage> {
-    match identify(edge, room, proofs)? {
+    match identify(edge, &room.sale, proofs)? {
         Some(who) => Ok(who),
-        None if room.sale.anonymous => Ok(Who { visitor: VisitorId::anonymous(), token_seq: None }),
+        None if room.line.state().anonymous => Ok(Who { visitor: VisitorId::anonymous(), token_seq: None }),
         None => Err(refused("this sale asks for an identity of the shop; come from the shop's page")),
     }
 }
 
-fn verify_identity(edge: &Edge, room: &Room, identity: &str) -> Result<VisitorId, IdentityError> {
+fn verify_identity(edge: &Edge, sale: &Sale, identity: &str) -> Result<VisitorId, IdentityError> {
     let key = edge.identity_key.as_deref().ok_or(IdentityError::NoKey)?;
-    identity::verify(key, identity, &room.sale.id, Timestamp::now().as_second())
+    identity::verify(key, identity, &sale.id, Timestamp::now().as_second())
 }
 
 fn refused(message: impl Into<String>) -> ErrorMessage {

@@ -11,14 +11,15 @@ use crate::{
     },
 };
 use std::{
-    sync::Arc,
+    sync::Weak,
     time::{Duration, Instant},
 };
 use tokio::time::sleep;
 use wire::domain::{booking::BookingStatus, line::Position, phase::Phase, place::LapseReason};
 
 /// Follows until the server has stopped.
-pub(in crate::room) async fn run(room: Arc<Room>, redis: Redis) {
+pub(in crate::room) async fn run(room: Weak<Room>, redis: Redis) {
+    let Some(room) = room.upgrade() else { return };
     while room.line.drain() < Drain::Done {
         if let Err(error) = follow(&room, &redis).await {
             tracing::warn!(sale = %room.sale.id, "the stream is lost, trying again: {error}");

@@ -5,7 +5,7 @@ use crate::{
     drain::Drain,
     limits::JOINS_MAX,
     metrics,
-    room::{batch, errors::RoomError},
+    room::{Queue, batch, errors::RoomError},
     store::{errors::StoreError, line::Standings},
 };
 use std::sync::Arc;
@@ -13,8 +13,11 @@ use tokio::sync::mpsc;
 use wire::domain::line::{Join, LineAnswer};
 
 /// Serves joins for as long as the room lives.
-pub(in crate::room) async fn run(line: Arc<LiveLine>, asked: mpsc::Receiver<batch::Asked<Join, LineAnswer>>) {
-    batch::serve(asked, JOINS_MAX, |joins| line.join_all(joins)).await;
+pub(in crate::room) async fn run(
+    line: Arc<LiveLine>,
+    asked: Queue<mpsc::Receiver<batch::Asked<Join, LineAnswer>>>,
+) {
+    batch::serve(&mut *asked.lock().await, JOINS_MAX, |joins| line.join_all(joins)).await;
 }
 
 impl LiveLine {

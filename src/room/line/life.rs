@@ -3,23 +3,39 @@
 
 use super::{LiveLine, board::Board};
 use crate::{
-    room::{Room, sockets::News},
+    limits::JOINS_MAX,
+    room::{
+        Room,
+        sockets::{Hub, News},
+    },
     store::{
         errors::StoreError,
         line::{Install, LineSettings},
     },
 };
-use std::time::Instant;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::time::sleep;
 use wire::domain::{ids::Seq, line::Position, phase::Phase, sale::SaleState};
 
 /// Seqs drawn in one epoch stay below this: the places of an older epoch, which only their tokens prove any more,
 /// come before those of a newer one.
 const SEQS_PER_EPOCH: Seq = 1_000_000_000;
 
+/// Pause between two groups of sockets that are to ask anew.
+const RECHECK_PAUSE: Duration = Duration::from_millis(10);
+
 impl LiveLine {
     /// Makes sure that the sale lives in Redis with the settings that PostgreSQL has.
     pub(in crate::room) async fn install(&self) -> Result<(), StoreError> {
-        if self.store.position().await?.is_none() {
+        let found = self.store.position().await?;
+        if let Some((old, _)) = found.filter(|(position, _)| position.epoch <= self.sale.first_epoch) {
+            tracing::info!(sale = %self.sale.id, "what a deleted sale left in Redis is removed (epoch {})", old.epoch);
+            self.store.forget().await?;
+        }
+        if found.is_none_or(|(position, _)| position.epoch <= self.sale.first_epoch) {
             let (booked_seats, held) = self.bookings.booked().await?;
             let visitors = self.bookings.visitors().await?;
             let (epoch, shift_ms) = self.sales.next_epoch(&self.sale.id).await?;
@@ -32,7 +48,7 @@ impl LiveLine {
                 held: &held,
                 visitors: &visitors,
             };
-            if self.store.install(&install).await? && epoch > 1 {
+            if self.store.install(&install).await? && epoch > self.sale.first_epoch + 1 {
                 let sale = &self.sale.id;
                 tracing::error!(%sale, "Redis has lost the line: epoch {epoch} begins; places return by token");
             }
@@ -108,7 +124,7 @@ impl Room {
             live.board = board;
         });
         self.set_phase(phase, position);
-        self.sockets.tell_all(Position::default(), &News::Recheck);
+        tokio::spawn(recheck_all(self.sockets.clone(), self.line.clone()));
         Ok(())
     }
 
@@ -119,6 +135,17 @@ impl Room {
             tracing::info!(sale = %self.sale.id, "phase {before} → {phase}");
             self.line.revision.rise();
             self.sockets.tell_all(position, &News::Phase(phase));
+        }
+    }
+}
+
+/// Everyone here is to ask anew how he stands: not all at once, or those who come last are sent away.
+async fn recheck_all(sockets: Arc<Hub>, line: Arc<LiveLine>) {
+    for some in sockets.all().chunks(JOINS_MAX) {
+        some.iter().for_each(|socket| socket.tell(Position::default(), News::Recheck));
+        sleep(RECHECK_PAUSE).await;
+        while line.joins_waiting() > JOINS_MAX {
+            sleep(RECHECK_PAUSE).await;
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     drain::Drain,
-    limits::{JOINS_QUEUE_MAX, POLLS_QUEUE_MAX},
+    limits::{CLOSED_ROOM, JOINS_QUEUE_MAX, POLLS_QUEUE_MAX},
     metrics,
     store::{
         bookings::Bookings,
@@ -33,7 +33,10 @@ use board::Board;
 use clock::RedisClock;
 use pace::PaceMeter;
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::sync::{Notify, mpsc, watch};
@@ -64,6 +67,10 @@ pub struct LiveLine {
     changed: Notify,
     /// When the stream was last heard to its end.
     heard: Mutex<Instant>,
+    /// Grants that lived at the last tick; until the first nobody knows.
+    grants: AtomicU64,
+    /// When this instance heard that the sale is closed.
+    closed_at: OnceLock<Instant>,
     revision: Revision,
 }
 
@@ -103,6 +110,8 @@ impl LiveLine {
             departures,
             changed: Notify::new(),
             heard: Mutex::new(Instant::now()),
+            grants: AtomicU64::new(u64::MAX),
+            closed_at: OnceLock::new(),
             revision: parts.revision.clone(),
         };
         (line, Asked { joins: asked_joins, polls: asked_polls, departures: departed })
@@ -117,6 +126,11 @@ impl LiveLine {
             metrics::join(started.elapsed(), answer.is_ok());
         }
         answer
+    }
+
+    /// How many joins wait for a call.
+    pub(super) fn joins_waiting(&self) -> usize {
+        self.joins.waiting()
     }
 
     /// How a visitor without a socket stands; counts as presence.
@@ -213,6 +227,15 @@ impl LiveLine {
 
     fn change_live<T>(&self, change: impl FnOnce(&mut Live) -> T) -> T {
         change(&mut self.live.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the sale is closed, for long enough that all instances have heard of it, and no grant lives.
+    pub(super) fn is_over(&self) -> bool {
+        if self.phase() != Phase::Closed {
+            return false;
+        }
+        let closed_at = self.closed_at.get_or_init(Instant::now);
+        closed_at.elapsed() >= CLOSED_ROOM && self.grants.load(Ordering::Relaxed) == 0
     }
 
     /// How far the server is on its way out.

@@ -3,7 +3,7 @@
 use super::LiveLine;
 use crate::{
     limits::POLLS_MAX,
-    room::{batch, errors::RoomError},
+    room::{Queue, batch, errors::RoomError},
     store::{errors::StoreError, line::Standings},
 };
 use std::sync::Arc;
@@ -11,8 +11,11 @@ use tokio::sync::mpsc;
 use wire::domain::line::{LineAnswer, Poll};
 
 /// Serves polls for as long as the room lives.
-pub(in crate::room) async fn run(line: Arc<LiveLine>, asked: mpsc::Receiver<batch::Asked<Poll, LineAnswer>>) {
-    batch::serve(asked, POLLS_MAX, |polls| line.poll_all(polls)).await;
+pub(in crate::room) async fn run(
+    line: Arc<LiveLine>,
+    asked: Queue<mpsc::Receiver<batch::Asked<Poll, LineAnswer>>>,
+) {
+    batch::serve(&mut *asked.lock().await, POLLS_MAX, |polls| line.poll_all(polls)).await;
 }
 
 impl LiveLine {

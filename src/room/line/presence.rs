@@ -1,7 +1,10 @@
 //! Sockets that closed are told to the line in batches: a cut cable takes thousands at once.
 
 use super::LiveLine;
-use crate::{limits::JOINS_MAX, room::outbox::Outbox};
+use crate::{
+    limits::JOINS_MAX,
+    room::{Queue, outbox::Outbox},
+};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use wire::domain::ids::VisitorId;
@@ -10,10 +13,10 @@ use wire::domain::ids::VisitorId;
 /// as long as this instance's lease lives.
 pub(in crate::room) async fn run(
     line: Arc<LiveLine>,
-    mut departed: mpsc::UnboundedReceiver<(VisitorId, u64)>,
+    departed: Queue<mpsc::UnboundedReceiver<(VisitorId, u64)>>,
     outbox: Outbox,
 ) {
-    let mut batch = Vec::new();
+    let (mut departed, mut batch) = (departed.lock().await, Vec::new());
     while departed.recv_many(&mut batch, JOINS_MAX).await > 0 {
         outbox.tell("sockets that closed", || line.store.gone(&batch)).await;
         batch.clear();

@@ -6,12 +6,13 @@ use crate::{
     room::{Room, errors::RoomError, sockets::News},
     store::errors::StoreError,
 };
-use std::sync::Arc;
+use std::sync::Weak;
 use tokio::time::timeout;
 use wire::domain::phase::Phase;
 
 /// Follows the operator's changes until the server has stopped.
-pub(in crate::room) async fn run(room: Arc<Room>) {
+pub(in crate::room) async fn run(room: Weak<Room>) {
+    let Some(room) = room.upgrade() else { return };
     while room.line.drain() < Drain::Done {
         // Woken by a change, which the stream tells of, or by the clock.
         let woken = timeout(COMPARE, room.line.changed.notified()).await.is_ok();

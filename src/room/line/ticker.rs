@@ -9,7 +9,7 @@ use crate::{
     store::{errors::StoreError, line::Tick},
 };
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 use tokio::time::{MissedTickBehavior, interval};
@@ -33,7 +33,10 @@ pub(in crate::room) async fn run(line: Arc<LiveLine>, redeems: Arc<Redeems>) {
         }
         let asked = *last.insert(Instant::now());
         match tick(&line, &redeems, asked).await {
-            Ok(now_live) => (failing, live) = (false, now_live),
+            Ok(now_live) => {
+                (failing, live) = (false, now_live);
+                line.grants.store(live, Ordering::Relaxed);
+            }
             Err(error) if !failing => {
                 failing = true;
                 tracing::warn!(sale = %line.sale.id, "a tick failed; admissions wait: {error}");

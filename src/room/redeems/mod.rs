@@ -6,7 +6,7 @@ mod unheard;
 mod unspent;
 mod writer;
 
-use super::{Parts, health::Health, line::LiveLine, outbox::Outbox, seats::Seats};
+use super::{Parts, Queue, health::Health, line::LiveLine, outbox::Outbox, seats::Seats};
 use crate::{
     limits::{FENCE, REDEEMS_MAX, REDEEMS_QUEUE_MAX},
     metrics,
@@ -140,7 +140,8 @@ struct Glimpse {
 /// Goes to Redis in rounds, one after the other: each fences the grants of the redeems that have arrived, so that none
 /// lapses while the writer is busy, and tells of the batch that the writer has finished. Both go out together, so that
 /// Redis writes them to its disk together. What is fenced, or is not, goes on to the writer in order.
-pub(super) async fn run(redeems: Arc<Redeems>, mut requests: Tried) {
+pub(super) async fn run(redeems: Arc<Redeems>, requests: Queue<Tried>) {
+    let mut requests = requests.lock().await;
     let (fenced, to_write) = mpsc::channel(REDEEMS_QUEUE_MAX);
     // Holds no more than was fenced.
     let (done, mut written) = mpsc::unbounded_channel();

@@ -15,9 +15,10 @@ use crate::store::{bookings::Bookings, line::Line};
 use futures_util::{Stream, TryStreamExt};
 use map::SeatMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicI64};
+use uuid::Uuid;
 use wire::{
     domain::{
-        booking::{Booking, BookingRecord},
+        booking::{Booking, BookingFilter, BookingRecord},
         ids::VisitorId,
         sale::{Sale, SaleState},
     },
@@ -76,15 +77,21 @@ impl Seats {
         Ok(self.bookings.by_visitor(visitor).await?)
     }
 
+    /// One booking.
+    pub async fn booking(&self, id: Uuid) -> Result<Option<BookingRecord>, RoomError> {
+        Ok(self.bookings.one(id).await?)
+    }
+
     /// How many bookings are confirmed.
     pub async fn confirmed(&self) -> Result<u64, RoomError> {
         Ok(self.bookings.confirmed().await?)
     }
 
-    /// Every booking, oldest first; memory does not grow with their number.
+    /// The bookings that are wanted, oldest first.
     pub async fn export(
         &self,
+        filter: &BookingFilter,
     ) -> Result<impl Stream<Item = Result<BookingRecord, RoomError>> + Send + use<>, RoomError> {
-        Ok(self.bookings.export().await?.map_err(RoomError::from))
+        Ok(self.bookings.export(filter).await?.map_err(RoomError::from))
     }
 }

@@ -57,14 +57,19 @@ impl Bookings {
         Ok(true)
     }
 
-    /// Paid: confirms the booking, and books its seats again if its hold had ended. Nothing if there is none.
+    /// Paid: confirms the booking, and books its seats again if its hold had ended, unless it was given back. Nothing if
+    /// there is none.
     pub async fn confirm(&self, id: Uuid) -> Result<Option<Confirmation>, StoreError> {
         let mut client = self.pool.get().await?;
         let tx = client.transaction().await?;
-        let query = format!("SELECT {COLUMNS} FROM bookings WHERE id = $1 AND sale_id = $2 FOR UPDATE");
+        let query =
+            format!("SELECT {COLUMNS}, given_back FROM bookings WHERE id = $1 AND sale_id = $2 FOR UPDATE");
         let Some(row) = tx.query_opt(&query, &[&id, &self.sale.as_str()]).await? else { return Ok(None) };
         let mut record = Box::new(self.record(&row)?);
         let changed = record.booking.status != BookingStatus::Confirmed;
+        if row.get("given_back") {
+            return Ok(Some(Confirmation::GivenBack));
+        }
         if record.booking.status == BookingStatus::Released {
             let seats = self.plan.ids_of(&record.booking.seats);
             let again = tx
@@ -89,7 +94,7 @@ impl Bookings {
         Ok(Some(Confirmation::Confirmed { record, changed }))
     }
 
-    /// Frees the booking's seats: the booking, and whether this call did it. Nothing if there is none.
+    /// Gives the booking back and frees its seats: the booking, and whether this call freed them. Nothing if there is none.
     pub async fn release(&self, id: Uuid) -> Result<Option<(BookingRecord, bool)>, StoreError> {
         let mut client = self.pool.get().await?;
         let tx = client.transaction().await?;
@@ -98,10 +103,12 @@ impl Bookings {
         let mut record = self.record(&row)?;
         let changed = record.booking.status != BookingStatus::Released;
         if changed {
-            tx.execute("UPDATE bookings SET status = 'released' WHERE id = $1", &[&id]).await?;
             tx.execute("DELETE FROM booked_seats WHERE booking_id = $1", &[&id]).await?;
-            tx.commit().await?;
         }
+        // Also where the hold ran out before: from now on money that comes late books nothing.
+        tx.execute("UPDATE bookings SET status = 'released', given_back = true WHERE id = $1", &[&id])
+            .await?;
+        tx.commit().await?;
         record.booking.status = BookingStatus::Released;
         record.booking.hold_expires_at = None;
         Ok(Some((record, changed)))

@@ -83,6 +83,15 @@ impl Bookings {
         Self { pool, sale, plan }
     }
 
+    /// One of them, void rows left out.
+    pub async fn one(&self, id: Uuid) -> Result<Option<BookingRecord>, StoreError> {
+        let client = self.pool.get().await?;
+        let query =
+            format!("SELECT {COLUMNS} FROM bookings WHERE id = $1 AND sale_id = $2 AND status <> 'void'");
+        let row = client.query_opt(&query, &[&id, &self.sale.as_str()]).await?;
+        row.map(|row| self.record(&row)).transpose()
+    }
+
     /// What the grants booked, whatever became of it; void rows are nothing.
     pub async fn by_grants(&self, grants: &[GrantKey]) -> Result<HashMap<Uuid, BookingRecord>, StoreError> {
         let ids: Vec<Uuid> = grants.iter().map(|grant| grant.grant_id(&self.sale)).collect();
@@ -160,6 +169,13 @@ impl Bookings {
             Some((VisitorId::parse(row.get(0))?, u32::try_from(seats.unwrap_or(0)).unwrap_or(u32::MAX)))
         });
         Ok(visitors.collect())
+    }
+
+    /// Whether any booking is only held.
+    pub async fn any_held(&self) -> Result<bool, StoreError> {
+        let client = self.pool.get().await?;
+        let query = "SELECT EXISTS (SELECT FROM bookings WHERE sale_id = $1 AND status = 'held')";
+        Ok(client.query_one(query, &[&self.sale.as_str()]).await?.get(0))
     }
 
     /// How many bookings are confirmed.

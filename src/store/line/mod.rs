@@ -227,6 +227,15 @@ impl Line {
         Ok(applied >= 0)
     }
 
+    /// Forgets the line: nothing of it stays in Redis.
+    pub async fn forget(&self) -> Result<(), StoreError> {
+        let mut unlink = redis::cmd("UNLINK");
+        self.keys.all().for_each(|key| {
+            unlink.arg(key);
+        });
+        Ok(unlink.query_async(&mut self.shared.clone()).await?)
+    }
+
     /// Gives the sale a fresh life, unless it has one.
     pub async fn install(&self, install: &Install<'_>) -> Result<bool, StoreError> {
         let mut call = self.call(&SCRIPTS.install);

@@ -10,6 +10,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::tls::{self, Trust};
 use crate::store::errors::{ConnectError, detail};
 
+/// A silent peer is probed after this, and then as often …
+const PROBE_AFTER: Duration = Duration::from_secs(2);
+/// … and what was sent must be acknowledged within this: a server may vanish without a word.
+const UNACKED_MAX: Duration = Duration::from_secs(5);
 /// How long the TCP (or socket) connect may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller waits for a free connection of the pool before it is told that there is none.
@@ -61,7 +65,11 @@ fn postgres_config(url: &str) -> Result<(tokio_postgres::Config, MakeRustlsConne
     if config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_))) {
         config.ssl_mode(SslMode::Disable);
     }
-    config.tcp_user_timeout(STATEMENT_TIMEOUT).keepalives_idle(Duration::from_secs(15));
+    config
+        .tcp_user_timeout(UNACKED_MAX)
+        .keepalives_idle(PROBE_AFTER)
+        .keepalives_interval(PROBE_AFTER)
+        .keepalives_retries(2);
     if config.get_application_name().is_none() {
         config.application_name("waitroom");
     }

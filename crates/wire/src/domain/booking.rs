@@ -67,6 +67,17 @@ pub struct BookingRecord {
     pub created_at: Timestamp,
 }
 
+/// Which bookings are wanted; all, where nothing is said.
+#[derive(Clone, Debug, Default)]
+pub struct BookingFilter {
+    /// Made at this time or later.
+    pub since: Option<Timestamp>,
+    /// Of this visitor.
+    pub visitor: Option<VisitorId>,
+    /// That stand so now.
+    pub status: Option<BookingStatus>,
+}
+
 /// What an operator's confirmation came to.
 #[derive(Debug)]
 pub enum Confirmation {
@@ -79,6 +90,8 @@ pub enum Confirmation {
     },
     /// The hold ended and someone else has a seat of it.
     SeatsGone,
+    /// The shop or the operator gave it back before.
+    GivenBack,
 }
 
 /// Which seats a visitor wants.

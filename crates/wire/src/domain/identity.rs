@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 /// Longest identity that is looked at, in bytes: what is left of a 4 KiB frame.
 const IDENTITY_BYTES_MAX: usize = 4096;
 
+/// How far ahead the shop's clock may be, in seconds.
+const LEEWAY_S: f64 = 30.0;
+
 /// Why an identity was not believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
@@ -85,7 +88,7 @@ pub fn verify(key: &[u8], identity: &str, sale: &SaleId, now_s: i64) -> Result<V
     let signature = BASE64.decode(signature).map_err(|_| Malformed)?;
     mac(key, signed.as_bytes()).verify_slice(&signature).map_err(|_| Forged)?;
     let claims: Claims = decode(claims).ok_or(Malformed)?;
-    if claims.nbf.is_some_and(|nbf| nbf > now_s as f64) {
+    if claims.nbf.is_some_and(|nbf| nbf > now_s as f64 + LEEWAY_S) {
         return Err(NotYet);
     }
     if !claims.aud.names(sale.as_str()) {

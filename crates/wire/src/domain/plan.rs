@@ -6,6 +6,11 @@ use std::{collections::HashMap, ops::Range};
 /// Largest plan that is accepted, in bytes.
 pub const PLAN_BYTES_MAX: usize = 32 << 20;
 
+/// Longest `seat_guid`, in bytes: several of them must fit a frame.
+const SEAT_ID_BYTES_MAX: usize = 255;
+/// Furthest coordinate, either way: no hall is larger, in whatever unit, and a map must still tell seats apart.
+const COORDINATE_MAX: f64 = 1e7;
+
 /// Seats further apart than this, in units of their row's usual distance, have an aisle between them.
 const AISLE: f64 = 1.6;
 
@@ -158,6 +163,12 @@ impl Plan {
             };
             if seat.seat_guid.is_empty() || seat.seat_guid.chars().any(char::is_control) {
                 return Err(fault(&at("seat_guid"), "is empty or holds control characters"));
+            }
+            if seat.seat_guid.len() > SEAT_ID_BYTES_MAX {
+                return Err(fault(&at("seat_guid"), &format!("has more than {SEAT_ID_BYTES_MAX} bytes")));
+            }
+            if seat.position.is_some_and(|p| p.x.abs().max(p.y.abs()) > COORDINATE_MAX) {
+                return Err(fault(&at("position"), "lies further out than any map can draw"));
             }
             let index = SeatIndex::try_from(self.seats.len()).map_err(|_| fault(path, "too many seats"))?;
             if self.by_id.insert(seat.seat_guid.clone(), index).is_some() {

@@ -10,12 +10,10 @@ use std::sync::Arc;
 pub struct Sale {
     /// Its id.
     pub id: SaleId,
-    /// Its name, for people.
-    pub name: String,
     /// Its seats.
     pub plan: Arc<Plan>,
-    /// Whether visitors need no identity of the shop.
-    pub anonymous: bool,
+    /// The last epoch of a deleted sale of the same id: places of it, or before, are none of this sale's.
+    pub first_epoch: u64,
 }
 
 /// What of a sale an operator can change.
@@ -23,6 +21,10 @@ pub struct Sale {
 pub struct SaleState {
     /// Rises with every change.
     pub version: u64,
+    /// Its name, for people.
+    pub name: String,
+    /// Whether visitors need no identity of the shop.
+    pub anonymous: bool,
     /// The operator's phase.
     pub command: Phase,
     /// The operator's message.

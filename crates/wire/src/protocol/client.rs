@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Longest `request` id, in characters.
-const REQUEST_CHARS_MAX: usize = 64;
+pub const REQUEST_CHARS_MAX: usize = 64;
 /// Most seats that one redeem may name, before the sale's own limit is looked at.
 const SEATS_NAMED_MAX: usize = 1000;
 

@@ -7,6 +7,8 @@ use crate::{
     room::sockets::{News, RankUpdate},
 };
 use jiff::Timestamp;
+use std::time::Duration;
+use tokio::time::sleep;
 use wire::{
     domain::{
         booking::Booking,
@@ -19,6 +21,9 @@ use wire::{
         server::{BookingMessage, ServerMessage},
     },
 };
+
+/// How long a visitor whose place could not be looked for waits for the next try, at least.
+const RECHECK_PAUSE: Duration = Duration::from_secs(2);
 
 impl Session {
     pub(super) async fn rank(&mut self, update: RankUpdate) -> Result<(), End> {
@@ -134,12 +139,30 @@ impl Session {
         let visitor = self.visitor.clone();
         let connection = Some(self.socket.id);
         let join = Join { visitor, connection, poll_ms: 0, mode: JoinMode::Recheck, token_seq: Some(seq) };
-        let answer = self.room.line.join(join).await?;
+        let answer = match self.room.line.join(join).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                // Nothing that was said is known to be wrong: nobody is sent away for it.
+                tracing::debug!("a place is looked for later: {error}");
+                self.recheck_later();
+                return Ok(());
+            }
+        };
         if answer.standing.is_some_and(|place| place.stage == Stage::Ended) {
             // It ended while this instance did not listen.
             return self.lapsed(LapseReason::Expired).await;
         }
         self.joined(answer).await
+    }
+
+    fn recheck_later(&self) {
+        let socket = self.socket.clone();
+        // Not all at the same moment.
+        let pause = RECHECK_PAUSE + RECHECK_PAUSE.mul_f64((socket.id % 64) as f64 / 64.0);
+        tokio::spawn(async move {
+            sleep(pause).await;
+            socket.tell(Position::default(), News::Recheck);
+        });
     }
 
     pub(super) async fn bookings(&mut self) -> Result<Vec<Booking>, End> {

@@ -47,7 +47,7 @@ impl Session {
         if matches!(self.state, State::Waiting(_) | State::Granted(_)) {
             return Err(out_of_turn("you have a live place already; leave it before you join again"));
         }
-        let who = who::identify(&self.edge, &self.room, &proofs)?;
+        let who = who::identify(&self.edge, &self.room.sale, &proofs)?;
         if who.as_ref().is_some_and(|who| who.visitor != self.visitor) {
             return Err(error(
                 ErrorCode::IdentityInvalid,

@@ -1,0 +1,55 @@
+//! What of a sale may not be what its operator meant. Nothing of it is refused: he may know better.
+
+use wire::{
+    domain::{
+        phase::Phase,
+        sale::{Sale, SaleState},
+    },
+    protocol::{CLIENT_FRAME_BYTES_MAX, client::REQUEST_CHARS_MAX},
+};
+
+/// Seconds in which hardly anyone finds his seats and books them.
+const GRANT_TTL_S_SHORT: u32 = 30;
+/// Seconds in which hardly anyone sees that it is his turn.
+const CLAIM_S_SHORT: u32 = 10;
+/// What a redeem needs beside its seats: its token, the names of its fields, its request.
+const REDEEM_BYTES: usize = 512 + REQUEST_CHARS_MAX;
+
+/// Each begins with the field's name, and says what to do.
+pub fn of(sale: &Sale, state: &SaleState, has_identity_key: bool) -> Vec<String> {
+    let s = &state.settings;
+    let mut warnings = Vec::new();
+    let mut warn = |is: bool, text: String| warnings.extend(is.then_some(text));
+    warn(
+        s.grant_ttl_s < GRANT_TTL_S_SHORT,
+        format!("grant_ttl_s: {} s are too few for most to choose seats and book them", s.grant_ttl_s),
+    );
+    warn(
+        s.claim_s < CLAIM_S_SHORT,
+        format!("claim_s: {} s are too few for most to see that it is their turn", s.claim_s),
+    );
+    warn(
+        !state.anonymous && !has_identity_key,
+        "anonymous: this sale asks for identities, and this server has no identity_key: nobody can join"
+            .into(),
+    );
+    warn(
+        state.command == Phase::Paused && s.opens_at.is_some(),
+        "opens_at: the sale is paused, so it will not open by itself; open it by its phase".into(),
+    );
+    let fit = seats_that_fit(sale);
+    warn(
+        s.max_seats as usize > fit,
+        format!(
+            "max_seats: a message holds the ids of {fit} of this plan's seats; more can be had by `best` only"
+        ),
+    );
+    warnings
+}
+
+/// How many seats can surely be named in one message.
+fn seats_that_fit(sale: &Sale) -> usize {
+    let quoted = |id: &str| serde_json::to_string(id).map_or(0, |text| text.len()) + 1;
+    let longest = sale.plan.seats.iter().map(|seat| quoted(&seat.id)).max().unwrap_or(1);
+    (CLIENT_FRAME_BYTES_MAX - REDEEM_BYTES) / longest
+}

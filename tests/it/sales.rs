@@ -1,0 +1,163 @@
+//! A sale's beginning and end, as its operator sees them.
+
+use crate::world::{Server, World, plan};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+use waitroom::store::redis::redis_client;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks until the answer is what is wanted.
+async fn until(server: &Server, path: &str, wanted: impl Fn(u16, &Value) -> bool) -> Value {
+    let wait = async {
+        loop {
+            let (status, answer) = server.admin("GET", path, None).await;
+            if wanted(status, &answer) {
+                return answer;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{path} never came right"))
+}
+
+fn keys(world: &World, sale: &str) -> Vec<String> {
+    let mut redis = redis_client(&world.redis.url()).unwrap().get_connection().unwrap();
+    redis::cmd("KEYS").arg(format!("waitroom:{{{sale}}}:*")).query(&mut redis).unwrap()
+}
+
+async fn booked(server: &Server, sale: &str, seat: &str) -> (Value, String) {
+    let (mut visitor, joined) = server.join(sale).await;
+    let token = visitor.hear("granted").await["token"].clone();
+    visitor.say(json!({ "type": "redeem", "request": "r", "token": token, "seats": [seat] })).await;
+    let booking = visitor.hear("booking").await["booking"].as_str().unwrap().to_owned();
+    (joined["place"].clone(), booking)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_sale_is_answered_without_a_room_and_can_be_forgotten() {
+    let world = World::shared();
+    let (server, other) = (Server::start().await, Server::start().await);
+    let sale = server.sale(json!({ "plan": plan(1, 4) })).await;
+    let path = format!("/sales/{sale}");
+    server.open(&sale).await;
+    let (place, booking) = booked(&server, &sale, "A-1").await;
+    let (_, waiting) = server.join(&sale).await;
+    let refused = server.admin("DELETE", &format!("{path}?confirm={sale}"), None).await;
+    assert_eq!((refused.0, &refused.1["code"]), (409, &json!("not_closed")));
+    server.patch(&sale, json!({ "phase": "closed" })).await;
+    // The rooms end, on every instance, and with them the sale's series.
+    for instance in [&server, &other] {
+        let series = format!("sale=\"{sale}\"");
+        let gone = async {
+            while instance.metrics().await.contains(&series) {
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        timeout(PATIENCE, gone).await.expect("the room never ended");
+        let (status, shown) = instance.admin("GET", &path, None).await;
+        assert_eq!((status, &shown["phase"], &shown["booked"]), (200, &json!("closed"), &json!(1)));
+        let (status, summary) = instance.public("GET", &format!("/v1/sales/{sale}"), &[]).await;
+        assert_eq!((status, &summary["phase"], &summary["seats_left"]), (200, &json!("closed"), &json!(3)));
+        let (status, _) = instance.public("POST", &format!("/v1/sales/{sale}/places"), &[]).await;
+        assert_eq!(status, 410);
+        let bearer = format!("Bearer {}", place.as_str().unwrap());
+        let me = format!("/v1/sales/{sale}/places/me");
+        let (status, mine) = instance.public("GET", &me, &[("Authorization", &bearer)]).await;
+        assert_eq!((status, &mine["booking"]["booking"]), (200, &json!(booking)));
+        let bearer = format!("Bearer {}", waiting["place"].as_str().unwrap());
+        assert_eq!(instance.public("GET", &me, &[("Authorization", &bearer)]).await.0, 404);
+    }
+    let (status, error) = server.admin("DELETE", &path, None).await;
+    assert!(status == 422 && error["message"].as_str().unwrap().starts_with("confirm: "), "{error}");
+    let (status, answer) = server.admin("DELETE", &format!("{path}?confirm={sale}"), None).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(keys(world, &sale), Vec::<String>::new());
+    until(&other, &path, |status, _| status == 404).await;
+    // A sale of the same id goes on from its epoch: what the old one gave out is worth nothing.
+    let body = json!({
+        "id": sale, "name": "Again", "plan": plan(1, 4), "rate": 100, "max_active": 100, "grant_ttl_s": 30,
+        "max_seats": 4, "anonymous": true,
+    });
+    assert_eq!(server.admin("POST", "/sales", Some(body)).await.0, 201);
+    let (_, first) = server.join(&sale).await;
+    assert_eq!(first["epoch"], 2);
+    let mut old = server.connect(&sale).await;
+    old.say(json!({ "type": "join", "place": waiting["place"] })).await;
+    assert_eq!(old.hear("joined").await["rank"], 1, "a new visitor, behind who came before");
+    assert_eq!(server.admin("GET", &format!("/bookings/{booking}"), None).await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_back_is_not_booked_again_by_late_money() {
+    let server = Server::start().await;
+    let sale = server.sale(json!({ "hold_ttl_s": 300 })).await;
+    server.open(&sale).await;
+    let (_, booking) = booked(&server, &sale, "A-1").await;
+    let path = format!("/bookings/{booking}");
+    let (status, shown) = server.admin("GET", &path, None).await;
+    assert_eq!((status, &shown["status"], &shown["seats"]), (200, &json!("held"), &json!(["A-1"])));
+    for _ in 0..2 {
+        assert_eq!(server.admin("DELETE", &path, None).await.0, 200);
+    }
+    let (status, error) = server.admin("POST", &format!("{path}/confirm"), None).await;
+    assert_eq!((status, &error["code"]), (409, &json!("released")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bookings_are_found_by_visitor_time_and_status() {
+    let server = Server::start().await;
+    let sale = server.sale(json!({})).await;
+    server.open(&sale).await;
+    let (_, first) = booked(&server, &sale, "A-1").await;
+    let (_, second) = booked(&server, &sale, "A-2").await;
+    let row = |booking: &str| format!("/bookings/{booking}");
+    let (first_row, second_row) =
+        (server.admin("GET", &row(&first), None).await.1, server.admin("GET", &row(&second), None).await.1);
+    assert_eq!(server.admin("DELETE", &row(&second), None).await.0, 200);
+    let found = async |query: String| {
+        let (status, text) = server.admin("GET", &format!("/sales/{sale}/bookings?{query}"), None).await;
+        assert_eq!(status, 200, "{query}: {text}");
+        // One line is JSON already.
+        let text =
+            if text.is_object() { text.to_string() } else { text.as_str().unwrap_or_default().to_owned() };
+        text.lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["booking"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found(String::new()).await, [json!(first), json!(second)]);
+    assert_eq!(found(format!("visitor={}", first_row["visitor"].as_str().unwrap())).await, [json!(first)]);
+    assert_eq!(found("status=released".into()).await, [json!(second)]);
+    assert_eq!(found(format!("since={}", second_row["created_at"].as_str().unwrap())).await, [json!(second)]);
+    for (query, field) in
+        [("since=soon", "since"), ("status=void", "status"), ("visitor=", "visitor"), ("x=1", "x")]
+    {
+        let (status, error) = server.admin("GET", &format!("/sales/{sale}/bookings?{query}"), None).await;
+        assert!(status == 422 && error["message"].as_str().unwrap().contains(field), "{query}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_that_cannot_be_what_was_meant_is_refused_or_warned_of() {
+    let server = Server::start().await;
+    let sale = server.sale(json!({ "grant_ttl_s": 5, "claim_s": 1 })).await;
+    let path = format!("/sales/{sale}");
+    let past = (Timestamp::now() - SignedDuration::from_secs(60)).to_string();
+    let (status, error) = server.admin("PATCH", &path, Some(json!({ "opens_at": past }))).await;
+    assert!(status == 422 && error["message"].as_str().unwrap().starts_with("opens_at: "), "{error}");
+    let soon = (Timestamp::now() + SignedDuration::from_secs(600)).to_string();
+    let shown = server.patch(&sale, json!({ "phase": "paused", "opens_at": soon, "name": "Other" })).await;
+    assert_eq!(shown["name"], "Other");
+    let fields: Vec<_> = shown["warnings"].as_array().unwrap().iter().map(|w| w.as_str().unwrap()).collect();
+    let begins = ["grant_ttl_s: ", "claim_s: ", "opens_at: "];
+    assert!(fields.len() == 3 && fields.iter().zip(begins).all(|(w, b)| w.starts_with(b)), "{fields:?}");
+    let summary = server.public("GET", &format!("/v1/sales/{sale}"), &[]).await.1;
+    assert_eq!(summary["name"], "Other");
+    let kind = |shown: &Value| shown["anonymous"].clone();
+    assert_eq!(kind(&server.patch(&sale, json!({ "anonymous": false })).await), json!(false));
+    let mut visitor = server.connect(&sale).await;
+    visitor.say(json!({ "type": "join" })).await;
+    assert_eq!(visitor.closed().await, 4401);
+}
