@@ -9,7 +9,12 @@ use crate::{
     settings::ServeSettings,
     shutdown::{self, Report},
     store::{
-        postgres::{connect::postgres_pool, migrations},
+        errors::{ConnectError, StoreError},
+        postgres::{
+            connect::{postgres_pool, postgres_single},
+            facts::PostgresFacts,
+            migrations,
+        },
         redis::Redis,
     },
 };
@@ -56,12 +61,7 @@ impl App {
         let redis = connect_redis(settings).await?;
         let url = settings.postgres.postgres_url.expose();
         let unreachable = |what: String| StartError::Unreachable(what);
-        migrations::run(url).await.map_err(|error| {
-            unreachable(format!(
-                "PostgreSQL at {} ({error}); is it running, and may this user create tables?",
-                settings.postgres.postgres_url
-            ))
-        })?;
+        check_postgres(settings).await?;
         let pool = postgres_pool(url, usize::from(settings.postgres.postgres_pool))
             .map_err(|error| StartError::Settings(error.to_string()))?;
         let (leave, leaving) = watch::channel(Drain::NotYet);
@@ -100,8 +100,13 @@ impl App {
     /// Serves until `stop`, then drains.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Report {
         let Self { edge, rooms, leave, public, admin, drain } = self;
-        let public_budget = Listener { name: "public", connections_max: edge.connections_max };
-        let admin_budget = Listener { name: "admin", connections_max: ADMIN_CONNECTIONS_MAX };
+        let public_budget = Listener {
+            name: "public",
+            connections_max: edge.connections_max,
+            proxies: edge.trusted_proxies.clone(),
+        };
+        let admin_budget =
+            Listener { name: "admin", connections_max: ADMIN_CONNECTIONS_MAX, proxies: Vec::new() };
         let public = tokio::spawn(public_budget.serve(public, edge::public_router(edge.clone())));
         let admin = tokio::spawn(admin_budget.serve(admin, edge::admin_router(edge)));
         stop.await;
@@ -112,13 +117,33 @@ impl App {
     }
 }
 
+/// The PostgreSQL that is wanted, with its schema up to date.
+async fn check_postgres(settings: &ServeSettings) -> Result<(), StartError> {
+    let url = &settings.postgres.postgres_url;
+    let explain = |error: ConnectError| match error {
+        ConnectError::Url { .. } | ConnectError::Tls(_) => StartError::Settings(error.to_string()),
+        error => StartError::Unreachable(format!("PostgreSQL at {url} ({error}); is it running?")),
+    };
+    let (one, other) = (postgres_single(url.expose()).await, postgres_single(url.expose()).await);
+    let facts = PostgresFacts::read(&one.map_err(explain)?, &other.map_err(explain)?).await;
+    if let Some(danger) = facts.map_err(|error| explain(error.into()))?.danger() {
+        return Err(StartError::Settings(format!("postgres_url: {danger}")));
+    }
+    migrations::run(url.expose()).await.map_err(|error| {
+        StartError::Unreachable(format!("PostgreSQL at {url} ({error}); may this user create tables?"))
+    })?;
+    Ok(())
+}
+
 async fn connect_redis(settings: &ServeSettings) -> Result<Redis, StartError> {
     let url = &settings.redis.redis_url;
     let instance = Uuid::new_v4().simple().to_string()[..12].to_owned();
     let unreachable =
         |error: String| StartError::Unreachable(format!("Redis at {url} ({error}); is it running?"));
-    let redis =
-        Redis::connect(url.expose(), &instance).await.map_err(|error| unreachable(error.to_string()))?;
+    let redis = Redis::connect(url.expose(), &instance).await.map_err(|error| match error {
+        StoreError::Connect(error @ ConnectError::Url { .. }) => StartError::Settings(error.to_string()),
+        error => unreachable(error.to_string()),
+    })?;
     let facts = redis.facts().await.map_err(|error| unreachable(error.to_string()))?;
     match facts.danger(settings.redis.redis_replicas, settings.redis.allow_data_loss) {
         Some(danger) => Err(StartError::Settings(danger)),

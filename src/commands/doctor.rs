@@ -134,8 +134,11 @@ fn settings(report: &mut Report, args: &ServeArgs) -> Result<(), SettingsError> 
 }
 
 async fn redis(report: &mut Report, settings: &RedisSettings) {
+    let client = match redis_client(settings.redis_url.expose()) {
+        Ok(client) => client,
+        Err(error) => return report.add(Grade::Fail, "redis_url", error.to_string()),
+    };
     let asked = tokio::time::timeout(PATIENCE, async {
-        let client = redis_client(settings.redis_url.expose()).map_err(|error| error.to_string())?;
         let mut connection =
             client.get_multiplexed_async_connection().await.map_err(|error| error.to_string())?;
         RedisFacts::read(&mut connection).await.map_err(|error| error.to_string())
@@ -153,7 +156,7 @@ async fn redis(report: &mut Report, settings: &RedisSettings) {
     report.add(
         Grade::Ok,
         "redis",
-        format!("version {}, role {}, at {}", facts.version, facts.role, settings.redis_url),
+        format!("{}, role {}, at {}", facts.version, facts.role, settings.redis_url),
     );
     redis_facts(report, &facts, settings);
 }
@@ -174,8 +177,6 @@ fn redis_facts(report: &mut Report, facts: &RedisFacts, settings: &RedisSettings
     let replicas = facts.connected_replicas;
     let none = "no replica: if this machine is lost, so are the joins of the last second".to_owned();
     report.check(replicas > 0, Grade::Warn, "redis replicas", format!("{replicas} connected"), none);
-    let single = "is part of a cluster, which is not supported yet; use a single Redis".to_owned();
-    report.check(!facts.cluster_enabled, Grade::Fail, "redis cluster", "off".to_owned(), single);
     let (used, most) = (facts.used_memory >> 20, facts.maxmemory >> 20);
     let text =
         if most == 0 { format!("{used} MiB used, no limit") } else { format!("{used} of {most} MiB used") };
@@ -186,8 +187,9 @@ fn redis_facts(report: &mut Report, facts: &RedisFacts, settings: &RedisSettings
 
 async fn postgres(report: &mut Report, settings: &PostgresSettings) {
     let asked = tokio::time::timeout(PATIENCE, async {
-        let client = postgres_single(settings.postgres_url.expose()).await?;
-        let facts = PostgresFacts::read(&client).await?;
+        let url = settings.postgres_url.expose();
+        let client = postgres_single(url).await?;
+        let facts = PostgresFacts::read(&client, &postgres_single(url).await?).await?;
         let version = migrations::current_version(&client).await?;
         Ok::<_, ConnectError>((facts, version))
     });
@@ -209,8 +211,14 @@ async fn postgres(report: &mut Report, settings: &PostgresSettings) {
 }
 
 fn postgres_facts(report: &mut Report, facts: &PostgresFacts, pool: u16) {
-    let standby = "is a standby that cannot be written; point postgres_url at the primary".to_owned();
-    report.check(!facts.in_recovery, Grade::Fail, "postgres role", "primary".to_owned(), standby);
+    let danger = facts.danger();
+    report.check(
+        danger.is_none(),
+        Grade::Fail,
+        "postgres role",
+        "primary".to_owned(),
+        danger.unwrap_or_default(),
+    );
     for (subject, value) in [("fsync", &facts.fsync), ("synchronous_commit", &facts.synchronous_commit)] {
         let lost = format!("is {value}: a crash loses answered bookings; set it to on");
         report.check(value != "off", Grade::Fail, subject, value.clone(), lost);
@@ -279,6 +287,7 @@ mod tests {
             synchronous_commit: "on".into(),
             full_page_writes: "on".into(),
             in_recovery: false,
+            is_pooled_by_transaction: false,
         }
     }
 
@@ -296,6 +305,7 @@ mod tests {
         assert_eq!(exit(&PostgresFacts { fsync: "off".into(), ..facts() }, 8).0, Exit::Settings);
         assert_eq!(exit(&PostgresFacts { synchronous_commit: "off".into(), ..facts() }, 8).0, Exit::Settings);
         assert_eq!(exit(&PostgresFacts { in_recovery: true, ..facts() }, 8).0, Exit::Settings);
+        assert_eq!(exit(&PostgresFacts { is_pooled_by_transaction: true, ..facts() }, 8).0, Exit::Settings);
     }
 
     #[test]

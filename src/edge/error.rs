@@ -98,11 +98,11 @@ pub fn unavailable(error: RoomError) -> ErrorMessage {
 impl From<RoomError> for HttpError {
     fn from(error: RoomError) -> Self {
         tracing::warn!("a request was not served: {error}");
-        Self::unavailable(match error {
-            RoomError::Draining => "this server is going away; try again",
-            RoomError::Overloaded => "everyone comes at once; try again in a moment",
-            RoomError::Store(_) => "a store that is needed does not answer just now; try again",
-            RoomError::Ended => "this server cannot serve the sale just now; try again",
+        Self::unavailable(match (&error, error.store()) {
+            (RoomError::Draining, _) => "this server is going away; try again".to_owned(),
+            (RoomError::Overloaded, _) => "everyone comes at once; try again in a moment".to_owned(),
+            (_, Some(store)) => format!("{store} cannot be used just now; try again"),
+            _ => "this server cannot serve the sale just now; try again".to_owned(),
         })
     }
 }

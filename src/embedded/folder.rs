@@ -59,6 +59,20 @@ fn make(folder: &Path, mode: u32) -> Result<PathBuf, EmbeddedError> {
     folder.canonicalize().map_err(EmbeddedError::file("open", folder))
 }
 
+/// Refuses a folder that others may write into, or own: they could have put keys or data there.
+pub(super) fn check_ours(folder: &Path) -> Result<(), EmbeddedError> {
+    let facts = std::fs::metadata(folder).map_err(EmbeddedError::file("look at", folder))?;
+    let us = rustix::process::geteuid().as_raw();
+    let problem = if facts.uid() != us {
+        format!("belongs to another user ({}); choose a folder of your own", facts.uid())
+    } else if facts.mode() & 0o022 != 0 {
+        "may be written by others, who could plant keys there; run chmod go-w on it".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(EmbeddedError::Folder { folder: folder.to_owned(), problem })
+}
+
 /// Makes an empty folder that only `user` (or we) may enter.
 pub(super) fn make_private(folder: &Path, user: Option<User>) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(folder)?;
@@ -172,6 +186,17 @@ pub(super) fn in_url(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_others_may_write_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(check_ours(folder.path()).is_ok());
+        for mode in [0o777, 0o770, 0o702] {
+            std::fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+            let error = check_ours(folder.path()).unwrap_err().to_string();
+            assert!(error.contains("chmod go-w"), "{error}");
+        }
+    }
 
     #[test]
     fn users_of_passwd() {

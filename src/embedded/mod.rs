@@ -79,6 +79,7 @@ impl Embedded {
     /// Starts both under `data_dir`, with the data of the last run if there was one. Blocks until both answer.
     pub fn start(data_dir: &Path) -> Result<Self, EmbeddedError> {
         let data_dir = folder::prepare(data_dir)?;
+        folder::check_ours(&data_dir)?;
         // Side by side: the first initdb takes most of a second.
         std::thread::scope(|scope| {
             let redis = scope.spawn(|| Redis::start_at(&data_dir.join("redis")));

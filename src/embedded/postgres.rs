@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -154,7 +155,7 @@ impl Place {
         let log = self.folder.join("initdb.log");
         let program = PathBuf::from(command.get_program());
         let prepare = || {
-            let out = File::create(&log)?;
+            let out = File::options().create(true).truncate(true).write(true).mode(0o600).open(&log)?;
             // A file and not a pipe: nobody has to feed it while the program runs.
             let path = self.folder.join("initdb.sql");
             let mut file = File::options().create(true).truncate(true).read(true).write(true).open(&path)?;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -70,7 +71,7 @@ impl Process {
         log: &Path,
         stop_signal: Signal,
     ) -> Result<Self, EmbeddedError> {
-        let open = || File::options().create(true).append(true).open(log);
+        let open = || File::options().create(true).append(true).mode(0o600).open(log);
         let program = PathBuf::from(command.get_program());
         let out = open().map_err(EmbeddedError::file("write", log))?;
         let err = out.try_clone().map_err(EmbeddedError::file("write", log))?;

@@ -1,6 +1,6 @@
 //! Why a room did not do what it was asked. That a visitor may not do something is no error but an answer.
 
-use crate::store::errors::StoreError;
+use crate::store::errors::{Store, StoreError};
 use std::sync::Arc;
 
 /// A question that was not answered. One error may be for all who asked together.
@@ -18,6 +18,16 @@ pub enum RoomError {
     /// Who was to answer has ended: a bug.
     #[error("a task of the room has ended")]
     Ended,
+}
+
+impl RoomError {
+    /// The name of the store that could not be used, if it was one.
+    pub fn store(&self) -> Option<&'static str> {
+        match self {
+            Self::Store(error) => error.store().map(Store::name),
+            _ => None,
+        }
+    }
 }
 
 impl From<StoreError> for RoomError {

@@ -52,7 +52,7 @@ pub struct HttpSettings {
     /// Origins whose pages may open a socket, comma-separated (default: this server's own host)
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', value_parser = values::origin)]
     pub allowed_origins: Vec<String>,
-    /// Proxies, as addresses or CIDR blocks, whose word is taken on whether a visitor came over TLS (X-Forwarded-Proto)
+    /// Proxies, as addresses or CIDR blocks, whose word is taken on whether a visitor came over TLS (X-Forwarded-Proto), and whose idle connections are kept
     #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = values::cidr)]
     pub trusted_proxies: Vec<Cidr>,
     /// Seconds from SIGTERM to exit

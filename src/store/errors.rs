@@ -84,6 +84,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Which store could not be used; nothing where both could.
+    pub fn store(&self) -> Option<Store> {
+        match self {
+            Self::Redis(_) | Self::RedisPool(_) => Some(Store::Redis),
+            Self::Postgres(_) | Self::Pool(_) | Self::ReadOnly => Some(Store::Postgres),
+            Self::Timeout(store) => Some(*store),
+            Self::Connect(_) | Self::Corrupt(_) | Self::TooNew { .. } => None,
+        }
+    }
+
     /// Whether Redis says that it has no life of this sale.
     pub fn is_missing_line(&self) -> bool {
         matches!(self, Self::Redis(e) if e.code() == Some("MISSING"))

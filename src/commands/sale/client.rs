@@ -69,6 +69,11 @@ impl Client {
         self.json(self.agent.patch(self.url(path)).header("Authorization", &self.bearer).send_json(body))
     }
 
+    /// DELETE.
+    pub(super) fn delete(&self, path: &str) -> Result<Value, ExitError> {
+        self.json(self.agent.delete(self.url(path)).header("Authorization", &self.bearer).call())
+    }
+
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }

@@ -42,8 +42,22 @@ enum SaleCommand {
     Open(OneSale),
     /// Pause a sale: the line stays, nobody is admitted
     Pause(OneSale),
-    /// Close a sale for good
-    Close(OneSale),
+    /// Close a sale for good: asks for its id first
+    Close {
+        #[command(flatten)]
+        sale: OneSale,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Forget a closed sale: its bookings, seats and line, for good; asks for its id first
+    Delete {
+        #[command(flatten)]
+        sale: OneSale,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// Change a sale's settings
     Set(Box<ChangeArgs>),
     /// Show all visitors a message; an empty one clears it
@@ -93,10 +107,21 @@ pub fn run(args: &SaleArgs) -> anyhow::Result<Exit> {
         SaleCommand::Set(change) => client.patch(&path(&change.id), &body)?,
         SaleCommand::Open(sale) => client.patch(&path(&sale.id), &json!({"phase": "open"}))?,
         SaleCommand::Pause(sale) => client.patch(&path(&sale.id), &json!({"phase": "paused"}))?,
-        SaleCommand::Close(sale) => client.patch(&path(&sale.id), &json!({"phase": "closed"}))?,
+        SaleCommand::Close { sale, yes } => {
+            sure("Closing is final: nobody can join or book any more.", &sale.id, *yes)?;
+            client.patch(&path(&sale.id), &json!({"phase": "closed"}))?
+        }
+        SaleCommand::Delete { sale, yes } => {
+            sure("All bookings of this sale will be deleted.", &sale.id, *yes)?;
+            client.delete(&format!("{}?confirm={}", path(&sale.id), sale.id))?
+        }
         SaleCommand::Notice { sale, text } => client.patch(&path(&sale.id), &json!({"notice": text}))?,
     };
+    for warning in answer["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        eprintln!("waitroom: warning: {warning}");
+    }
     let text = match &args.command {
+        SaleCommand::Delete { sale, .. } if !args.json => format!("{} is deleted", sale.id),
         _ if args.json => answer.to_string(),
         SaleCommand::List => show::list(&answer),
         SaleCommand::Show(_) => show::one(&answer),
@@ -104,6 +129,20 @@ pub fn run(args: &SaleArgs) -> anyhow::Result<Exit> {
     };
     output::print(&text)?;
     Ok(Exit::Done)
+}
+
+/// What cannot be undone is asked for: the sale's id is to be typed.
+fn sure(what: &str, id: &SaleId, yes: bool) -> Result<(), ExitError> {
+    if yes {
+        return Ok(());
+    }
+    eprint!("{what} Type {id} to go on: ");
+    let mut typed = String::new();
+    let read = std::io::stdin().read_line(&mut typed);
+    if read.is_ok() && typed.trim() == id.as_str() {
+        return Ok(());
+    }
+    Err(ExitError::new(Exit::Usage, format!("nothing was done; type {id}, or say --yes")))
 }
 
 fn path(id: &SaleId) -> String {

@@ -55,6 +55,12 @@ pub(super) struct ChangeArgs {
     /// The sale's id
     #[arg(value_name = "SALE", value_parser = sale_id)]
     pub(super) id: SaleId,
+    /// What visitors read
+    #[arg(long)]
+    name: Option<String>,
+    /// Whether visitors need no identity of the shop
+    #[arg(long, value_name = "BOOL")]
+    anonymous: Option<bool>,
     /// Admissions a second
     #[arg(long, value_name = "NUMBER")]
     rate: Option<f64>,
@@ -131,6 +137,8 @@ impl ChangeArgs {
     /// The request's body.
     pub(super) fn body(&self) -> Result<Value, ExitError> {
         let mut body = Map::new();
+        add(&mut body, "name", self.name.as_deref());
+        add(&mut body, "anonymous", self.anonymous);
         add(&mut body, "rate", self.rate);
         add(&mut body, "max_active", self.max_active);
         add(&mut body, "grant_ttl_s", self.grant_ttl_s);

@@ -27,11 +27,14 @@ use tower::ServiceBuilder;
 
 pub use intake::Intake;
 
-use crate::metrics;
+use crate::{metrics, settings::Cidr};
 
 /// A request's head must be here within this, counted from the moment at which the connection could send it: a browser
 /// keeps idle connections beside its socket, and each is a file.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(8);
+/// The same for a trusted proxy, which speaks for many and would meet a connection that ends as it asks: longer than the
+/// 60 s for which balancers usually keep theirs.
+const PROXY_HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// Largest head, in bytes: two tokens and what proxies add.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Most headers of a request.
@@ -47,6 +50,8 @@ pub struct Listener {
     pub name: &'static str,
     /// Connections at once.
     pub connections_max: usize,
+    /// Proxies whose idle connections are kept.
+    pub proxies: Vec<Cidr>,
 }
 
 impl Listener {
@@ -65,7 +70,11 @@ impl Listener {
                 }
             };
             match Slot::take(&open, self.connections_max, self.name) {
-                Some(slot) => drop(tokio::spawn(serve_one(stream, peer, router.clone(), slot))),
+                Some(slot) => {
+                    let is_proxy = self.proxies.iter().any(|proxy| proxy.contains(peer.ip()));
+                    let patience = if is_proxy { PROXY_HEAD_TIMEOUT } else { HEAD_TIMEOUT };
+                    tokio::spawn(serve_one(stream, peer, router.clone(), slot, patience));
+                }
                 None => {
                     if refused % LOG_EVERY == 0 {
                         let max = self.connections_max;
@@ -110,7 +119,7 @@ fn refuse(stream: &TcpStream) {
     let _ = stream.try_write(ANSWER);
 }
 
-async fn serve_one(stream: TcpStream, peer: SocketAddr, router: Router, slot: Slot) {
+async fn serve_one(stream: TcpStream, peer: SocketAddr, router: Router, slot: Slot, patience: Duration) {
     // A rank is a small frame that nothing follows: it must not wait for more.
     let _ = stream.set_nodelay(true);
     let (intake, name) = (Intake::default(), slot.1);
@@ -124,7 +133,7 @@ async fn serve_one(stream: TcpStream, peer: SocketAddr, router: Router, slot: Sl
     let service = ServiceBuilder::new().map_request(add).service(router);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(patience)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(connection), TowerToHyperService::new(service))
@@ -153,7 +162,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(async || "served"));
-        tokio::spawn(Listener { name: "test", connections_max: 1 }.serve(listener, router));
+        tokio::spawn(
+            Listener { name: "test", connections_max: 1, proxies: Vec::new() }.serve(listener, router),
+        );
         const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
         let mut first = TcpStream::connect(address).await.unwrap();
         first.write_all(REQUEST).await.unwrap();

@@ -11,6 +11,7 @@ use crate::{
         line::{Committed, Told},
     },
 };
+use futures_util::{StreamExt, stream};
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -21,6 +22,8 @@ use wire::domain::booking::{BookingRecord, Confirmation};
 
 /// Booking counts as possible if it was proven so within this.
 const BOOKABLE_AGE_MAX: Duration = Duration::from_secs(3);
+/// Ends of holds told at once; each has a connection of the pool meanwhile.
+const TOLD_AT_ONCE: usize = 4;
 /// How long who changes a booking waits for the line to hear of it.
 const TELL_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -52,9 +55,10 @@ async fn end_holds(seats: &Arc<Seats>, line: &LiveLine) -> Result<(), StoreError
         seats.shifted_ms.store(shift_ms, Ordering::Relaxed);
     }
     if let Some(due) = due {
-        for record in seats.bookings.expire_holds(due).await? {
-            seats.tell(record.booking.id).await;
-        }
+        // A sale's holds run out in swarms: none waits for the one before it to be told.
+        let ended = seats.bookings.expire_holds(due).await?;
+        let tell = |record: BookingRecord| async move { seats.tell(record.booking.id).await };
+        stream::iter(ended).for_each_concurrent(TOLD_AT_ONCE, tell).await;
     }
     Ok(())
 }

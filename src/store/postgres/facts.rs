@@ -1,5 +1,7 @@
 //! What a PostgreSQL is, and whether it keeps what it confirmed.
 
+use tokio_postgres::Client;
+
 /// The facts of a PostgreSQL server that decide whether it keeps what it confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresFacts {
@@ -17,11 +19,13 @@ pub struct PostgresFacts {
     pub full_page_writes: String,
     /// A standby: cannot be written.
     pub in_recovery: bool,
+    /// A pooler in between gives a session another server's process with each transaction.
+    pub is_pooled_by_transaction: bool,
 }
 
 impl PostgresFacts {
-    /// Asks the server.
-    pub async fn read(client: &tokio_postgres::Client) -> Result<Self, tokio_postgres::Error> {
+    /// Asks the server, over two connections: one alone cannot tell whether it is a server's own.
+    pub async fn read(client: &Client, other: &Client) -> Result<Self, tokio_postgres::Error> {
         let text = "SELECT current_setting('server_version'), current_setting('max_connections')::int, \
                     current_setting('superuser_reserved_connections')::int, current_setting('fsync'), \
                     current_setting('synchronous_commit'), current_setting('full_page_writes'), pg_is_in_recovery()";
@@ -35,6 +39,33 @@ impl PostgresFacts {
             synchronous_commit: row.try_get(4)?,
             full_page_writes: row.try_get(5)?,
             in_recovery: row.try_get(6)?,
+            is_pooled_by_transaction: is_pooled_by_transaction(client, other).await?,
         })
     }
+
+    /// Why a sale must not run on this server, and what to do; `None` if it may.
+    pub fn danger(&self) -> Option<String> {
+        if self.in_recovery {
+            return Some(
+                "this PostgreSQL is a standby that cannot be written; point postgres_url at the primary"
+                    .into(),
+            );
+        }
+        self.is_pooled_by_transaction.then(|| {
+            "a pooler in transaction mode (PgBouncer) is between this server and PostgreSQL: its sessions lose their \
+             settings and statements; use session mode, or connect to PostgreSQL itself"
+                .into()
+        })
+    }
+}
+
+/// A session's process stays the same, unless a pooler lends it out: then another session's transaction takes it.
+async fn is_pooled_by_transaction(client: &Client, other: &Client) -> Result<bool, tokio_postgres::Error> {
+    let process = async || client.query_one("SELECT pg_backend_pid()", &[]).await?.try_get::<_, i32>(0);
+    let before = process().await?;
+    other.batch_execute("BEGIN").await?;
+    let _held = other.query_one("SELECT pg_backend_pid()", &[]).await?;
+    let after = process().await;
+    other.batch_execute("ROLLBACK").await?;
+    Ok(before != after?)
 }

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 /// The facts of one Redis server that decide whether it may hold a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisFacts {
-    /// `redis_version`, as it is.
+    /// What it is and its version: `Redis 7.0.15`, `Valkey 9.1.0`.
     pub version: String,
+    /// The version of Redis that it speaks like.
+    pub redis_version: String,
     /// Every write is appended to a file before long.
     pub aof_enabled: bool,
     /// What Redis does when memory is full; only `noeviction` keeps a line.
@@ -39,7 +41,11 @@ impl RedisFacts {
         let text = |key: &str| fields.get(key).copied().unwrap_or_default().to_owned();
         let number = |key: &str| fields.get(key).and_then(|value| value.parse().ok()).unwrap_or(0);
         Self {
-            version: text("redis_version"),
+            version: match fields.get("valkey_version") {
+                Some(version) => format!("Valkey {version}"),
+                None => format!("Redis {}", text("redis_version")),
+            },
+            redis_version: text("redis_version"),
             aof_enabled: text("aof_enabled") == "1",
             maxmemory_policy: text("maxmemory_policy"),
             maxmemory: number("maxmemory"),
@@ -53,17 +59,21 @@ impl RedisFacts {
 
     /// The version's first number; 0 if the server does not say.
     pub fn major_version(&self) -> u32 {
-        self.version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0)
+        self.redis_version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0)
     }
 
     /// Why a sale must not run on this server, and what to do; `None` if it may. `allow_data_loss` is the
     /// operator's word that a lost line is acceptable, nothing else overrules.
     pub fn danger(&self, redis_replicas: u32, allow_data_loss: bool) -> Option<String> {
         if self.major_version() < 7 {
-            return Some(format!("Redis {} is too old: use Redis 7 or newer (or Valkey)", self.version));
+            return Some(format!("{} is too old: use Redis 7 or newer (or Valkey)", self.version));
         }
         if self.role != "master" {
             return Some(format!("this Redis is a replica ({}): point redis_url at its primary", self.role));
+        }
+        if self.cluster_enabled {
+            let text = "this Redis is part of a cluster, where redis:// reaches only some of the keys: use a single Redis";
+            return Some(text.to_owned());
         }
         if allow_data_loss {
             return None;
@@ -98,7 +108,7 @@ mod tests {
     #[test]
     fn reads_info() {
         let facts = RedisFacts::parse(INFO);
-        assert_eq!(facts.version, "7.0.15");
+        assert_eq!(facts.version, "Redis 7.0.15");
         assert!(facts.aof_enabled && !facts.cluster_enabled);
         assert_eq!((facts.connected_replicas, facts.maxmemory, facts.used_memory), (2, 0, 1000));
         assert_eq!((facts.role.as_str(), facts.run_id.as_str()), ("master", "abc"));
