@@ -25,7 +25,8 @@ use wire::{
 
 impl Session {
     pub(super) async fn heard(&mut self, incoming: Incoming) -> Result<(), End> {
-        if !self.allowance.take() {
+        // A goodbye is answered as one, however much came before it.
+        if !matches!(incoming, Incoming::Closed) && !self.allowance.take() {
             return Err(error(ErrorCode::TooMany, "too many messages: at most 20 a second"));
         }
         if matches!(incoming, Incoming::Control) {
