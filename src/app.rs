@@ -4,7 +4,7 @@ use crate::{
     drain::Drain,
     edge::{self, Edge, EdgeState, listener::Listener},
     limits::{ADMIN_CONNECTIONS_MAX, FILES_RESERVED, SEND_BUFFER_BYTES},
-    metrics,
+    metrics::{self, Listeners},
     room::{health::Health, rooms::Rooms},
     settings::ServeSettings,
     shutdown::{self, Report},
@@ -101,12 +101,12 @@ impl App {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Report {
         let Self { edge, rooms, leave, public, admin, drain } = self;
         let public_budget = Listener {
-            name: "public",
+            of: Listeners::Public,
             connections_max: edge.connections_max,
             proxies: edge.trusted_proxies.clone(),
         };
         let admin_budget =
-            Listener { name: "admin", connections_max: ADMIN_CONNECTIONS_MAX, proxies: Vec::new() };
+            Listener { of: Listeners::Admin, connections_max: ADMIN_CONNECTIONS_MAX, proxies: Vec::new() };
         let public = tokio::spawn(public_budget.serve(public, edge::public_router(edge.clone())));
         let admin = tokio::spawn(admin_budget.serve(admin, edge::admin_router(edge)));
         stop.await;

@@ -36,15 +36,16 @@ fn describe_sale() {
 
 fn describe_service() {
     describe_gauge!("waitroom_connections", "WebSocket connections of this instance");
-    describe_gauge!("waitroom_listener_connections", "Connections of any kind, by listener");
+    describe_gauge!("waitroom_public_connections", "Connections of any kind of the public listener");
+    describe_gauge!("waitroom_admin_connections", "Connections of the admin listener");
     describe_counter!(
         "waitroom_connections_refused_total",
-        "Connections that were not served, by listener and reason: full (all are in use), slow (no request within the \
+        "Connections that were not served, by reason: full (all are in use), slow (no request within the \
          time), accept (the system gave none)"
     );
     describe_counter!(
         "waitroom_task_restarts_total",
-        "Tasks of a room that broke down and were started again, by task; must stay 0"
+        "Tasks of a room that broke down and were started again, by operation; must stay 0"
     );
     describe_gauge!("waitroom_sends_waiting", "Frames that wait until their peer reads");
     describe_counter!("waitroom_sockets_dropped_total", "Sockets given up because of their peer, by reason");

@@ -62,12 +62,9 @@ fn start() {
     counter!("waitroom_rank_pushes_total").increment(0);
     counter!("waitroom_rank_audit_failures_total").increment(0);
     connections(0);
-    for listener in ["public", "admin"] {
-        listener_connections(listener, 0);
-        for reason in ["full", "slow", "accept"] {
-            connections_refused(listener, reason, 0);
-        }
-    }
+    open_connections(Listeners::Public, 0);
+    open_connections(Listeners::Admin, 0);
+    ["full", "slow", "accept"].into_iter().for_each(|reason| connections_refused(reason, 0));
     histograms();
 }
 
@@ -128,24 +125,35 @@ pub fn connections(count: usize) {
     gauge!("waitroom_connections").set(count as f64);
 }
 
+/// Where connections come in.
+#[derive(Clone, Copy, Debug)]
+pub enum Listeners {
+    /// For visitors.
+    Public,
+    /// For operators and Prometheus.
+    Admin,
+}
+
 /// Open connections of any kind.
-pub fn listener_connections(listener: &'static str, count: usize) {
-    gauge!("waitroom_listener_connections", "listener" => listener).set(count as f64);
+pub fn open_connections(listener: Listeners, count: usize) {
+    match listener {
+        Listeners::Public => gauge!("waitroom_public_connections").set(count as f64),
+        Listeners::Admin => gauge!("waitroom_admin_connections").set(count as f64),
+    }
 }
 
 /// A connection was not served: `full`, `slow` or `accept`.
-pub fn connection_refused(listener: &'static str, reason: &'static str) {
-    connections_refused(listener, reason, 1);
+pub fn connection_refused(reason: &'static str) {
+    connections_refused(reason, 1);
 }
 
-fn connections_refused(listener: &'static str, reason: &'static str, count: u64) {
-    let labels = [("listener", listener), ("reason", reason)];
-    counter!("waitroom_connections_refused_total", &labels).increment(count);
+fn connections_refused(reason: &'static str, count: u64) {
+    counter!("waitroom_connections_refused_total", "reason" => reason).increment(count);
 }
 
 /// A task of a room broke down and is started again.
 pub fn task_restart(task: &'static str) {
-    counter!("waitroom_task_restarts_total", "task" => task).increment(1);
+    counter!("waitroom_task_restarts_total", "operation" => task).increment(1);
 }
 
 /// A sale's live numbers.

@@ -176,8 +176,9 @@ impl Report {
     /// shop's list could not be had, so that nothing can be said, else 0.
     pub fn exit_status(&self) -> u8 {
         match self {
-            _ if self.broken() => 99,
+            // First, since a history that is not whole must never pass for one; what else broke is in the report.
             _ if self.history_fault.is_some() => 74,
+            _ if self.broken() => 99,
             _ if self.export_fault.is_some() => 69,
             _ if self.joined == 0 && self.visitors > 0 && !self.outcomes.contains_key("closed") => 69,
             _ => 0,

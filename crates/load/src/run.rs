@@ -19,16 +19,20 @@ use super::{
 };
 use jiff::Timestamp;
 use rustix::{
-    process::{Resource, Rlimit, getrlimit, setrlimit},
+    process::{Resource, Rlimit, Signal, getrlimit, setrlimit},
     time::{ClockId, clock_gettime},
 };
 use std::{
+    fs::File,
+    future::pending,
+    io::{self, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::{
+    signal::unix::{SignalKind, signal},
     task::{AbortHandle, JoinSet, spawn_blocking},
     time::{Instant, sleep, sleep_until, timeout_at},
 };
@@ -100,6 +104,19 @@ impl Drop for Background {
 
 /// Makes the run and says what came out.
 pub async fn run(options: Options) -> Result<Report, LoadError> {
+    run_onto(options, |path| {
+        // A file that may not grow (`ulimit -f`) is a fault to report, and no death by a signal that nobody handles.
+        let _ = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
+        File::create_new(path)
+    })
+    .await
+}
+
+/// [`run`], with a history on whatever is opened for it.
+pub(super) async fn run_onto<W: Write + Send + 'static>(
+    options: Options,
+    open: impl FnOnce(&Path) -> io::Result<W>,
+) -> Result<Report, LoadError> {
     let address = options.target.resolve().await?;
     let target = options.target.clone();
     let plan = blocking(move || http::plan(&target)).await?;
@@ -116,7 +133,10 @@ pub async fn run(options: Options) -> Result<Report, LoadError> {
     let mut scene = Scene::new(plan, options.behaviour);
     let run_id = options.run.clone().unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
     if let Some(path) = &options.history {
-        scene.recorder = Some(record(path, &options, &run_id, &scene, settings)?);
+        let (clock, header) = header(&options, &run_id, &scene, settings);
+        // What was measured once is not overwritten: `open` refuses a file that exists.
+        let recorder = open(path).and_then(|file| Recorder::start(file, clock, &header));
+        scene.recorder = Some(recorder.map_err(|error| file_fault(path, error))?);
     }
     let facts = (0..visitors).map(|_| Mutex::default()).collect();
     let run = Arc::new(Run { world: World { scene, dialer }, facts });
@@ -132,9 +152,7 @@ pub async fn run(options: Options) -> Result<Report, LoadError> {
         _ => None,
     };
     let mut report = conclude(&run, &options, duration, interrupted, export);
-    // Every visitor's task has ended, and with it its hold on the run.
-    let recorder = Arc::into_inner(run).and_then(|run| run.world.scene.recorder);
-    if let (Some(recorder), Some(path)) = (recorder, &options.history) {
+    if let (Some(recorder), Some(path)) = (&run.world.scene.recorder, &options.history) {
         let lag_us = report.lag_us();
         report.history_fault =
             recorder.finish(Instant::now(), lag_us).err().map(|error| file_fault(path, error).to_string());
@@ -155,13 +173,7 @@ async fn wait_for_start(options: &Options) {
     }
 }
 
-fn record(
-    path: &Path,
-    options: &Options,
-    run: &str,
-    scene: &Scene,
-    settings: Option<SaleSettings>,
-) -> Result<Recorder, LoadError> {
+fn header(options: &Options, run: &str, scene: &Scene, settings: Option<SaleSettings>) -> (Clock, Header) {
     let clock = Clock::new();
     let visitors = in_part(options.visitors, options.part).count() as u64;
     let machine = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -179,10 +191,10 @@ fn record(
         ranks_of_every: options.visitors.div_ceil(RANKS_OF) as u32,
         settings,
     };
-    Recorder::create(path, clock, &header).map_err(|error| file_fault(path, error))
+    (clock, header)
 }
 
-fn file_fault(path: &Path, source: std::io::Error) -> LoadError {
+fn file_fault(path: &Path, source: io::Error) -> LoadError {
     LoadError::File { path: path.display().to_string(), source }
 }
 
@@ -203,11 +215,25 @@ async fn crowd_through(run: &Arc<Run>, options: &Options, run_id: &str) -> bool 
     };
     let interrupted = tokio::select! {
         () = all => false,
-        _ = tokio::signal::ctrl_c() => true,
+        () = told_to_stop() => true,
     };
     // Whoever is still there is sent home; what he saw is in `facts`.
     tasks.shutdown().await;
     interrupted
+}
+
+/// Ctrl-C, or SIGTERM (`timeout`, a supervisor): what was seen until then is reported and its history is whole.
+async fn told_to_stop() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => drop(terminate.recv().await),
+            Err(_) => pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
 }
 
 /// Starts each visitor at his time. Nothing here waits for anything but the clock.

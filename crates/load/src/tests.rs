@@ -2,11 +2,14 @@
 
 use super::{
     LoadError,
+    arrivals::ramp,
     crowd::gather,
     fake::{Fault, options, run_against, start},
+    history::{self, Event, tests::Disk},
+    run::run_onto,
 };
 use serde_json::Value;
-use std::time::Duration;
+use std::{fs::File, path::Path, time::Duration};
 use tokio::time::timeout;
 use wire::domain::ids::SaleId;
 
@@ -141,4 +144,47 @@ async fn a_crowd_outlasts_a_server_that_is_away() {
     let url = start(Fault::None).await;
     let lively = gather(&url, &sale, 3, Duration::ZERO);
     assert!(timeout(Duration::from_secs(1), lively).await.is_err(), "it goes on for ever");
+}
+
+/// Few visitors who want little, and no shop to ask at the end: such a run ends while the tasks that watch it are still
+/// being stopped.
+fn short(url: &str, history: std::path::PathBuf) -> super::Options {
+    let mut options = options(url);
+    options.visitors = 3;
+    options.arrivals = ramp(Duration::from_millis(5));
+    options.behaviour.think = (Duration::ZERO, Duration::ZERO);
+    options.history = Some(history);
+    options.admin = None;
+    options
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_short_runs_leave_fifty_whole_histories() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = start(Fault::None).await;
+    for n in 0..50 {
+        let path = folder.path().join(n.to_string());
+        let report = super::run(short(&url, path.clone())).await.unwrap();
+        assert_eq!(report.history_fault, None);
+        let mut booked = 0;
+        let part =
+            history::read(&path, |_, entry| booked += u32::from(matches!(entry.3, Event::Booking { .. })));
+        let footer = part.unwrap().footer.unwrap_or_else(|| panic!("run {n} left no whole history"));
+        assert!(booked == 3 && footer.entries > 3 * 5, "run {n}: {booked} bookings, {footer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_that_cannot_be_completed_fails_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history");
+    // Room for the header and a little more.
+    let disk = |path: &Path| Ok(Disk { file: File::create_new(path)?, room: 1000 });
+    let options = short(&start(Fault::None).await, path.clone());
+    let report = run_onto(options.clone(), disk).await.unwrap();
+    assert!(report.history_fault.is_some());
+    assert_eq!(report.exit_status(), 74, "{report}");
+    assert!(report.to_string().contains("the history is NOT whole"), "{report}");
+    // And what was measured once is not overwritten.
+    assert!(matches!(super::run(options).await, Err(LoadError::File { .. })));
 }

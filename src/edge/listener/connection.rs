@@ -163,6 +163,7 @@ impl Drop for Permit {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::metrics::Listeners;
     use std::sync::Arc;
     use tokio::net::TcpListener;
 
@@ -172,7 +173,7 @@ mod tests {
         let address = listener.local_addr()?;
         let server = async {
             let (stream, _) = listener.accept().await?;
-            let slot = Slot::take(&Arc::default(), 1, "test").unwrap();
+            let slot = Slot::take(&Arc::default(), 1, Listeners::Admin).unwrap();
             let mut connection = Connection::new(stream, Intake::default(), slot);
             connection.read_exact(&mut [0; 10]).await?;
             connection.write_all(b"too big").await?;

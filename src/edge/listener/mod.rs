@@ -27,7 +27,10 @@ use tower::ServiceBuilder;
 
 pub use intake::Intake;
 
-use crate::{metrics, settings::Cidr};
+use crate::{
+    metrics::{self, Listeners},
+    settings::Cidr,
+};
 
 /// A request's head must be here within this, counted from the moment at which the connection could send it: a browser
 /// keeps idle connections beside its socket, and each is a file.
@@ -46,8 +49,8 @@ const LOG_EVERY: usize = 1_000;
 
 /// A listener and how many connections it may have.
 pub struct Listener {
-    /// Its name in metrics.
-    pub name: &'static str,
+    /// Which it is.
+    pub of: Listeners,
     /// Connections at once.
     pub connections_max: usize,
     /// Proxies whose idle connections are kept.
@@ -63,13 +66,13 @@ impl Listener {
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    metrics::connection_refused(self.name, "accept");
-                    tracing::warn!(listener = self.name, "a connection could not be taken in: {error}");
+                    metrics::connection_refused("accept");
+                    tracing::warn!(listener = ?self.of, "a connection could not be taken in: {error}");
                     sleep(PAUSE).await;
                     continue;
                 }
             };
-            match Slot::take(&open, self.connections_max, self.name) {
+            match Slot::take(&open, self.connections_max, self.of) {
                 Some(slot) => {
                     let is_proxy = self.proxies.iter().any(|proxy| proxy.contains(peer.ip()));
                     let patience = if is_proxy { PROXY_HEAD_TIMEOUT } else { HEAD_TIMEOUT };
@@ -79,12 +82,12 @@ impl Listener {
                     if refused % LOG_EVERY == 0 {
                         let max = self.connections_max;
                         tracing::warn!(
-                            listener = self.name,
+                            listener = ?self.of,
                             "all {max} connections are in use; others get 503"
                         );
                     }
                     refused += 1;
-                    metrics::connection_refused(self.name, "full");
+                    metrics::connection_refused("full");
                     refuse(&stream);
                 }
             }
@@ -93,21 +96,21 @@ impl Listener {
 }
 
 /// One of the connections that a listener may have.
-struct Slot(Arc<AtomicUsize>, &'static str);
+struct Slot(Arc<AtomicUsize>, Listeners);
 
 impl Slot {
-    fn take(open: &Arc<AtomicUsize>, max: usize, name: &'static str) -> Option<Self> {
+    fn take(open: &Arc<AtomicUsize>, max: usize, of: Listeners) -> Option<Self> {
         let more = |count: usize| (count < max).then_some(count + 1);
         let before = open.try_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        metrics::listener_connections(name, before + 1);
-        Some(Self(open.clone(), name))
+        metrics::open_connections(of, before + 1);
+        Some(Self(open.clone(), of))
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         let before = self.0.fetch_sub(1, Ordering::Relaxed);
-        metrics::listener_connections(self.1, before - 1);
+        metrics::open_connections(self.1, before - 1);
     }
 }
 
@@ -122,7 +125,7 @@ fn refuse(stream: &TcpStream) {
 async fn serve_one(stream: TcpStream, peer: SocketAddr, router: Router, slot: Slot, patience: Duration) {
     // A rank is a small frame that nothing follows: it must not wait for more.
     let _ = stream.set_nodelay(true);
-    let (intake, name) = (Intake::default(), slot.1);
+    let intake = Intake::default();
     // The slot lives as long as the connection, also as a WebSocket.
     let connection = Connection::new(stream, intake.clone(), slot);
     let add = move |mut request: hyper::Request<hyper::body::Incoming>| {
@@ -140,7 +143,7 @@ async fn serve_one(stream: TcpStream, peer: SocketAddr, router: Router, slot: Sl
         .with_upgrades()
         .await;
     if served.is_err_and(|error| error.is_timeout()) {
-        metrics::connection_refused(name, "slow");
+        metrics::connection_refused("slow");
     }
 }
 
@@ -163,7 +166,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(async || "served"));
         tokio::spawn(
-            Listener { name: "test", connections_max: 1, proxies: Vec::new() }.serve(listener, router),
+            Listener { of: Listeners::Admin, connections_max: 1, proxies: Vec::new() }
+                .serve(listener, router),
         );
         const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
         let mut first = TcpStream::connect(address).await.unwrap();

@@ -2,9 +2,10 @@
 
 use crate::{edge::listener::Intake, metrics, room::sockets::Socket};
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use futures_util::SinkExt;
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::{self, error::ProtocolError};
 use wire::protocol::{close, server::ServerMessage};
 
 /// A peer that reads nothing for so long is gone. (The timer starts only if the send has to wait.)
@@ -20,10 +21,12 @@ pub enum Incoming {
     Control,
     /// A binary frame.
     Binary,
-    /// A frame above the limit.
-    TooBig,
     /// More frames than a peer may send.
     Flood,
+    /// Something that RFC 6455 or a limit forbids; the peer is to hear this code and reason.
+    Broken(u16, &'static str),
+    /// The peer says goodbye, and waits for the same.
+    Closed,
     /// The connection is over.
     Gone,
 }
@@ -52,16 +55,10 @@ impl Frames {
             Some(Ok(Message::Text(text))) => Incoming::Text(text),
             Some(Ok(Message::Binary(_))) => Incoming::Binary,
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Incoming::Control,
-            Some(Err(error)) => {
-                if self.intake.has_flooded() {
-                    Incoming::Flood
-                } else if is_too_big(error) {
-                    Incoming::TooBig
-                } else {
-                    Incoming::Gone
-                }
-            }
-            Some(Ok(Message::Close(_))) | None => Incoming::Gone,
+            Some(Ok(Message::Close(_))) => Incoming::Closed,
+            Some(Err(_)) if self.intake.has_flooded() => Incoming::Flood,
+            Some(Err(error)) => judged(error),
+            None => Incoming::Gone,
         }
     }
 
@@ -104,9 +101,10 @@ impl Frames {
         let _ = timeout(CLOSE_TIMEOUT, farewell).await;
     }
 
-    /// Closes because a frame was too big.
-    pub async fn close_too_big(self) {
-        self.close(close::TOO_BIG, "a frame may have 4096 bytes").await;
+    /// Answers the peer's close: the reply (the peer's own code, or 1002 if it may not be sent) is written already, but
+    /// leaves only with the next flush. Without it the peer sees a connection that broke.
+    pub async fn answer_close(mut self) {
+        let _ = timeout(CLOSE_TIMEOUT, self.websocket.flush()).await;
     }
 }
 
@@ -115,7 +113,16 @@ fn unread() -> Gone {
     Gone
 }
 
-fn is_too_big(error: axum::Error) -> bool {
-    let error = error.into_inner().downcast::<tungstenite::Error>();
-    error.is_ok_and(|error| matches!(*error, tungstenite::Error::Capacity(_)))
+/// What the peer must hear of an error in what it sent.
+fn judged(error: axum::Error) -> Incoming {
+    use tungstenite::Error as E;
+    let Ok(error) = error.into_inner().downcast::<E>() else { return Incoming::Gone };
+    match *error {
+        E::Capacity(_) => Incoming::Broken(close::TOO_BIG, "a frame may have 4096 bytes"),
+        E::Utf8(_) => Incoming::Broken(close::NOT_UTF8, "text frames are UTF-8"),
+        // It hung up without a word: nobody is there to hear one.
+        E::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Incoming::Gone,
+        E::Protocol(_) => Incoming::Broken(close::PROTOCOL, "not as RFC 6455 frames it"),
+        _ => Incoming::Gone,
+    }
 }

@@ -3,6 +3,7 @@
 
 use crate::{
     drain::Drain,
+    metrics,
     room::{Room, sockets::News},
     store::{
         errors::StoreError,
@@ -92,12 +93,25 @@ fn apply(room: &Room, entries: Vec<Entry>) -> Option<(Position, String)> {
         live.board.recount();
     });
     for (position, changes) in readable {
+        count(room, &changes);
         // Before the seats: a seat that his own booking took is never told to a visitor as someone else's.
         end_grants(room, &changes);
         apply_seats(room, &changes);
         tell(room, position, changes);
     }
     unread
+}
+
+/// What this instance's ticks did; the answer to a tick may be lost, its entry is not.
+fn count(room: &Room, changes: &Changes) {
+    if changes.by.as_deref() != Some(room.line.store.instance()) {
+        return;
+    }
+    let sale = room.sale.id.as_str();
+    metrics::admissions(sale, changes.admitted.len() as u64);
+    for (_, _, reason) in &changes.lapsed {
+        metrics::lapses(sale, reason.as_str(), 1);
+    }
 }
 
 fn end_grants(room: &Room, changes: &Changes) {

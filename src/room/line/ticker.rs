@@ -1,13 +1,7 @@
 //! The ticker: every instance ticks, Redis lets one tick in 90 ms decide. No leader, no burst.
 
 use super::LiveLine;
-use crate::{
-    drain::Drain,
-    limits::TICK,
-    metrics,
-    room::redeems::Redeems,
-    store::{errors::StoreError, line::Tick},
-};
+use crate::{drain::Drain, limits::TICK, room::redeems::Redeems, store::errors::StoreError};
 use std::{
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -59,18 +53,9 @@ async fn tick(line: &LiveLine, redeems: &Arc<Redeems>, asked: Instant) -> Result
         line.changed.notify_one();
     }
     if decided {
-        count(line, &tick);
         redeems.settle_expired(tick.expired_fences);
     }
     Ok(tick.live)
-}
-
-fn count(line: &LiveLine, tick: &Tick) {
-    let sale = line.sale.id.as_str();
-    metrics::admissions(sale, tick.admitted);
-    for (reason, count) in ["missed", "expired", "closed"].into_iter().zip(tick.lapsed) {
-        metrics::lapses(sale, reason, count);
-    }
 }
 
 impl LiveLine {

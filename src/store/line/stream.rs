@@ -31,6 +31,8 @@ pub struct Entry {
 pub struct Changes {
     /// When, in Redis' milliseconds.
     pub at: i64,
+    /// The instance whose tick it was.
+    pub by: Option<String>,
     /// First and last seq drawn.
     pub joined: Option<(Seq, Seq)>,
     /// Places restored from tokens.

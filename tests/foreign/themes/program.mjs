@@ -102,7 +102,7 @@ export default function theme(it, world) {
     assert.equal((await world.a.show(id)).rate, 7);
     await ends(waitroom(['sale', 'pause', id], env), 0);
     await ends(waitroom(['sale', 'show', id], env), 0, 'paused');
-    await ends(waitroom(['sale', 'close', id], env), 0);
+    await ends(waitroom(['sale', 'close', id, '--yes'], env), 0);
     await visitor.closed(4410);
     await ends(waitroom(['sale', 'open', id], env), 64);
     await ends(waitroom(['sale', 'show', 'no-such-sale'], env), 64);

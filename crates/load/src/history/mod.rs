@@ -174,4 +174,4 @@ pub enum Token {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -4,9 +4,7 @@ use super::{Entry, Event, Footer, Header};
 use crate::{facts::Micros, meters::lock};
 use rustix::time::{ClockId, clock_gettime};
 use std::{
-    fs::File,
     io::{self, Write},
-    path::Path,
     sync::{
         Mutex,
         mpsc::{SyncSender, sync_channel},
@@ -56,29 +54,22 @@ pub struct Recorder {
     clock: Clock,
     ranks_of_every: u32,
     buffer: Mutex<Buffer>,
-    writer: JoinHandle<io::Result<()>>,
+    writer: Mutex<Option<JoinHandle<io::Result<()>>>>,
 }
 
 struct Buffer {
     bytes: Vec<u8>,
     entries: u64,
-    to_disk: SyncSender<Vec<u8>>,
+    /// None once the history has ended.
+    to_disk: Option<SyncSender<Vec<u8>>>,
 }
 
 impl Recorder {
-    /// Begins a history in a new file.
+    /// Begins a history in that file.
     ///
     /// # Errors
-    /// The file cannot be made, or exists: what was measured once is not overwritten.
-    pub fn create(path: &Path, clock: Clock, header: &Header) -> io::Result<Self> {
-        Self::start(File::create_new(path)?, clock, header)
-    }
-
-    pub(super) fn start(
-        mut file: impl Write + Send + 'static,
-        clock: Clock,
-        header: &Header,
-    ) -> io::Result<Self> {
+    /// The file cannot be written.
+    pub fn start(mut file: impl Write + Send + 'static, clock: Clock, header: &Header) -> io::Result<Self> {
         let mut first = serde_json::to_vec(header)?;
         first.push(b'\n');
         file.write_all(&first)?;
@@ -87,8 +78,14 @@ impl Recorder {
             // After a fault nobody takes the rest, so that nobody waits for a full disk.
             buffers.into_iter().try_for_each(|buffer| file.write_all(&buffer))
         });
-        let buffer = Buffer { bytes: Vec::with_capacity(BUFFER_BYTES * 2), entries: 0, to_disk };
-        Ok(Self { clock, ranks_of_every: header.ranks_of_every.max(1), buffer: Mutex::new(buffer), writer })
+        let buffer =
+            Buffer { bytes: Vec::with_capacity(BUFFER_BYTES * 2), entries: 0, to_disk: Some(to_disk) };
+        Ok(Self {
+            clock,
+            ranks_of_every: header.ranks_of_every.max(1),
+            buffer: Mutex::new(buffer),
+            writer: Mutex::new(Some(writer)),
+        })
     }
 
     /// The clock of the entries.
@@ -103,7 +100,7 @@ impl Recorder {
         }
         let entry = Entry(self.clock.us(at), visitor, connection, event);
         let mut buffer = lock(&self.buffer);
-        let Buffer { bytes, entries, to_disk } = &mut *buffer;
+        let Buffer { bytes, entries, to_disk: Some(to_disk) } = &mut *buffer else { return };
         // Plain strings and numbers into memory: this cannot fail.
         let _ = serde_json::to_writer(&mut *bytes, &entry);
         bytes.push(b'\n');
@@ -115,18 +112,24 @@ impl Recorder {
         }
     }
 
-    /// Ends the history.
+    /// Ends the history. By reference, because whole is what it must be whoever still holds the run: to wait until
+    /// the last one lets go would be to guess when that is.
     ///
     /// # Errors
-    /// Something could not be written; what was written before is there.
-    pub fn finish(self, now: Instant, lag_us: Micros) -> io::Result<()> {
-        let ended_us = self.clock.us(now);
-        let Buffer { mut bytes, entries, to_disk } =
-            self.buffer.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        serde_json::to_writer(&mut bytes, &Footer { ended_us, entries, lag_us })?;
+    /// Something could not be written, what was written before is there; or it had ended before.
+    pub fn finish(&self, now: Instant, lag_us: Micros) -> io::Result<()> {
+        let ended = || io::Error::other("the history has ended before");
+        let (to_disk, mut bytes, entries) = {
+            let mut buffer = lock(&self.buffer);
+            let to_disk = buffer.to_disk.take().ok_or_else(ended)?;
+            (to_disk, std::mem::take(&mut buffer.bytes), buffer.entries)
+        };
+        serde_json::to_writer(&mut bytes, &Footer { ended_us: self.clock.us(now), entries, lag_us })?;
         bytes.push(b'\n');
+        // Fails only if the writer is gone, which tells its fault now.
         let _ = to_disk.send(bytes);
         drop(to_disk);
-        self.writer.join().unwrap_or_else(|_| Err(io::Error::other("the history's writer panicked")))
+        let writer = lock(&self.writer).take().ok_or_else(ended)?;
+        writer.join().unwrap_or_else(|_| Err(io::Error::other("the history's writer panicked")))
     }
 }

@@ -20,7 +20,7 @@ fn header(run: &str, part: u32) -> Header {
 }
 
 fn write(path: &std::path::Path, header: &Header) {
-    let recorder = Recorder::create(path, Clock::new(), header).unwrap();
+    let recorder = Recorder::start(fs::File::create(path).unwrap(), Clock::new(), header).unwrap();
     let now = Instant::now();
     recorder.record(now, 0, 0, Event::Arrive { intended: 7 });
     recorder.record(now, 0, 1, Event::Join { again: false });
@@ -52,7 +52,6 @@ fn what_is_written_is_read_and_ranks_are_a_sample() {
     let lines: Vec<_> = entries.iter().map(|(line, _)| *line).collect();
     assert_eq!(lines, [2, 3, 4, 5]);
     assert_eq!(entries[2].1, Event::Rank(4));
-    assert!(Recorder::create(&path, Clock::new(), &header("r", 1)).is_err(), "overwritten");
 }
 
 #[test]
@@ -90,9 +89,9 @@ fn parts_of_other_runs_and_the_same_part_twice_are_refused() {
 }
 
 /// A disk with room for so many bytes.
-struct Disk {
-    file: fs::File,
-    room: usize,
+pub struct Disk {
+    pub file: fs::File,
+    pub room: usize,
 }
 
 impl std::io::Write for Disk {
@@ -120,4 +119,17 @@ fn a_full_disk_is_told_and_what_was_written_can_be_read() {
     assert_eq!(recorder.finish(now, 0).unwrap_err().kind(), std::io::ErrorKind::StorageFull);
     let (part, entries) = entries(&path).unwrap();
     assert!(part.footer.is_none() && entries.len() > 5_000, "{}", entries.len());
+}
+
+#[test]
+fn a_history_ends_once_and_takes_nothing_after() {
+    let (_folder, path) = folder();
+    let recorder = Recorder::start(fs::File::create(&path).unwrap(), Clock::new(), &header("r", 1)).unwrap();
+    let now = Instant::now();
+    recorder.record(now, 0, 1, Event::Leave);
+    recorder.finish(now, 0).unwrap();
+    recorder.record(now, 0, 1, Event::Leave);
+    assert!(recorder.finish(now, 0).is_err());
+    let (part, entries) = entries(&path).unwrap();
+    assert_eq!((part.footer.unwrap().entries, entries.len()), (1, 1));
 }

@@ -45,6 +45,10 @@ impl ErrorCode {
     }
 }
 
+/// RFC 6455: what came breaks the protocol of frames.
+pub const PROTOCOL: u16 = 1002;
+/// RFC 6455: a text that is not UTF-8.
+pub const NOT_UTF8: u16 = 1007;
 /// RFC 6455: the frame was too big.
 pub const TOO_BIG: u16 = 1009;
 /// The server restarts: come back.

@@ -1,6 +1,6 @@
 //! What the room tells, and what the visitor hears of it.
 
-use super::{End, Session, State, error};
+use super::{End, RESTART, Session, State, error};
 use crate::{
     edge::visitor::standing::{self, LiveGrant},
     metrics,
@@ -58,7 +58,7 @@ impl Session {
                 self.restarting = true;
                 Ok(())
             }
-            (News::Restart, _) => Err(End::Restart),
+            (News::Restart, _) => Err(RESTART),
             (News::BookingChanged(id), _) => self.booking_changed(id).await,
             (News::Recheck, _) | (News::Shifted, State::Granted(_)) => self.recheck().await,
             (News::Shifted, _) => Ok(()),

@@ -53,11 +53,14 @@ enum End {
     Gone,
     /// Said with an `error`, then closed.
     Error(ErrorMessage),
-    /// A frame above the limit.
-    TooBig,
-    /// The server restarts.
-    Restart,
+    /// The peer has said goodbye.
+    Closed,
+    /// Closed with that code and reason.
+    Close(u16, &'static str),
 }
+
+/// The server restarts.
+const RESTART: End = End::Close(close::RESTART, "the server restarts");
 
 impl From<Gone> for End {
     fn from(_: Gone) -> Self {
@@ -177,10 +180,11 @@ fn parse(incoming: Incoming) -> Result<ClientMessage, End> {
         Incoming::Binary | Incoming::Control => {
             Err(out_of_turn("messages are text frames with one JSON object"))
         }
-        Incoming::TooBig => Err(End::TooBig),
         Incoming::Flood => {
             Err(error(ErrorCode::TooMany, "too many frames: at most 20 a second, pings and fragments too"))
         }
+        Incoming::Broken(code, reason) => Err(End::Close(code, reason)),
+        Incoming::Closed => Err(End::Closed),
         Incoming::Gone => Err(End::Gone),
     }
 }
@@ -192,8 +196,8 @@ fn out_of_turn(message: &str) -> End {
 async fn finish(mut frames: Frames, end: End) {
     match end {
         End::Gone => {}
-        End::TooBig => frames.close_too_big().await,
-        End::Restart => frames.close(close::RESTART, "the server restarts").await,
+        End::Closed => frames.answer_close().await,
+        End::Close(code, reason) => frames.close(code, reason).await,
         End::Error(error) => {
             let code = error.code.close_code();
             if frames.send(&ServerMessage::Error(error)).await.is_ok() {
@@ -212,7 +216,7 @@ impl Session {
                 return error(ErrorCode::SaleClosed, "the sale is closed");
             }
             if self.restarting && self.redeeming.is_none() {
-                return End::Restart;
+                return RESTART;
             }
             let step = tokio::select! {
                 biased;

@@ -153,6 +153,9 @@ local lapsed = counts.missed + counts.expired + counts.closed
 if lapsed > 0 then
   redis.call('HINCRBY', sale, 'lapsed_total', lapsed)
 end
+if next(changes) ~= nil then
+  changes.by = instance -- who counts it
+end
 publish()
 return { 1, now, phase, number('shift'), #admitted, expired_fences, counts.missed, counts.expired, counts.closed,
   redis.call('ZCARD', grants) }
