@@ -6,7 +6,7 @@ import { Connection, watchWaking } from "./connection.mjs";
 import { chooseLanguage, number, t } from "./i18n.mjs";
 import { readPlan } from "./plan.mjs";
 import { PollingSocket } from "./polling.mjs";
-import { act, initial, isNext, receive, screenOf, wantsPlace } from "./state.mjs";
+import { act, hasChosen, initial, isNext, receive, screenOf, wantsPlace } from "./state.mjs";
 import { openStore } from "./store.mjs";
 import { Tabs } from "./tabs.mjs";
 import { Frame } from "./view.mjs";
@@ -38,6 +38,7 @@ let state = initial({
   bookings: store.bookings().map((booking) => ({ ...booking, holdExpiresAt: null })),
   maxSeats: store.maxSeats(),
   left: store.left(),
+  picks: store.picks(),
 });
 
 const connection = new Connection({
@@ -84,6 +85,7 @@ function change(next, message = null) {
   const before = state;
   state = next;
   if (message) remember(message);
+  if (state.picked !== before.picked) store.setPicks(hasChosen(state) ? { token: state.grant.token, picked: state.picked } : null);
   follow(before);
   frame.update(state, performance.now());
 }
@@ -279,6 +281,7 @@ function watchVisitor() {
   });
   for (const event of ["online", "offline"]) addEventListener(event, () => frame.update(state, performance.now()));
   watchWaking((wake) => { if (wantsPlace(state)) connection.wake(wake); });
+  addEventListener("beforeunload", (event) => { if (hasChosen(state)) event.preventDefault(); });
   addEventListener("pagehide", () => tabs.release());
   addEventListener("pageshow", (event) => { if (event.persisted && wantsPlace(state)) tabs.hold(); });
   setInterval(() => { if (document.visibilityState === "visible") frame.update(state, performance.now()); }, TICK_MS);

@@ -282,6 +282,11 @@ export function mayJoinAgain(state) {
   return state.phase !== "closed" && state.stop === null && !atLimit(state);
 }
 
+/** Whether going away now would lose what the visitor has chosen in his turn. */
+export function hasChosen({ grant, picked, redeem }) {
+  return grant !== null && (picked.length > 0 || redeem !== null);
+}
+
 /** Whether a (re)connect should send `join`: never behind the back of someone who is out. */
 export function wantsPlace(state) {
   if (state.stop || state.elsewhere) return false;

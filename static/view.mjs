@@ -2,7 +2,7 @@
 // screen is shown. A screen's DOM is built once and then updated in place, so that focus, scroll
 // and a half-made choice survive every message.
 
-import { button, el, setAttr, setHidden, setText } from "./dom.mjs";
+import { button, el, setAttr, setHidden, setText, takeBackQuestion } from "./dom.mjs";
 import { currentLanguage, number, setLanguage, t } from "./i18n.mjs";
 import { isNext, keptWhile, screenOf } from "./state.mjs";
 import { bookingView } from "./view-booking.mjs";
@@ -75,6 +75,7 @@ export class Frame {
   #show(key, screen, state) {
     const first = this.key === null;
     this.view?.destroy?.();
+    takeBackQuestion();
     this.key = key;
     const make = VIEWS[screen] ?? messageView;
     this.view = make({ do: this.commands, say: (text, urgent) => this.say(text, urgent), lasting: this.lasting, screen, state });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe } from "node:test";
 
 import { pause, Server, until } from "./harness.mjs";
-import { click, closeBrowser, fits, gone, hook, PHONE, ranked, reads, scenario, seat, state } from "./stage.mjs";
+import { book, click, closeBrowser, fits, gone, hook, PHONE, ranked, reads, scenario, seat, state } from "./stage.mjs";
 import { Wire } from "./wire.mjs";
 
 /** Chromium reports a connection that it cannot make; everything else stays a fault. */
@@ -112,7 +112,7 @@ describe("the connection", { concurrency: 3 }, () => {
       await state(page, "granted");
       await page.locator(seat("A-1-1")).click();
       wire.muffle(); // The request arrives, its answer does not.
-      await click(page, "redeem");
+      await book(page);
       await until("the booking", async () => (await server.bookings(sale)).length === 1);
       wire.cut();
       wire.mend();
@@ -153,7 +153,7 @@ describe("the server", () => {
     await link(buyer, "live");
     await state(buyer, "granted");
     await reads(buyer, "picked-count", "1 of 4 selected");
-    await click(buyer, "redeem");
+    await book(buyer);
     await state(buyer, "booked");
     assert.deepEqual((await server.bookings(sale)).map(({ seats }) => seats), [["A-1-1"]]);
   });

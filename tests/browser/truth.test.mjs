@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe } from "node:test";
 
 import { hall, Server } from "./harness.mjs";
-import { click, closeBrowser, gone, hook, PHONE, ranked, reads, scenario, seat, state, text } from "./stage.mjs";
+import { book, click, closeBrowser, gone, hook, PHONE, ranked, reads, scenario, seat, state, text } from "./stage.mjs";
 import { Wire } from "./wire.mjs";
 
 /** Chromium reports the connections that it cannot make. */
@@ -41,7 +41,7 @@ describe("only what is so", { concurrency: 3 }, () => {
     await state(page, "granted");
     await page.locator(seat("A-1-1")).tap();
     await reads(page, "picked-count", "1 of 4 selected");
-    await click(page, "redeem");
+    await book(page);
     await state(page, "held");
     await server.admin("POST", `/bookings/${await text(page, "booking-id")}/confirm`);
     await state(page, "booked");
