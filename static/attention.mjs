@@ -31,16 +31,33 @@ export function announceTurn(saleName) {
       note.close();
     };
   } catch {
-    // Chrome on Android lets only service workers do this.
+    // The browser changed its mind; the title says it all the same.
   }
 }
 
-export function alertsPossible() {
-  return "Notification" in window && window.isSecureContext;
+let constructible = null;
+
+/** Whether the browser would let this page notify: some have the word for it and then throw. */
+function alertsPossible() {
+  if (!("Notification" in window) || !window.isSecureContext) return false;
+  // Chrome on Android lets only service workers notify. Trying would show one where it is allowed.
+  if (Notification.permission === "granted") return !/Android/.test(navigator.userAgent);
+  constructible ??= tryNotification();
+  return constructible;
 }
 
+function tryNotification() {
+  try {
+    new Notification("");
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** "impossible" | "default" | "granted" | "denied" */
 export function alertsState() {
-  return alertsPossible() ? Notification.permission : "default";
+  return alertsPossible() ? Notification.permission : "impossible";
 }
 
 export async function askForAlerts() {

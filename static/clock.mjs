@@ -42,12 +42,11 @@ export function etaRange([low, high]) {
 }
 
 /**
- * Which of the moments worth speaking aloud has just been passed (a timer read out every second
- * would drown everything else); null when none.
+ * The seconds left, when it is time to speak them (a timer read out every second would drown
+ * everything else); else null. Never the mark itself: a tab in the background may have slept past
+ * several.
  */
-export function spokenMark(beforeMs, nowMs, marks = [300, 120, 60, 30, 10]) {
-  for (const mark of marks) {
-    if (beforeMs > mark * 1000 && nowMs <= mark * 1000) return mark;
-  }
-  return null;
+export function spokenSeconds(beforeMs, nowMs, marks = [300, 120, 60, 30, 10]) {
+  const passed = marks.some((mark) => beforeMs > mark * 1000 && nowMs <= mark * 1000);
+  return passed && nowMs > 0 ? Math.ceil(nowMs / 1000) : null;
 }

@@ -1,10 +1,18 @@
-// One WebSocket that stays with the visitor: comes back after cuts (with jitter), at once when the
-// tab wakes or the network returns, and notices sockets that died without a close.
+// One connection that stays with the visitor: a WebSocket, or polls where something between blocks
+// those. It comes back after cuts (with jitter), at once when the tab wakes or the network returns,
+// and notices sockets that died without a close.
 // Knows nothing of screens; everything it learns goes out through the callbacks.
 
 import { delayMs, verdict } from "./backoff.mjs";
 
 const OPEN_WITHIN_MS = 10_000;
+/** A page that never had a socket loses its turn in the queue while it waits for one. */
+const FIRST_OPEN_WITHIN_MS = 5_000;
+/** So many sockets in a row may fail, where one has worked before, until polls are tried. */
+const SOCKETS_LOST_MAX = 3;
+/** While polling: when a socket is tried again; then twice as long, and so on. */
+const SOCKET_AGAIN_MS = 5_000;
+const SOCKET_AGAIN_LONGEST_MS = 300_000;
 /** Below the 60 s of silence at which common proxies cut. */
 const PING_EVERY_MS = 25_000;
 const PONG_WITHIN_MS = 8_000;
@@ -15,14 +23,20 @@ const AT_ONCE_EVERY_MS = 2_000;
 
 export class Connection {
   /**
+   * @param makePolling () → what takes a WebSocket's place, over HTTP
    * @param hello    () → the `join` to send first, or null when no place is wanted just now
    * @param onMessage (message) → void
-   * @param onLink   ({ status: "connecting" | "live" | "cut" | "idle", why?, retryMs? }) → void
+   * @param onLink   ({ status: "connecting" | "live" | "cut" | "idle", via?, why?, retryMs? }) → void
    * @param onStop   (word) → void: an end that no reconnect mends
    */
-  constructor({ url, hello, onMessage, onLink, onStop, env = browserEnv() }) {
-    Object.assign(this, { url, hello, onMessage, onLink, onStop, env });
+  constructor({ url, makePolling, hello, onMessage, onLink, onStop, env = browserEnv() }) {
+    Object.assign(this, { url, makePolling, hello, onMessage, onLink, onStop, env });
     this.socket = null;
+    this.polling = false;
+    /** Another socket that is tried while polls go on. */
+    this.candidate = null;
+    this.hadSocket = false;
+    this.socketsLost = 0;
     this.live = false;
     this.attempt = 0;
     this.timers = {};
@@ -78,18 +92,61 @@ export class Connection {
     this.errorCode = null;
     this.drainAfterMs = null;
     this.openedAt = this.env.now();
-    const socket = new this.env.WebSocket(this.url, "waitroom.v1");
+    // After polls that failed too it is a socket's turn again.
+    this.polling = !this.polling && this.socketsLost >= (this.hadSocket ? SOCKETS_LOST_MAX : 1);
+    const socket = this.polling ? this.makePolling() : this.#newSocket();
+    this.#timer("open", this.hadSocket ? OPEN_WITHIN_MS : FIRST_OPEN_WITHIN_MS, () => this.#lost(1006));
+    this.#use(socket, hello);
+  }
+
+  #newSocket() {
+    return new this.env.WebSocket(this.url, "waitroom.v1");
+  }
+
+  #use(socket, hello) {
     this.socket = socket;
-    this.#timer("open", OPEN_WITHIN_MS, () => this.#lost(1006));
     // An old socket's late events must not touch its successor.
     const mine = (handle) => (event) => { if (this.socket === socket) handle(event); };
-    socket.onopen = mine(() => {
+    const opened = () => {
       this.#cancel("open");
       this.send(hello);
       this.#heard();
-    });
+    };
+    socket.onopen = mine(opened);
     socket.onmessage = mine((event) => this.#received(event.data));
     socket.onclose = mine((event) => this.#lost(event.code));
+    if (socket.readyState === 1) opened();
+  }
+
+  /** Polls are for where nothing else works: whether a socket does by now is tried beside them. */
+  #trySocket(againMs) {
+    const socket = this.#newSocket();
+    this.candidate = socket;
+    const mine = (handle) => () => { if (this.candidate === socket) handle(); };
+    const later = mine(() => {
+      this.#dropCandidate();
+      this.#timer("socket", againMs, () => this.#trySocket(Math.min(againMs * 2, SOCKET_AGAIN_LONGEST_MS)));
+    });
+    this.#timer("candidate", OPEN_WITHIN_MS, later);
+    socket.onclose = later;
+    socket.onopen = mine(() => {
+      const hello = this.hello();
+      if (this.socket.busy || !hello) {
+        later();
+        return;
+      }
+      this.candidate = null; // Not to be dropped with the polls.
+      this.#drop();
+      this.polling = false;
+      this.#use(socket, hello);
+    });
+  }
+
+  #dropCandidate() {
+    const socket = this.candidate;
+    this.candidate = null;
+    this.#cancel("candidate");
+    if (socket && socket.readyState < 2) socket.close();
   }
 
   #received(text) {
@@ -106,7 +163,13 @@ export class Connection {
     if (message.type === "joined" && !this.live) {
       this.live = true;
       this.attempt = 0;
-      this.onLink({ status: "live" });
+      if (this.polling) {
+        this.#timer("socket", SOCKET_AGAIN_MS * (1 + this.env.random()), () => this.#trySocket(SOCKET_AGAIN_MS * 2));
+      } else {
+        this.hadSocket = true;
+        this.socketsLost = 0;
+      }
+      this.onLink({ status: "live", via: this.polling ? "polls" : "socket" });
     }
     this.onMessage(message);
   }
@@ -123,6 +186,8 @@ export class Connection {
 
   #lost(closeCode) {
     const { errorCode, drainAfterMs } = this;
+    // Ends without a word, before a word: this is how a blocked socket looks.
+    if (closeCode === 1006 && !this.live && !this.polling) this.socketsLost += 1;
     this.#drop();
     const { stop, pace, why } = verdict(closeCode, errorCode);
     if (stop) {
@@ -138,6 +203,7 @@ export class Connection {
 
   #drop() {
     for (const name of Object.keys(this.timers)) this.#cancel(name);
+    this.#dropCandidate();
     this.live = false;
     const socket = this.socket;
     this.socket = null;

@@ -46,16 +46,19 @@ export function button(label, props, click) {
   return el("button", { type: "button", ...props, on: { click } }, label);
 }
 
-/** A modal question; resolves to true only when the visitor says yes. */
-export function ask({ title, text, yes, no, test }) {
+/**
+ * A modal question; resolves to true only when the visitor says yes. `list`: what it is about, item
+ * by item; `kind`: whether a yes takes something away or goes on.
+ */
+export function ask({ title, text, yes, no, test, list = [], kind = "danger" }) {
   return new Promise((resolve) => {
-    const heading = el("h2", { id: "ask-title" }, title);
-    const dialog = el("dialog", { class: "ask", test, "aria-labelledby": "ask-title" },
-      heading,
-      el("p", {}, text),
+    const dialog = el("dialog", { class: "ask", test, "aria-labelledby": "ask-title", "aria-describedby": "ask-text" },
+      el("h2", { id: "ask-title" }, title),
+      list.length > 0 && el("ul", { class: "ask-list" }, ...list.map((item) => el("li", {}, item))),
+      el("p", { id: "ask-text" }, text),
       el("div", { class: "actions" },
         button(no, { class: "button", test: "ask-no", autofocus: true }, () => dialog.close("no")),
-        button(yes, { class: "button danger", test: "ask-yes" }, () => dialog.close("yes"))));
+        button(yes, { class: `button ${kind}`, test: "ask-yes" }, () => dialog.close("yes"))));
     dialog.addEventListener("close", () => {
       dialog.remove();
       resolve(dialog.returnValue === "yes");
@@ -63,4 +66,9 @@ export function ask({ title, text, yes, no, test }) {
     document.body.append(dialog);
     dialog.showModal();
   });
+}
+
+/** What was asked is no longer the question. */
+export function takeBackQuestion() {
+  document.querySelector("dialog.ask")?.close("no");
 }

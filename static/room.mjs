@@ -3,9 +3,10 @@
 
 import { announceTurn, setTitle } from "./attention.mjs";
 import { Connection, watchWaking } from "./connection.mjs";
-import { chooseLanguage, t } from "./i18n.mjs";
+import { chooseLanguage, number, t } from "./i18n.mjs";
 import { readPlan } from "./plan.mjs";
-import { act, initial, receive, screenOf, wantsPlace } from "./state.mjs";
+import { PollingSocket } from "./polling.mjs";
+import { act, hasChosen, initial, isNext, receive, screenOf, wantsPlace } from "./state.mjs";
 import { openStore } from "./store.mjs";
 import { Tabs } from "./tabs.mjs";
 import { Frame } from "./view.mjs";
@@ -31,15 +32,18 @@ let lastFailureCheck = -Infinity;
 
 chooseLanguage();
 let state = initial({
+  hadPlace: store.place() !== null,
   start: store.start(),
   // Old countdowns belong to another page's clock.
   bookings: store.bookings().map((booking) => ({ ...booking, holdExpiresAt: null })),
   maxSeats: store.maxSeats(),
   left: store.left(),
+  picks: store.picks(),
 });
 
 const connection = new Connection({
   url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${api}/ws`,
+  makePolling: () => new PollingSocket(api),
   hello,
   onMessage: (message) => change(receive(state, message, performance.now()), message),
   onLink: (link) => {
@@ -81,6 +85,7 @@ function change(next, message = null) {
   const before = state;
   state = next;
   if (message) remember(message);
+  if (state.picked !== before.picked) store.setPicks(hasChosen(state) ? { token: state.grant.token, picked: state.picked } : null);
   follow(before);
   frame.update(state, performance.now());
 }
@@ -125,13 +130,22 @@ let shownTitle = null;
 function title() {
   const name = state.sale?.name ?? "";
   const screen = screenOf(state);
-  const rank = screen === "waiting" ? state.place.rank : null;
-  const plain = rank === null ? name : `${rank === 0 ? t("next") : t("ahead", { count: rank.toLocaleString() })} · ${name}`;
+  const plain = screen === "waiting" ? [rankWords(), name].filter(Boolean).join(" · ") : name || t(heading(screen));
   const key = `${screen}|${plain}`;
   if (key === shownTitle) return;
   shownTitle = key;
   const alert = { granted: "turn_alert", lapsed: state.lapsed?.reason === "missed" ? "missed_title" : null }[screen];
   setTitle(plain, alert ? t(alert) : null);
+}
+
+/** What a page whose sale has no name (yet) is called. */
+function heading(screen) {
+  return { granted: "turn_title", lapsed: `${state.lapsed?.reason}_title` }[screen] ?? `${screen}_title`;
+}
+
+function rankWords() {
+  const { rank } = state.place;
+  return isNext(state) ? t("next") : rank === 0 ? t("ahead_none") : t("ahead", { count: number(rank) });
 }
 
 function hello() {
@@ -265,7 +279,9 @@ function watchVisitor() {
     follow();
     frame.update(state, performance.now());
   });
+  for (const event of ["online", "offline"]) addEventListener(event, () => frame.update(state, performance.now()));
   watchWaking((wake) => { if (wantsPlace(state)) connection.wake(wake); });
+  addEventListener("beforeunload", (event) => { if (hasChosen(state)) event.preventDefault(); });
   addEventListener("pagehide", () => tabs.release());
   addEventListener("pageshow", (event) => { if (event.persisted && wantsPlace(state)) tabs.hold(); });
   setInterval(() => { if (document.visibilityState === "visible") frame.update(state, performance.now()); }, TICK_MS);

@@ -6,10 +6,11 @@
 import { applyChanges, decodeTaken } from "./bitmap.mjs";
 import { serverClock } from "./clock.mjs";
 
-/** @param remembered what store.mjs kept: { start, bookings, maxSeats, left } */
+/** @param remembered what store.mjs kept: { hadPlace, start, bookings, maxSeats, left, picks } */
 export function initial(remembered = {}) {
   return {
-    link: { status: "idle", why: null, since: 0, cuts: 0 },
+    link: { status: "idle", via: null, why: null, since: 0, cuts: 0 },
+    hadPlace: remembered.hadPlace ?? false, // this browser keeps the token of a place
     stop: null, // "identity" | "limit" | "replaced" | "closed" | "broken" | "unknown"
     elsewhere: null, // "open": another tab holds the place; "stay": the visitor chose that tab
     error: null,
@@ -18,7 +19,7 @@ export function initial(remembered = {}) {
     opensAt: null,
     clock: null,
     notice: "",
-    place: null, // { state, rank, total, eta, lowestHigh, slower, movedAt }
+    place: null, // { state, rank, total, eta, etaAt, lowestHigh, slower, movedAt }
     start: remembered.start ?? null,
     freshPlace: remembered.start == null,
     again: false, // the next join asks for another place after a booking
@@ -28,6 +29,7 @@ export function initial(remembered = {}) {
     planFailed: false,
     map: null, // { version, taken, gap }
     picked: [], // seat_guids, in the order of picking
+    keptPicks: remembered.picks ?? null, // { token, picked }: of this tab before it was reloaded
     lostPicks: [], // picked seats that others took meanwhile
     redeem: null, // { request, seats | best, lost }: sent and not yet answered
     refusal: null, // { reason, seats, retry }
@@ -84,16 +86,16 @@ function placeOf({ state, rank, total, eta_s }, before, at) {
     lowestHigh: before?.lowestHigh ?? null,
     slower: before?.slower ?? false,
     movedAt: before && before.rank === rank ? before.movedAt : at,
-  }, eta_s);
+  }, eta_s, at);
 }
 
 /** Remembers the best estimate so far, so that a grown one is owned up to. */
-function withEta(place, eta) {
+function withEta(place, eta, at) {
   const high = eta?.[1] ?? null;
-  if (high === null) return { ...place, eta: null };
+  if (high === null) return { ...place, eta: null, etaAt: null };
   const lowest = place.lowestHigh === null ? high : Math.min(place.lowestHigh, high);
   const grown = high > lowest * 1.2 + 30;
-  return { ...place, eta, lowestHigh: lowest, slower: grown || (place.slower && high > lowest + 15) };
+  return { ...place, eta, etaAt: at, lowestHigh: lowest, slower: grown || (place.slower && high > lowest + 15) };
 }
 
 function rank(state, message, at) {
@@ -103,14 +105,15 @@ function rank(state, message, at) {
   const movedAt = message.rank < place.rank ? at : place.movedAt;
   return {
     ...state,
-    place: withEta({ ...place, rank: message.rank, total: message.total, movedAt }, message.eta_s),
+    place: withEta({ ...place, rank: message.rank, total: message.total, movedAt }, message.eta_s, at),
   };
 }
 
 function granted(state, message, at) {
   const same = state.grant?.token === message.token;
+  const picked = same ? state.picked : state.keptPicks?.token === message.token ? state.keptPicks.picked : [];
   const claimed = message.claim_in_ms === null || message.claim_in_ms === undefined;
-  return {
+  return dropTakenPicks({
     ...state,
     place: { ...(state.place ?? { total: 0, eta: null }), state: "granted", rank: 0 },
     lapsed: null,
@@ -125,12 +128,12 @@ function granted(state, message, at) {
     // A grant allows what is left of the visitor's share; the share itself is what decides later
     // whether to offer another turn. Guessed too high, the server's 4403 corrects it.
     maxSeats: message.max_seats + seatsBooked(state),
-    picked: same ? state.picked : [],
+    picked, keptPicks: null,
     lostPicks: same ? state.lostPicks : [],
     redeem: same ? state.redeem : null,
     refusal: same ? state.refusal : null,
     booking: null,
-  };
+  });
 }
 
 function lapsed(state, { reason }) {
@@ -228,9 +231,9 @@ const ON_ACTION = {
   }),
   plan: (state, { plan }) => dropTakenPicks({ ...state, plan, planFailed: false }),
   plan_failed: (state) => ({ ...state, planFailed: true }),
-  link: (state, { status, why = null }, at) => ({
+  link: (state, { status, via = null, why = null }, at) => ({
     ...state,
-    link: { status, why, since: at, cuts: status === "cut" ? state.link.cuts + 1 : status === "live" ? 0 : state.link.cuts },
+    link: { status, via, why, since: at, cuts: status === "cut" ? state.link.cuts + 1 : status === "live" ? 0 : state.link.cuts },
     // What was on its way may or may not have arrived; it is repeated if the grant still lives.
     redeem: status === "live" || !state.redeem ? state.redeem : { ...state.redeem, lost: true },
   }),
@@ -279,10 +282,43 @@ export function mayJoinAgain(state) {
   return state.phase !== "closed" && state.stop === null && !atLimit(state);
 }
 
+/** Whether going away now would lose what the visitor has chosen in his turn. */
+export function hasChosen({ grant, picked, redeem }) {
+  return grant !== null && (picked.length > 0 || redeem !== null);
+}
+
 /** Whether a (re)connect should send `join`: never behind the back of someone who is out. */
 export function wantsPlace(state) {
   if (state.stop || state.elsewhere) return false;
   return state.lapsed === null || state.lapsed.busy;
+}
+
+/** What a visitor who is cut off has on the server meanwhile; null where this page cannot know. */
+export function keptWhile(state) {
+  if (state.grant) return "turn";
+  if (state.place?.state === "waiting") return "line";
+  if (state.booking) return { held: "held", confirmed: "booked" }[state.booking.status] ?? null;
+  return state.hadPlace ? null : "none";
+}
+
+/** Whether the visitor is the next to be let in: only where anyone is. */
+export function isNext({ place, phase, link }) {
+  return place?.rank === 0 && phase === "open" && link.status === "live";
+}
+
+const STILL_AFTER_MS = 90_000;
+/** An estimate that the line has outlived by so much was wrong. */
+const ETA_LATE_MS = 15_000;
+/** Without an estimate: as old as the newest rank may be, and a little. */
+const NO_ETA_STILL_MS = 15_000;
+const NO_ETA_STILL_FAR_MS = 40_000;
+const RANK_FAR = 1_000;
+
+/** Since when the line has stood still, in ms, where that is what the visitor should know; or null. */
+export function stillFor({ place }, at) {
+  const still = at - place.movedAt;
+  if (place.eta) return still > STILL_AFTER_MS || at - place.etaAt > place.eta[1] * 1000 + ETA_LATE_MS ? still : null;
+  return still > (place.rank < RANK_FAR ? NO_ETA_STILL_MS : NO_ETA_STILL_FAR_MS) ? still : null;
 }
 
 /** The one word for what is on the screen; also <body data-state>. */

@@ -1,7 +1,7 @@
 // After a redeem: seats held (not booked yet), booked, or released again.
 
 import { button, el, setAttr, setHidden, setText, svg } from "./dom.mjs";
-import { countdown, spokenMark } from "./clock.mjs";
+import { countdown, spokenSeconds } from "./clock.mjs";
 import { number, seatWords, t } from "./i18n.mjs";
 import { atLimit, mayJoinAgain, seatsBooked } from "./state.mjs";
 import { bookingList } from "./view-message.mjs";
@@ -59,8 +59,8 @@ export function bookingView(ctx) {
         setText(time, left > 0 ? countdown(left) : t("held_over"));
         time.classList.toggle("is-words", left <= 0);
         setAttr(timer, "data-urgent", left < 60_000 ? "yes" : null);
-        const spoken = spokenMark(spokenMs, left);
-        if (spoken) ctx.say(t("spoken_left", { seconds: spoken }));
+        const spoken = spokenSeconds(spokenMs, left);
+        if (spoken !== null) ctx.say(t("spoken_left", { seconds: spoken }));
         spokenMs = left;
       }
       updateAgain(state);

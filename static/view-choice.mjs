@@ -1,7 +1,7 @@
 // The two ways to book in a turn: the seats picked on the map, or the best available; and the
 // refusals in words, with what to do next.
 
-import { button, el, setHidden, setText } from "./dom.mjs";
+import { ask, button, el, setHidden, setText, takeBackQuestion } from "./dom.mjs";
 import { number, seatWords, seatsWords, t } from "./i18n.mjs";
 import { freeSeats } from "./plan.mjs";
 
@@ -9,13 +9,22 @@ export function pickPanel(ctx) {
   const count = el("p", { class: "pick-count", role: "status", test: "picked-count" });
   const lost = el("p", { class: "quiet lost", role: "alert", test: "picked-lost", hidden: true });
   const list = el("ul", { class: "picked-list", test: "picked" });
-  const book = button("", { class: "button primary wide", test: "redeem" }, () => ctx.do.redeemPicked());
+  let last = null;
+  let reviewed = null;
+  const book = button("", { class: "button primary wide", test: "redeem" }, async () => {
+    reviewed = last.picked;
+    if (await review(last.picked.length, last.picked.map((guid) => seatAndCategory(last.plan, guid)), "review_picked")) ctx.do.redeemPicked();
+    reviewed = null;
+  });
   const root = el("div", { class: "pick only-pick" }, lost, count, list, book);
   let shown = null;
   return {
     root,
     update(state) {
       const { picked, grant, plan, redeem, lostPicks, link } = state;
+      last = state;
+      // A seat of the question was just taken by someone else.
+      if (reviewed !== null && reviewed !== picked) takeBackQuestion();
       setHidden(count, picked.length === 0);
       setText(count, t("picked_count", { count: picked.length, max: grant.maxSeats }));
       setHidden(lost, lostPicks.length === 0);
@@ -29,6 +38,19 @@ export function pickPanel(ctx) {
         picked.length === 0 ? t("redeem_none", { max: grant.maxSeats }) : t("redeem", { count: picked.length }));
     },
   };
+}
+
+/** The one look at what is about to be booked, for afterwards it cannot be changed. → yes or no */
+function review(count, list, text) {
+  return ask({
+    title: t("review_title", { count }), list, text: t(text), kind: "primary",
+    yes: t("redeem", { count }), no: t("review_no"), test: "review",
+  });
+}
+
+function seatAndCategory(plan, guid) {
+  const category = plan?.categories[plan.byGuid.get(guid)?.category]?.name;
+  return [seatWords(plan, guid), category].filter(Boolean).join(" · ");
 }
 
 function pickedItem(ctx, plan, guid, sent) {
@@ -58,12 +80,16 @@ export function bestForm(ctx) {
   const category = el("select", { id: "best-category", test: "best-category" }, el("option", { value: "" }, t("best_any")));
   const together = el("input", { type: "checkbox", id: "best-together", "aria-describedby": "best-together-text", test: "best-together" });
   together.checked = true;
-  const book = button("", { class: "button primary wide", test: "redeem-best" }, () => ctx.do.redeemBest({
-    count,
+  const book = button("", { class: "button primary wide", test: "redeem-best" }, async () => {
     // The wire is strict: only what was chosen is sent.
-    ...(category.value === "" ? {} : { category: category.value }),
-    ...(together.checked && count > 1 ? { together: true } : {}),
-  }));
+    const best = {
+      count,
+      ...(category.value === "" ? {} : { category: category.value }),
+      ...(together.checked && count > 1 ? { together: true } : {}),
+    };
+    const list = [t("seats_count", { count }), best.category ?? t("best_any"), best.together && t("best_together")].filter(Boolean);
+    if (await review(count, list, "review_best")) ctx.do.redeemBest(best);
+  });
   const togetherRow = el("div", { class: "field check" }, together, el("label", { for: "best-together" }, t("best_together"),
     el("span", { class: "quiet", id: "best-together-text" }, t("best_together_text"))));
   const categoryRow = el("div", { class: "field" }, el("label", { for: "best-category" }, t("best_category")), category);

@@ -2,11 +2,11 @@
 // said, why. Also the countdown before the sale opens.
 
 import { button, ask, el, setAttr, setHidden, setText } from "./dom.mjs";
-import { alertsPossible, alertsState, askForAlerts } from "./attention.mjs";
+import { alertsState, askForAlerts } from "./attention.mjs";
 import { serverTime } from "./clock.mjs";
 import { dateTime, etaWords, number, t, untilWords } from "./i18n.mjs";
+import { isNext, stillFor } from "./state.mjs";
 
-const STILL_AFTER_MS = 90_000;
 const WHY_PHASES = ["paused", "all_held", "sold_out"];
 
 export function lineView(ctx) {
@@ -17,11 +17,12 @@ export function lineView(ctx) {
   const rank = rankCard();
   const eta = factCard("eta_title", "eta");
   const total = factCard("total_title", "total");
+  const alerts = alertTool();
   const root = el("section", { class: "screen line" },
     title, lost, opening.root, why, rank.root,
     el("div", { class: "facts" }, eta.root, total.root),
-    el("p", { class: "keeps" }, t("reload_keeps")),
-    el("div", { class: "line-tools" }, alertTool(), leaveButton(ctx, "leave")));
+    el("p", { class: "keeps", test: "keeps" }, t(ctx.lasting ? "reload_keeps" : "reload_loses")),
+    el("div", { class: "line-tools" }, alerts.root, leaveButton(ctx, "leave")));
 
   return {
     root,
@@ -41,6 +42,7 @@ export function lineView(ctx) {
       setHidden(lost, !state.refusal);
       if (state.refusal) setText(lost, t("refused_not_booked"));
       rank.update(state);
+      alerts.update();
       eta.update(...etaFact(state, at));
       total.update(t("total_people", { count: number(place.total) }), "");
       setHidden(total.root, place.total <= place.rank);
@@ -62,14 +64,16 @@ function rankCard() {
   const root = el("section", { class: "card rank" }, el("p", { class: "rank-line" }, before, figure, after), hint, progress);
   return {
     root,
-    update({ place: { rank }, start, phase }) {
-      const next = rank === 0;
+    update(state) {
+      const { place: { rank }, start } = state;
+      const next = isNext(state);
+      const words = rank === 0;
       setAttr(root, "data-rank", String(rank));
-      setText(before, next ? "" : t("ahead_before"));
-      setText(figure, next ? t("next") : t("ahead_number", { count: number(rank) }));
-      setText(after, next ? "" : t("ahead_after"));
-      figure.classList.toggle("is-words", next);
-      setHidden(hint, !next || phase !== "open");
+      setText(before, words ? "" : t("ahead_before"));
+      setText(figure, next ? t("next") : words ? t("ahead_none") : t("ahead_number", { count: number(rank) }));
+      setText(after, words ? "" : t("ahead_after"));
+      figure.classList.toggle("is-words", words);
+      setHidden(hint, !next);
       const known = start !== null && start > 0;
       setHidden(progress, !known);
       if (!known) return;
@@ -84,17 +88,16 @@ function rankCard() {
 }
 
 /** → [value, the reason beside it] */
-function etaFact({ place, phase, link }, at) {
-  const stale = link.status !== "live";
+function etaFact(state, at) {
+  const { place, phase, link } = state;
   if (phase === "scheduled") return [t("eta_none"), t("eta_scheduled")];
   if (WHY_PHASES.includes(phase)) return [t("eta_none"), t("eta_paused")];
-  const still = at - place.movedAt > STILL_AFTER_MS;
-  const stillWords = () => t("eta_still", { minutes: Math.floor((at - place.movedAt) / 60_000) });
-  if (!place.eta) return [t("eta_none"), still ? stillWords() : t("eta_gathering")];
-  const words = etaWords(place.eta);
-  if (stale) return [words, t("eta_stale")];
-  if (still) return [words, stillWords()];
-  return [words, place.slower ? t("eta_slower") : ""];
+  const still = stillFor(state, at);
+  if (link.status !== "live") return place.eta && still === null ? [etaWords(place.eta), t("eta_stale")] : [t("eta_none"), ""];
+  // Whoever is not let in is told so, not comforted with an estimate that has passed.
+  if (still !== null) return [t("eta_none"), t("eta_still", { minutes: Math.floor(still / 60_000) })];
+  if (!place.eta) return [t("eta_none"), t("eta_gathering")];
+  return [etaWords(place.eta), place.slower ? t("eta_slower") : ""];
 }
 
 function factCard(title, test) {
@@ -132,23 +135,27 @@ function openingCard() {
 }
 
 function alertTool() {
-  const box = el("div", { class: "alert-tool" });
-  const show = () => {
+  const root = el("div", { class: "alert-tool" });
+  let shown = null;
+  const update = () => {
     const state = alertsState();
-    if (state === "granted") box.replaceChildren(el("p", { class: "quiet" }, t("alert_on")));
-    else if (state === "denied") box.replaceChildren(el("p", { class: "quiet" }, t("alert_denied")));
-    else box.replaceChildren(button(t("alert_ask"), { class: "button", test: "alert" }, async () => {
+    if (state === shown) return;
+    shown = state;
+    const word = { granted: "alert_on", denied: "alert_denied" }[state];
+    root.replaceChildren();
+    if (word) root.append(el("p", { class: "quiet" }, t(word)));
+    if (state === "default") root.append(button(t("alert_ask"), { class: "button", test: "alert" }, async () => {
       await askForAlerts();
-      show();
+      update();
     }));
   };
-  if (alertsPossible()) show();
-  return box;
+  return { root, update };
 }
 
-export function leaveButton(ctx, label) {
-  return button(t(label), { class: "button plain", test: "leave" }, async () => {
-    const yes = await ask({ title: t("leave_title"), text: t("leave_text"), yes: t("leave_yes"), no: t("leave_no"), test: "leave-dialog" });
+/** `kind`: "leave" the line, or "giveup" the turn. */
+export function leaveButton(ctx, kind) {
+  return button(t(kind), { class: "button plain", test: "leave" }, async () => {
+    const yes = await ask({ title: t(`${kind}_title`), text: t(`${kind}_text`), yes: t(`${kind}_yes`), no: t(`${kind}_no`), test: "leave-dialog" });
     if (yes) ctx.do.leave();
   });
 }

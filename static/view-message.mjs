@@ -11,7 +11,7 @@ export function messageView(ctx) {
   const text = el("p", { class: "message-text" }, t(`${name}_text`));
   const list = bookingList();
   const root = el("section", { class: "screen message", "data-tone": tone, test: `screen-${name}` },
-    el("h1", { class: "message-title" }, t(`${name}_title`)),
+    el("h1", { class: "message-title" }, t(name === "loading" && !state.hadPlace ? "joining_title" : `${name}_title`)),
     text, ...extra.map(({ root: node }) => node),
     el("div", { class: "actions" }, ...actions.map(({ root: node }) => node)),
     list.root);

@@ -2,7 +2,7 @@
 
 import { button, el, setAttr, setHidden, setText } from "./dom.mjs";
 import { bestForm, pickPanel, refusalBox } from "./view-choice.mjs";
-import { countdown, spokenMark } from "./clock.mjs";
+import { countdown, spokenSeconds } from "./clock.mjs";
 import { t } from "./i18n.mjs";
 import { legend, zoneChips } from "./legend.mjs";
 import { leaveButton } from "./view-line.mjs";
@@ -20,7 +20,7 @@ export function turnView(ctx) {
     el("div", { class: "turn-grid" },
       stage.root,
       el("aside", { class: "panel" }, modes, refusal.root, best.root, pick.root,
-        el("div", { class: "line-tools" }, leaveButton(ctx, "leave_turn")))));
+        el("div", { class: "line-tools" }, leaveButton(ctx, "giveup")))));
   ctx.say(t("turn_alert"), true);
 
   return {
@@ -42,22 +42,26 @@ function turnBar(ctx) {
   const claimText = el("span", { test: "claim-left" });
   const claim = el("p", { class: "claim", test: "claim", hidden: true }, claimText,
     button(t("turn_claim_button"), { class: "button primary small", test: "claim-button" }, () => ctx.do.claim()));
+  const promise = el("p", { class: "turn-promise", role: "status", test: "turn-promise" });
   const root = el("div", { class: "turn-bar", test: "turn-bar" },
     el("p", { class: "turn-time" }, el("span", { class: "time-label" }, t("turn_left")), time),
-    el("p", { class: "turn-promise" }, t("turn_no_promise")), claim, over);
+    promise, claim, over);
   let spokenMs = Infinity;
   return {
     root,
-    update({ grant }, at) {
+    update({ grant, phase }, at) {
       const left = grant.expiresAt - at;
       setText(time, countdown(left));
       setAttr(root, "data-urgent", left < 30_000 ? "now" : left < 60_000 ? "soon" : null);
       setHidden(over, left > 0);
+      const gone = phase === "sold_out" || phase === "all_held";
+      setText(promise, t(gone ? `turn_${phase}` : "turn_no_promise"));
+      setAttr(promise, "data-gone", gone ? phase : null);
       const claimLeft = grant.claimed || grant.claimAt === null ? null : grant.claimAt - at;
       setHidden(claim, claimLeft === null);
       if (claimLeft !== null) setText(claimText, t("turn_claim", { time: countdown(claimLeft) }));
-      const spoken = spokenMark(spokenMs, left);
-      if (spoken) ctx.say(t("spoken_left", { seconds: spoken }), spoken <= 60);
+      const spoken = spokenSeconds(spokenMs, left);
+      if (spoken !== null) ctx.say(t("spoken_left", { seconds: spoken }), spoken <= 60);
       spokenMs = left;
     },
   };

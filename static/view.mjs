@@ -2,9 +2,9 @@
 // screen is shown. A screen's DOM is built once and then updated in place, so that focus, scroll
 // and a half-made choice survive every message.
 
-import { button, el, setAttr, setHidden, setText } from "./dom.mjs";
+import { button, el, setAttr, setHidden, setText, takeBackQuestion } from "./dom.mjs";
 import { currentLanguage, number, setLanguage, t } from "./i18n.mjs";
-import { screenOf } from "./state.mjs";
+import { isNext, keptWhile, screenOf } from "./state.mjs";
 import { bookingView } from "./view-booking.mjs";
 import { lineView } from "./view-line.mjs";
 import { messageView } from "./view-message.mjs";
@@ -15,6 +15,8 @@ const VIEWS = { waiting: lineView, granted: turnView, held: bookingView, booked:
 const STALE_AFTER_MS = 2_500;
 /** A rank is read out at most this often; a listener cannot skip. */
 const SPEAK_RANK_EVERY_MS = 20_000;
+/** What was said may be untrue soon: it does not stay for who reads on. */
+const SPOKEN_FOR_MS = 5_000;
 
 export class Frame {
   constructor(root, commands, { lasting }) {
@@ -23,7 +25,7 @@ export class Frame {
     this.lasting = lasting;
     this.view = null;
     this.key = null;
-    this.spokenRank = null;
+    this.spoken = null;
     this.spokenAt = -Infinity;
     this.#build();
   }
@@ -73,9 +75,10 @@ export class Frame {
   #show(key, screen, state) {
     const first = this.key === null;
     this.view?.destroy?.();
+    takeBackQuestion();
     this.key = key;
     const make = VIEWS[screen] ?? messageView;
-    this.view = make({ do: this.commands, say: (text, urgent) => this.say(text, urgent), screen, state });
+    this.view = make({ do: this.commands, say: (text, urgent) => this.say(text, urgent), lasting: this.lasting, screen, state });
     this.main.replaceChildren(this.view.root);
     if (first) return;
     // The old screen's focus is gone with it: keyboards and screen readers go on at the new heading.
@@ -92,31 +95,41 @@ export class Frame {
     setAttr(body, "data-link", state.link.status);
     setAttr(body, "data-lapsed", state.lapsed?.reason ?? null);
     setText(this.name, state.sale?.name ?? "");
-    const { status, since, why } = state.link;
-    setText(this.link.lastChild, t(`link_${status}`));
-    setAttr(this.link, "data-link", status);
-    setHidden(this.link, status === "idle");
-    const cut = status === "cut" || (status === "connecting" && state.link.cuts > 0);
-    setHidden(this.stale, !(cut && (at - since > STALE_AFTER_MS || state.link.cuts > 1)));
-    const offline = navigator.onLine === false;
-    const word = offline ? "offline" : ["busy", "unavailable", "drain"].includes(why) ? why : "stale";
-    // While a try is running keep the words of the cut before it.
-    if (status === "cut" || offline || this.stale.textContent === "") setText(this.stale, t(`link_${word}`));
+    this.#showLink(state, at);
     setHidden(this.notice, state.notice === "");
     setText(this.noticeText, state.notice);
   }
 
+  #showLink(state, at) {
+    const { status, via, since, cuts, why } = state.link;
+    const offline = navigator.onLine === false;
+    const word = offline ? "off" : status === "live" && via === "polls" ? "polls" : status;
+    setText(this.link.lastChild, t(`link_${word}`));
+    setAttr(this.link, "data-link", word);
+    setHidden(this.link, status === "idle");
+    const cut = status === "cut" || (status === "connecting" && cuts > 0);
+    const long = cut && (at - since > STALE_AFTER_MS || cuts > 1);
+    setHidden(this.stale, !(long || (offline && status !== "idle")));
+    if (cut && !offline && status !== "cut") return; // While a try is running keep the words of the cut before it.
+    const reason = offline ? "offline" : ["busy", "unavailable", "drain"].includes(why) ? why : state.clock ? "stale" : "failed";
+    const kept = keptWhile(state);
+    setText(this.stale, [t(`link_${reason}`), kept && t(`kept_${kept}`)].filter(Boolean).join(" "));
+  }
+
   say(text, urgent = false) {
-    setText(urgent ? this.urgent : this.polite, text);
+    const node = urgent ? this.urgent : this.polite;
+    setText(node, text);
+    clearTimeout(node.wiping);
+    node.wiping = setTimeout(() => setText(node, ""), SPOKEN_FOR_MS);
   }
 
   #speakRank(state, screen, at) {
     if (screen !== "waiting" || !state.place) return;
     const { rank } = state.place;
-    const near = rank <= 5;
-    if (rank === this.spokenRank || (!near && at - this.spokenAt < SPEAK_RANK_EVERY_MS)) return;
-    this.spokenRank = rank;
+    const words = isNext(state) ? t("next") : rank === 0 ? t("ahead_none") : t("ahead", { count: number(rank) });
+    if (words === this.spoken || (rank > 5 && at - this.spokenAt < SPEAK_RANK_EVERY_MS)) return;
+    this.spoken = words;
     this.spokenAt = at;
-    this.say(rank === 0 ? t("next") : t("ahead", { count: number(rank) }));
+    this.say(words);
   }
 }

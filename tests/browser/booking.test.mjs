@@ -4,7 +4,7 @@ import { createHmac } from "node:crypto";
 import { after, before, describe } from "node:test";
 
 import { hall, REAL_HALL, Server, until } from "./harness.mjs";
-import { click, closeBrowser, fits, gone, hook, PHONE, ranked, reads, scenario, seat, state, text } from "./stage.mjs";
+import { book, click, closeBrowser, fits, gone, hook, PHONE, ranked, reads, scenario, seat, state, text } from "./stage.mjs";
 
 const SHOP_KEY = "a shop's key that is long enough to sign identities with";
 let server;
@@ -46,7 +46,7 @@ describe("the turn", { concurrency: 3 }, () => {
     await reads(page, "picked-count", "4석 중 2석 선택");
     await looks(page, "D-14-2", "picked");
     await looks(page, "D-14-3", "free");
-    await click(page, "redeem");
+    await book(page);
     await state(page, "booked");
     assert.deepEqual(await bookedSeats(page), ["D-14-1", "D-14-2"]);
     assert.match(await page.innerText("main"), /예매가 완료되었습니다/);
@@ -71,7 +71,7 @@ describe("the turn", { concurrency: 3 }, () => {
     await reads(page, "best-count", "2");
     await click(page, "best-more");
     await page.locator(hook("best-category")).selectOption("Standard");
-    await click(page, "redeem-best");
+    await book(page, "redeem-best");
     await state(page, "booked");
     const [{ seats }] = await server.bookings(sale);
     assert.equal(seats.length, 3);
@@ -85,11 +85,11 @@ describe("the turn", { concurrency: 3 }, () => {
     await state(page, "granted");
     await looks(page, "A-1-2", "taken");
     await click(page, "mode-best");
-    await click(page, "redeem-best");
+    await book(page, "redeem-best");
     await reads(page, "refusal", /There are not that many free seats side by side/);
     assert.equal(await page.locator(hook("refusal")).getAttribute("data-reason"), "no_seats_together");
     await page.locator(hook("best-together")).uncheck();
-    await click(page, "redeem-best");
+    await book(page, "redeem-best");
     await state(page, "booked");
     assert.match(await page.innerText("main"), /no seats side by side/);
   });
@@ -114,12 +114,12 @@ describe("the turn", { concurrency: 3 }, () => {
       JSON.parse = (words) => (words.includes("seats_changed") ? { type: "pong" } : parse(words));
     });
     await two.book(["D-14-8"]);
-    await click(page, "redeem");
+    await book(page);
     await reads(page, "refusal", /^Someone else was faster\. Nothing has been booked\..* Block D, row 14, seat 8$/);
     assert.equal(await page.locator(hook("refusal")).getAttribute("data-reason"), "seat_taken");
     await looks(page, "D-14-8", "taken");
     await reads(page, "picked-count", "1 of 4 selected");
-    await click(page, "redeem");
+    await book(page);
     await state(page, "booked");
     assert.deepEqual(await bookedSeats(page), ["D-14-7"]);
   });
@@ -129,7 +129,7 @@ describe("the turn", { concurrency: 3 }, () => {
     const page = await cast.visitor(sale);
     await state(page, "granted");
     await page.locator(seat("A-1-1")).click();
-    await click(page, "redeem");
+    await book(page);
     await state(page, "held");
     await reads(page, "hold-left", /^(2:00|1:5\d)$/);
     assert.match(await page.innerText("main"), /Not booked yet/);
@@ -149,7 +149,7 @@ describe("the turn", { concurrency: 3 }, () => {
     const other = await cast.visitor(sale);
     await state(other, "granted");
     await page.locator(seat("A-1-1")).click();
-    await click(page, "redeem");
+    await book(page);
     await state(page, "held");
     await looks(other, "A-1-1", "taken");
     await state(page, "released");
@@ -165,7 +165,7 @@ describe("the turn", { concurrency: 3 }, () => {
     const page = await cast.visitor(sale);
     await state(page, "granted");
     await page.locator(seat("A-2-2")).click();
-    await click(page, "redeem");
+    await book(page);
     await state(page, "booked");
     await server.admin("DELETE", `/bookings/${await text(page, "booking-id")}`);
     await state(page, "released");
@@ -182,7 +182,7 @@ describe("the turn", { concurrency: 3 }, () => {
     await page.waitForSelector('body[data-phase="sold_out"]', { state: "attached" });
     await click(page, "mode-best");
     await page.locator(hook("best-together")).uncheck();
-    await click(page, "redeem-best");
+    await book(page, "redeem-best");
     await reads(page, "refusal", /no free seat left that fits/);
     assert.equal(await page.locator(hook("refusal")).getAttribute("data-reason"), "sold_out");
   });
@@ -214,6 +214,9 @@ describe("the turn", { concurrency: 3 }, () => {
     await reads(page, "picked-count", "4석 중 1석 선택");
     await fits(page);
     await page.locator(hook("redeem")).tap();
+    await page.locator(hook("review")).waitFor();
+    await fits(page);
+    await page.locator(hook("ask-yes")).tap();
     await state(page, "booked");
     await fits(page);
     assert.deepEqual(await bookedSeats(page), ["D-14-1"]);
@@ -235,6 +238,8 @@ describe("the turn", { concurrency: 3 }, () => {
     await page.keyboard.press("Enter");
     await reads(page, "picked-count", "2 of 4 selected");
     await page.locator(hook("redeem")).press("Enter");
+    assert.equal(await page.evaluate(() => document.activeElement.dataset.test), "ask-no", "a second Enter books nothing");
+    await page.locator(hook("ask-yes")).press("Enter");
     await state(page, "booked");
     assert.deepEqual((await bookedSeats(page)).sort(), [first, second].sort());
   });
@@ -255,7 +260,7 @@ describe("the turn", { concurrency: 3 }, () => {
     await server.set(sale, { phase: "open" });
     await state(phone, "granted");
     await click(phone, "mode-best");
-    await click(phone, "redeem-best");
+    await book(phone, "redeem-best");
     await state(phone, "booked");
     await gone(phone, "again");
     await click(page, "use-here");

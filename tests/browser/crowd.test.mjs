@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { after, before } from "node:test";
 
 import { REAL_HALL, run, Server, until } from "./harness.mjs";
-import { click, closeBrowser, hook, scenario, state } from "./stage.mjs";
+import { book, click, closeBrowser, hook, scenario, state } from "./stage.mjs";
 
 const CROWD = 498;
 let server;
@@ -29,7 +29,7 @@ scenario("two tabs and a crowd of 498 share one sale until it is sold out", () =
   await early.locator("circle.seat.free").first().waitFor();
   await state(late, "granted");
   await click(late, "mode-best");
-  await click(late, "redeem-best");
+  await book(late, "redeem-best");
   await bookOnMap(early);
   await state(early, "booked");
   await state(late, "booked");
@@ -59,6 +59,7 @@ async function bookOnMap(page) {
     const count = await free.count();
     if (count > 0) await free.nth(Math.floor(Math.random() * count)).click({ timeout: 1_000 }).catch(() => {});
     await page.locator(hook("redeem")).click({ timeout: 1_000 }).catch(() => {});
+    await page.locator(hook("ask-yes")).click({ timeout: 1_000 }).catch(() => {});
     return false;
   });
 }

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { hall, pause, REAL_HALL, Server } from "./harness.mjs";
-import { Cast, click, closeBrowser, hook, PHONE, ranked, seat, state } from "./stage.mjs";
+import { book, Cast, click, closeBrowser, hook, PHONE, ranked, seat, state } from "./stage.mjs";
 
 const ALL = fileURLToPath(new URL("screenshots", import.meta.url));
 const README = fileURLToPath(new URL("../../docs/images", import.meta.url));
@@ -92,7 +92,7 @@ async function tour(lang, kind, options) {
   await shot(buyer, "best");
   await buyer.locator(hook("best-category")).selectOption("VIP").catch(() => {});
   await click(buyer, "mode-pick");
-  await click(buyer, "redeem");
+  await book(buyer);
   await state(buyer, "held");
   await shot(buyer, "held");
   await server.admin("POST", `/bookings/${await buyer.locator(hook("booking-id")).innerText()}/confirm`);
@@ -108,7 +108,7 @@ async function tour(lang, kind, options) {
   await racer.locator("circle.seat").first().waitFor();
   await (await cast.rival(tight)).book(3);
   await click(racer, "mode-best");
-  await click(racer, "redeem-best");
+  await book(racer, "redeem-best");
   await racer.locator(hook("refusal")).waitFor();
   await shot(racer, "refused");
   const next = await visitor(tight);
@@ -122,7 +122,7 @@ async function tour(lang, kind, options) {
   await shot(next, "replaced");
   await (await cast.rival(tight)).leave();
   await click(racer, "best-less");
-  await click(racer, "redeem-best");
+  await book(racer, "redeem-best");
   await state(racer, "booked");
   await second.waitForSelector('body[data-phase="sold_out"]', { state: "attached" });
   await shot(second, "sold-out");

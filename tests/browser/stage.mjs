@@ -136,6 +136,12 @@ export async function click(page, name) {
   await page.locator(hook(name)).click();
 }
 
+/** The button to book, and yes to what it asks. */
+export async function book(page, button = "redeem") {
+  await click(page, button);
+  await click(page, "ask-yes");
+}
+
 /** Nothing may stick out of a phone's screen. */
 export async function fits(page) {
   const [inner, scroll] = await page.evaluate(() => [innerWidth, document.documentElement.scrollWidth]);

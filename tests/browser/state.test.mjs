@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
 import { countdown } from "../../static/clock.mjs";
-import { act, initial, mayJoinAgain, receive, screenOf, wantsPlace } from "../../static/state.mjs";
+import { act, initial, isNext, keptWhile, mayJoinAgain, receive, screenOf, stillFor, wantsPlace } from "../../static/state.mjs";
 import { BOOKING, GRANTED, JOINED, PLAN } from "./samples.mjs";
 
 /** Plays messages (by `type`) and actions (by `do`) into a fresh page. */
@@ -58,6 +58,41 @@ describe("state: the line", () => {
     assert.equal(state.phase, "paused");
     assert.equal(state.notice, "<b>");
     assert.equal(playOn(state, { type: "notice", text: "" }).notice, "");
+  });
+});
+
+describe("state: only what is so", () => {
+  const LIVE = { do: "link", status: "live" };
+
+  test("next is who stands first in a sale that admits, and knows it", () => {
+    const first = { ...JOINED, rank: 0 };
+    assert.equal(isNext(play(first, LIVE)), true);
+    for (const phase of ["scheduled", "paused", "all_held", "sold_out"]) assert.equal(isNext(play({ ...first, phase }, LIVE)), false);
+    assert.equal(isNext(play(first, LIVE, { do: "link", status: "cut" })), false);
+    assert.equal(isNext(play(JOINED, LIVE)), false);
+  });
+
+  test("a kept place is promised to those who have one", () => {
+    assert.equal(keptWhile(initial()), "none");
+    assert.equal(keptWhile(initial({ hadPlace: true })), null);
+    assert.equal(keptWhile(play(JOINED)), "line");
+    assert.equal(keptWhile(play(...TURN)), "turn");
+    assert.equal(keptWhile(play({ ...JOINED, state: "booked" }, BOOKING)), "booked");
+    assert.equal(keptWhile(play({ ...JOINED, state: "booked" }, { ...BOOKING, status: "held" })), "held");
+  });
+
+  test("an estimate that the line has outlived is taken back", () => {
+    const soon = play({ ...JOINED, rank: 3, eta_s: [1, 2] });
+    assert.equal(stillFor(soon, 10_000), null);
+    assert.equal(stillFor(soon, 20_000), 20_000);
+    assert.equal(stillFor(playOn(soon, { type: "rank", rank: 2, total: 9, eta_s: [1, 2], at: 19_000 }), 20_000), null);
+  });
+
+  test("without an estimate a line that does not move stands still", () => {
+    const silent = play({ ...JOINED, eta_s: null });
+    assert.equal(stillFor(silent, 5_000), null);
+    assert.equal(stillFor(silent, 16_000), 16_000);
+    assert.equal(stillFor(play({ ...JOINED, rank: 5_000, eta_s: null }), 16_000), null);
   });
 });
 

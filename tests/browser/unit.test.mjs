@@ -4,7 +4,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { describe, test } from "node:test";
 
 import { applyChanges, decodeTaken } from "../../static/bitmap.mjs";
-import { countdown, etaRange, serverClock, serverTime, spokenMark } from "../../static/clock.mjs";
+import { countdown, etaRange, serverClock, serverTime, spokenSeconds } from "../../static/clock.mjs";
 import { chooseLanguage } from "../../static/i18n.mjs";
 import { legible, neighbour, readPlan } from "../../static/plan.mjs";
 import { openStore } from "../../static/store.mjs";
@@ -86,8 +86,18 @@ describe("clock", () => {
   });
 
   test("time left is spoken at a few marks only", () => {
-    assert.equal(spokenMark(60_100, 59_900), 60);
-    assert.equal(spokenMark(59_900, 59_700), null);
+    assert.equal(spokenSeconds(60_100, 59_900), 60);
+    assert.equal(spokenSeconds(59_900, 59_700), null);
+  });
+
+  test("what is spoken is the time that is left, however many marks were slept past", () => {
+    assert.equal(spokenSeconds(Infinity, 39_000), 39);
+    assert.equal(spokenSeconds(290_000, 38_600), 39);
+    assert.equal(spokenSeconds(5_000, -10), null);
+    const said = (seconds) => [en, ko].map((words) => words.spoken_left({ seconds }));
+    assert.deepEqual(said(39), ["39 seconds left", "39초 남았습니다"]);
+    assert.deepEqual(said(61), ["1 minute 1 second left", "1분 1초 남았습니다"]);
+    assert.deepEqual(said(300), ["5 minutes left", "5분 남았습니다"]);
   });
 });
 

@@ -1,0 +1,212 @@
+// The line without a WebSocket: what polls tell, when they are chosen, and when a socket is tried again.
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+
+import { Connection } from "../../static/connection.mjs";
+import { PollingSocket } from "../../static/polling.mjs";
+import { GRANTED, JOINED } from "./samples.mjs";
+
+const { type: _, ...GRANT } = GRANTED;
+const STANDING = { ...JOINED, granted: null, booking: null, refresh_s: 5 };
+const BOOKED = { booking: "b1", seats: ["A-1-0"], status: "held", hold_expires_in_ms: 9_000, together: true };
+
+/** A socket of polls whose server answers by `"METHOD /path"`, and whose clock the test drives. */
+function rig(answers) {
+  const seen = { asked: [], told: [], closed: null };
+  const timers = new Map();
+  let id = 0;
+  const env = {
+    fetch: async (url, { method, headers, body }) => {
+      const asked = `${method} ${url.slice(2)}`;
+      seen.asked.push({ asked, bearer: headers.authorization ?? null, body: body && JSON.parse(body) });
+      const [status, json] = answers[asked] ?? [500, {}];
+      if (status === 0) throw new TypeError("no network");
+      return { ok: status < 300, status, json: async () => json };
+    },
+    setTimeout: (run, ms) => { timers.set(++id, { run, ms }); return id; },
+    clearTimeout: (timer) => timers.delete(timer),
+    now: () => 0, random: () => 0.5,
+  };
+  const socket = new PollingSocket("/s", env);
+  socket.onmessage = ({ data }) => seen.told.push(JSON.parse(data));
+  socket.onclose = ({ code }) => { seen.closed = code; };
+  const settled = () => new Promise((resolve) => { setImmediate(resolve); });
+  return {
+    socket, seen, answers,
+    types: () => seen.told.map(({ type }) => type),
+    say: async (message) => { socket.send(JSON.stringify(message)); await settled(); await settled(); },
+    /** Runs what waits for its time: the opening, the next poll. */
+    next: async () => {
+      const [key, timer] = [...timers].at(-1);
+      timers.delete(key);
+      timer.run();
+      await settled();
+      return timer.ms;
+    },
+  };
+}
+
+async function joined(answers = {}) {
+  const line = rig({ "POST /places": [201, JOINED], "GET /places/me": [200, STANDING], ...answers });
+  await line.next();
+  await line.say({ type: "join" });
+  return line;
+}
+
+describe("polls", () => {
+  test("join, then ask with the place token as often as the server says", async () => {
+    const { seen, types, next, answers } = await joined();
+    assert.deepEqual(seen.asked.map(({ asked, bearer }) => [asked, bearer]), [["POST /places", null], ["GET /places/me", "Bearer k1.p"]]);
+    assert.deepEqual(types(), ["joined", "rank"]);
+    answers["GET /places/me"] = [200, { ...STANDING, rank: 4, refresh_s: 2 }];
+    assert.equal(await next(), 5_000);
+    assert.deepEqual(seen.told.at(-1), { type: "rank", rank: 4, total: 20, eta_s: [60, 120] });
+    assert.equal(await next(), 2_000);
+  });
+
+  test("a line that was restored is told anew, a phase as news", async () => {
+    const { seen, next, answers } = await joined();
+    answers["GET /places/me"] = [200, { ...STANDING, epoch: 2, rank: 15 }];
+    await next();
+    assert.deepEqual([seen.told.at(-1).type, seen.told.at(-1).rank], ["joined", 15]);
+    answers["GET /places/me"] = [200, { ...STANDING, epoch: 2, rank: 15, phase: "paused" }];
+    await next();
+    assert.deepEqual(seen.told.slice(-2).map(({ type }) => type), ["phase", "rank"]);
+  });
+
+  test("the turn, its seats, and the booking", async () => {
+    const line = await joined({ "GET /places/me": [200, { ...STANDING, state: "granted", rank: 0, granted: GRANT, refresh_s: 2 }] });
+    assert.deepEqual(line.types(), ["joined", "joined", "granted"]);
+    line.answers["GET /places/me/seats"] = [200, { type: "seat_map", version: 1, taken: "AA==" }];
+    await line.say({ type: "seats" });
+    await line.next();
+    assert.deepEqual(line.types().slice(3), ["seat_map", "pong"], "nothing new, nothing told");
+    line.answers["GET /places/me/seats"] = [200, { type: "seat_map", version: 2, taken: "AQ==" }];
+    await line.next();
+    assert.equal(line.seen.told.at(-1).taken, "AQ==");
+    line.answers["POST /places/me/redeem"] = [409, { type: "refused", request: "r1", reason: "seat_taken", seats: ["A-1-0"], retry: true }];
+    await line.say({ type: "redeem", request: "r1", token: "k1.t", seats: ["A-1-0"] });
+    assert.equal(line.seen.told.at(-1).reason, "seat_taken");
+    assert.deepEqual(line.seen.asked.at(-1).body, { request: "r1", token: "k1.t", seats: ["A-1-0"] });
+    line.answers["POST /places/me/redeem"] = [200, { ...BOOKED, type: "booking", request: "r2" }];
+    line.answers["GET /places/me"] = [200, { ...STANDING, place: null, state: "booked", booking: BOOKED }];
+    await line.say({ type: "redeem", request: "r2", token: "k1.t", seats: ["A-1-1"] });
+    await line.next();
+    assert.deepEqual(line.types().slice(-2), ["booking", "pong"]);
+    line.answers["GET /places/me"] = [200, { ...STANDING, place: null, state: "booked", booking: { ...BOOKED, status: "confirmed" } }];
+    await line.next();
+    assert.equal(line.seen.told.at(-1).status, "confirmed");
+  });
+
+  test("a turn whose deadline was put off is told again", async () => {
+    const line = await joined({ "GET /places/me": [200, { ...STANDING, state: "granted", granted: GRANT }] });
+    line.answers["GET /places/me"] = [200, { ...STANDING, state: "granted", granted: { ...GRANT, expires_in_ms: 360_000 } }];
+    await line.next();
+    assert.equal(line.seen.told.at(-1).expires_in_ms, 360_000);
+  });
+
+  test("ends: missed, expired, left", async () => {
+    const missed = await joined({ "GET /places/me": [200, { ...STANDING, lapsed: "missed" }] });
+    assert.deepEqual(missed.seen.told.at(-1), { type: "lapsed", reason: "missed" });
+    const expired = await joined({ "GET /places/me": [404, { code: "no_place" }], "GET ": [200, { phase: "open" }] });
+    assert.deepEqual(expired.seen.told.at(-1), { type: "lapsed", reason: "expired" });
+    const left = await joined({ "DELETE /places/me": [200, { type: "lapsed", reason: "left" }] });
+    await left.say({ type: "leave" });
+    assert.deepEqual(left.seen.told.at(-1), { type: "lapsed", reason: "left" });
+    await left.say({ type: "join", place: "k1.p" });
+    assert.equal(left.seen.told.at(-1).type, "rank", "and can join again");
+  });
+
+  test("what an HTTP error means is what a socket would be closed with", async () => {
+    for (const [answer, code] of [[[401, { code: "identity_invalid" }], 4401], [[403, { code: "limit_reached" }], 4403],
+      [[410, { code: "sale_closed" }], 4410], [[429, {}], 4429], [[503, { code: "unavailable" }], 4503], [[502, {}], 1006], [[0], 1006]]) {
+      const { seen } = await joined({ "POST /places": answer });
+      assert.equal(seen.closed, code);
+    }
+    const closed = await joined({ "GET /places/me": [200, { ...STANDING, phase: "closed" }] });
+    assert.equal(closed.seen.closed, 4410);
+    const over = await joined({ "GET /places/me": [404, { code: "no_place" }], "GET ": [200, { phase: "closed" }] });
+    assert.equal(over.seen.closed, 4410);
+  });
+});
+
+/** A connection whose sockets and polls are dolls. */
+function choice() {
+  const made = [];
+  const timers = new Map();
+  let id = 0;
+  class Doll {
+    constructor(kind) { Object.assign(this, { kind, readyState: 0, sent: [] }); made.push(this); }
+
+    send(text) { this.sent.push(JSON.parse(text)); }
+
+    close() { this.readyState = 3; }
+
+    open() { this.readyState = 1; this.onopen({}); }
+
+    join() { this.open(); this.onmessage({ data: JSON.stringify(JOINED) }); }
+  }
+  const links = [];
+  const connection = new Connection({
+    url: "ws://x", hello: () => ({ type: "join" }), makePolling: () => new Doll("polls"),
+    onMessage() {}, onStop() {}, onLink: ({ status, via }) => links.push([status, via]),
+    env: {
+      WebSocket: class extends Doll { constructor() { super("socket"); } },
+      setTimeout: (run, ms) => { timers.set(++id, { run, ms }); return id; },
+      clearTimeout: (timer) => timers.delete(timer), now: () => 0, random: () => 0.5,
+    },
+  });
+  const next = () => {
+    const [key, timer] = [...timers].sort((a, b) => a[1].ms - b[1].ms)[0];
+    timers.delete(key);
+    timer.run();
+  };
+  connection.start();
+  return { connection, made, links, next, last: () => made.at(-1) };
+}
+
+describe("a blocked WebSocket", () => {
+  test("polls follow the first socket that fails, and a socket that opens later takes over", () => {
+    const { made, links, next, last } = choice();
+    last().onclose({ code: 1006 });
+    next();
+    assert.equal(last().kind, "polls");
+    last().join();
+    assert.deepEqual(links.at(-1), ["live", "polls"]);
+    const [, polls] = made;
+    next();
+    assert.equal(last().kind, "socket");
+    assert.equal(polls.readyState, 1, "polls go on meanwhile");
+    last().join();
+    assert.equal(polls.readyState, 3);
+    assert.deepEqual(links.at(-1), ["live", "socket"]);
+  });
+
+  test("a socket that still fails changes nothing, and a booking under way is not disturbed", () => {
+    const { made, next, last } = choice();
+    last().onclose({ code: 1006 });
+    next();
+    last().join();
+    const [, polls] = made;
+    next();
+    last().onclose({ code: 1006 });
+    assert.equal(polls.readyState, 1);
+    polls.busy = true;
+    next();
+    last().open();
+    assert.deepEqual([polls.readyState, last().readyState], [1, 3]);
+  });
+
+  test("where a socket has worked, one cut is no reason to poll", () => {
+    const { next, last } = choice();
+    last().join();
+    last().onclose({ code: 1006 });
+    for (let i = 0; i < 3; i++) {
+      next();
+      assert.equal(last().kind, "socket");
+      last().onclose({ code: 1006 });
+    }
+    next();
+    assert.equal(last().kind, "polls");
+  });
+});
