@@ -28,6 +28,8 @@ use wire::domain::{
     sale::{NewSale, Sale, SaleState},
 };
 
+/// Sales that are over and are remembered.
+const CLOSED_KEPT_MAX: usize = 200;
 /// How long who deletes a sale waits for Redis to forget it too.
 const FORGET_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -55,6 +57,8 @@ pub struct Rooms {
     pub revision: Revision,
     /// Sales that this program must not touch, and why.
     refused: DashMap<SaleId, String>,
+    /// Sales that are over and were asked for: a plan takes long to read.
+    closed: DashMap<SaleId, Arc<Sale>>,
 }
 
 impl Rooms {
@@ -71,6 +75,7 @@ impl Rooms {
             connections: AtomicUsize::new(0),
             revision: Revision::default(),
             refused: DashMap::new(),
+            closed: DashMap::new(),
         })
     }
 
@@ -84,11 +89,18 @@ impl Rooms {
         if let Some(room) = self.open(id) {
             return Ok(Some(Found::Room(room)));
         }
+        if let Some(closed) = self.closed_before(id).await? {
+            return Ok(Some(Found::Closed(Box::new(closed))));
+        }
         let Some((sale, state)) = self.sales.load(id).await? else { return Ok(None) };
         let bookings = Bookings::new(self.pool.clone(), id.clone(), sale.plan.clone());
         // A hold that runs out in a closed sale must still be ended.
         if state.command == Phase::Closed && !bookings.any_held().await? {
             let sale = Arc::new(sale);
+            if self.closed.len() >= CLOSED_KEPT_MAX {
+                self.closed.clear();
+            }
+            self.closed.insert(id.clone(), sale.clone());
             return Ok(Some(Found::Closed(Box::new(ClosedSale { sale, state, bookings }))));
         }
         let _one_at_a_time = self.opening.lock().await;
@@ -105,9 +117,22 @@ impl Rooms {
         };
         let room = Room::open(sale, state, parts).await?;
         self.refused.remove(id);
+        self.closed.remove(id);
         self.rooms.insert(id.clone(), room.clone());
         self.revision.rise();
         Ok(Some(Found::Room(room)))
+    }
+
+    /// A sale that is over, if it was asked for before and is still that.
+    async fn closed_before(&self, id: &SaleId) -> Result<Option<ClosedSale>, RoomError> {
+        let Some(sale) = self.closed.get(id).map(|sale| sale.clone()) else { return Ok(None) };
+        let state = self.sales.state(id, sale.plan.seats.len()).await?;
+        let Some(state) = state.filter(|state| state.command == Phase::Closed) else {
+            self.closed.remove(id);
+            return Ok(None);
+        };
+        let bookings = Bookings::new(self.pool.clone(), id.clone(), sale.plan.clone());
+        Ok(Some(ClosedSale { sale, state, bookings }))
     }
 
     /// The room of a sale, opened if need be; nothing if there is no such sale, or it is over.
@@ -124,6 +149,7 @@ impl Rooms {
         let deleted = self.sales.delete(id).await?;
         if deleted == Some(true) {
             tracing::info!(sale = %id, "deleted");
+            self.closed.remove(id);
             self.end(id);
             let line = self.redis.line(id);
             let forgetting = Outbox::new(id.clone()).post("a deleted sale", move || {

@@ -52,6 +52,7 @@ impl Bench {
         let none = SeatSet::new(SEATS);
         let install = Install {
             epoch: 1,
+            first_epoch: 0,
             first_seq: 0,
             seats: SEATS,
             shift_ms: 0,

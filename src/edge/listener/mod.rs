@@ -35,9 +35,9 @@ use crate::{
 /// A request's head must be here within this, counted from the moment at which the connection could send it: a browser
 /// keeps idle connections beside its socket, and each is a file.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(8);
-/// The same for a trusted proxy, which speaks for many and would meet a connection that ends as it asks: longer than the
-/// 60 s for which balancers usually keep theirs.
-const PROXY_HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// The same for a trusted proxy, which speaks for many and would meet a connection that ends as it asks, and for who comes
+/// to the admin listener: longer than the 60 s for which balancers usually keep theirs.
+const KNOWN_HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// Largest head, in bytes: two tokens and what proxies add.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Most headers of a request.
@@ -75,7 +75,8 @@ impl Listener {
             match Slot::take(&open, self.connections_max, self.of) {
                 Some(slot) => {
                     let is_proxy = self.proxies.iter().any(|proxy| proxy.contains(peer.ip()));
-                    let patience = if is_proxy { PROXY_HEAD_TIMEOUT } else { HEAD_TIMEOUT };
+                    let is_known = is_proxy || matches!(self.of, Listeners::Admin);
+                    let patience = if is_known { KNOWN_HEAD_TIMEOUT } else { HEAD_TIMEOUT };
                     tokio::spawn(serve_one(stream, peer, router.clone(), slot, patience));
                 }
                 None => {

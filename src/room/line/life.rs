@@ -30,17 +30,15 @@ const RECHECK_PAUSE: Duration = Duration::from_millis(10);
 impl LiveLine {
     /// Makes sure that the sale lives in Redis with the settings that PostgreSQL has.
     pub(in crate::room) async fn install(&self) -> Result<(), StoreError> {
-        let found = self.store.position().await?;
-        if let Some((old, _)) = found.filter(|(position, _)| position.epoch <= self.sale.first_epoch) {
-            tracing::info!(sale = %self.sale.id, "what a deleted sale left in Redis is removed (epoch {})", old.epoch);
-            self.store.forget().await?;
-        }
-        if found.is_none_or(|(position, _)| position.epoch <= self.sale.first_epoch) {
+        let first_epoch = self.sale.first_epoch;
+        let position = self.store.position().await?;
+        if position.is_none_or(|(position, _)| position.epoch <= first_epoch) {
             let (booked_seats, held) = self.bookings.booked().await?;
             let visitors = self.bookings.visitors().await?;
             let (epoch, shift_ms) = self.sales.next_epoch(&self.sale.id).await?;
             let install = Install {
                 epoch,
+                first_epoch,
                 first_seq: epoch.saturating_sub(1) * SEQS_PER_EPOCH,
                 seats: self.sale.plan.seats.len(),
                 shift_ms,
@@ -48,7 +46,7 @@ impl LiveLine {
                 held: &held,
                 visitors: &visitors,
             };
-            if self.store.install(&install).await? && epoch > self.sale.first_epoch + 1 {
+            if self.store.install(&install).await? && epoch > first_epoch + 1 {
                 let sale = &self.sale.id;
                 tracing::error!(%sale, "Redis has lost the line: epoch {epoch} begins; places return by token");
             }

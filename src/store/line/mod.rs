@@ -239,7 +239,11 @@ impl Line {
     /// Gives the sale a fresh life, unless it has one.
     pub async fn install(&self, install: &Install<'_>) -> Result<bool, StoreError> {
         let mut call = self.call(&SCRIPTS.install);
-        call.arg(install.epoch).arg(install.first_seq).arg(install.seats).arg(install.shift_ms);
+        call.arg(install.epoch)
+            .arg(install.first_epoch)
+            .arg(install.first_seq)
+            .arg(install.seats)
+            .arg(install.shift_ms);
         call.arg(install.booked_seats.to_redis_bitmap()).arg(install.held.len());
         install.held.iter().for_each(|booking| {
             call.arg(booking.to_string());

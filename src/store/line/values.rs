@@ -134,6 +134,8 @@ impl Committed {
 pub struct Install<'a> {
     /// The epoch.
     pub epoch: u64,
+    /// The last epoch of a deleted sale of the same id; what is left of it is no life.
+    pub first_epoch: u64,
     /// Seqs are drawn above this.
     pub first_seq: Seq,
     /// Seats in the plan.

@@ -132,10 +132,19 @@ mod tests {
 
     #[test]
     fn an_old_server_or_a_replica_cannot_be_allowed() {
-        let old = RedisFacts { version: "6.2.1".into(), ..RedisFacts::parse(INFO) };
+        let old = RedisFacts { redis_version: "6.2.1".into(), ..RedisFacts::parse(INFO) };
         assert!(old.danger(0, true).unwrap().contains("too old"));
         let replica = RedisFacts { role: "slave".into(), ..RedisFacts::parse(INFO) };
         assert!(replica.danger(0, true).unwrap().contains("primary"));
+        let node = RedisFacts { cluster_enabled: true, ..RedisFacts::parse(INFO) };
+        assert!(node.danger(0, true).unwrap().contains("cluster"));
+    }
+
+    #[test]
+    fn valkey_is_called_by_its_name() {
+        let facts =
+            RedisFacts::parse("redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.1.0\r\n");
+        assert_eq!((facts.version.as_str(), facts.major_version()), ("Valkey 9.1.0", 7));
     }
 
     #[test]
