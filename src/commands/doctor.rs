@@ -212,6 +212,10 @@ async fn postgres(report: &mut Report, settings: &PostgresSettings) {
 
 fn postgres_facts(report: &mut Report, facts: &PostgresFacts, pool: u16) {
     let danger = facts.danger();
+    if facts.is_pooled_by_transaction {
+        // Nothing else that it says is sure.
+        return report.add(Grade::Fail, "postgres role", danger.unwrap_or_default());
+    }
     report.check(
         danger.is_none(),
         Grade::Fail,

@@ -1,9 +1,9 @@
 //! What a PostgreSQL is, and whether it keeps what it confirmed.
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 /// The facts of a PostgreSQL server that decide whether it keeps what it confirmed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PostgresFacts {
     /// `server_version`, as it is.
     pub version: String,
@@ -26,6 +26,10 @@ pub struct PostgresFacts {
 impl PostgresFacts {
     /// Asks the server, over two connections: one alone cannot tell whether it is a server's own.
     pub async fn read(client: &Client, other: &Client) -> Result<Self, tokio_postgres::Error> {
+        let is_pooled_by_transaction = is_pooled_by_transaction(client, other).await?;
+        if is_pooled_by_transaction {
+            return Ok(Self { is_pooled_by_transaction, ..Self::default() });
+        }
         let text = "SELECT current_setting('server_version'), current_setting('max_connections')::int, \
                     current_setting('superuser_reserved_connections')::int, current_setting('fsync'), \
                     current_setting('synchronous_commit'), current_setting('full_page_writes'), pg_is_in_recovery()";
@@ -39,7 +43,7 @@ impl PostgresFacts {
             synchronous_commit: row.try_get(4)?,
             full_page_writes: row.try_get(5)?,
             in_recovery: row.try_get(6)?,
-            is_pooled_by_transaction: is_pooled_by_transaction(client, other).await?,
+            is_pooled_by_transaction,
         })
     }
 
@@ -59,13 +63,22 @@ impl PostgresFacts {
     }
 }
 
-/// A session's process stays the same, unless a pooler lends it out: then another session's transaction takes it.
+/// A session's process stays the same, unless a pooler lends it out: then another session's transaction takes it. Asked
+/// in the simple protocol, for the other one's statements are what such a pooler loses.
 async fn is_pooled_by_transaction(client: &Client, other: &Client) -> Result<bool, tokio_postgres::Error> {
-    let process = async || client.query_one("SELECT pg_backend_pid()", &[]).await?.try_get::<_, i32>(0);
+    const PROCESS: &str = "SELECT pg_backend_pid()";
+    let process = async || {
+        let answer = client.simple_query(PROCESS).await?;
+        let row = answer.into_iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        });
+        Ok::<_, tokio_postgres::Error>(row)
+    };
     let before = process().await?;
-    other.batch_execute("BEGIN").await?;
-    let _held = other.query_one("SELECT pg_backend_pid()", &[]).await?;
+    other.simple_query("BEGIN").await?;
+    other.simple_query(PROCESS).await?;
     let after = process().await;
-    other.batch_execute("ROLLBACK").await?;
+    other.simple_query("ROLLBACK").await?;
     Ok(before != after?)
 }
