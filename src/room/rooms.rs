@@ -41,6 +41,32 @@ pub enum Found {
     Closed(Box<ClosedSale>),
 }
 
+impl Found {
+    /// What of the sale never changes.
+    pub fn sale(&self) -> &Arc<Sale> {
+        match self {
+            Self::Room(room) => &room.sale,
+            Self::Closed(closed) => &closed.sale,
+        }
+    }
+
+    /// What an operator can change.
+    pub fn state(&self) -> SaleState {
+        match self {
+            Self::Room(room) => room.line.state(),
+            Self::Closed(closed) => closed.state.clone(),
+        }
+    }
+
+    /// The phase.
+    pub fn phase(&self) -> Phase {
+        match self {
+            Self::Room(room) => room.line.phase(),
+            Self::Closed(_) => Phase::Closed,
+        }
+    }
+}
+
 /// All rooms of this instance.
 pub struct Rooms {
     rooms: DashMap<SaleId, Arc<Room>>,

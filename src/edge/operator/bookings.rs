@@ -88,21 +88,12 @@ pub async fn export(
     let rows = rows.map(move |row| {
         let _slot = &slot;
         // An error cuts the answer off, so that a part of it is never taken for the whole.
-        let row = exported(
-            sale_of(&found),
-            &row.inspect_err(|error| tracing::warn!("an export broke off: {error}"))?,
-        );
+        let row =
+            exported(found.sale(), &row.inspect_err(|error| tracing::warn!("an export broke off: {error}"))?);
         Ok::<_, RoomError>(Bytes::from(if csv { csv_line(&row) } else { format!("{row}\n") }))
     });
     let kind = if csv { "text/csv; charset=utf-8" } else { "application/x-ndjson" };
     Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(head.chain(rows))).into_response())
-}
-
-fn sale_of(found: &Found) -> &Sale {
-    match found {
-        Found::Room(room) => &room.sale,
-        Found::Closed(closed) => &closed.sale,
-    }
 }
 
 const COLUMNS: [&str; 7] = ["booking", "sale", "visitor", "seats", "status", "created_at", "hold_expires_at"];
@@ -140,7 +131,7 @@ pub async fn show(
         Found::Room(room) => room.seats.booking(id).await?,
         Found::Closed(closed) => closed.booking(id).await?,
     };
-    Ok(Json(exported(sale_of(&found), &record.ok_or_else(unknown_booking)?)))
+    Ok(Json(exported(found.sale(), &record.ok_or_else(unknown_booking)?)))
 }
 
 /// `POST /v1/admin/bookings/{id}/confirm`: paid.
@@ -161,7 +152,7 @@ pub async fn confirm(
     let conflict = |code, message: &str| Err(HttpError::new(StatusCode::CONFLICT, code, message));
     let (found, confirmation) = confirming.await.map_err(|_| HttpError::unavailable("try again"))??;
     match confirmation {
-        Some(Confirmation::Confirmed { record, .. }) => Ok(Json(exported(sale_of(&found), &record))),
+        Some(Confirmation::Confirmed { record, .. }) => Ok(Json(exported(found.sale(), &record))),
         Some(Confirmation::SeatsGone) => {
             conflict("seats_gone", "the hold ended and someone else has a seat of it; pay the visitor back")
         }
@@ -187,7 +178,7 @@ pub async fn release(
         released.map(|record| (found, record))
     });
     let (found, record) = releasing.await.map_err(|_| HttpError::unavailable("try again"))??;
-    Ok(Json(exported(sale_of(&found), &record.ok_or_else(unknown_booking)?)))
+    Ok(Json(exported(found.sale(), &record.ok_or_else(unknown_booking)?)))
 }
 
 async fn found_of(edge: &Edge, booking: &str) -> Result<(Found, Uuid), HttpError> {

@@ -116,10 +116,8 @@ pub async fn show(State(edge): State<Arc<Edge>>, Path(sale): Path<String>) -> Re
 }
 
 async fn shown(edge: &Edge, found: &Found) -> Result<Value, HttpError> {
-    let (sale, state, phase) = match found {
-        Found::Room(room) => (&room.sale, room.line.state(), room.line.phase()),
-        Found::Closed(closed) => (&closed.sale, closed.state.clone(), Phase::Closed),
-    };
+    let sale = found.sale();
+    let (state, phase) = (found.state(), found.phase());
     let mut shown = serde_json::to_value(&state.settings).unwrap_or_default();
     let fixed = json!({
         "id": sale.id, "name": state.name, "anonymous": state.anonymous, "phase": phase, "notice": state.notice,
@@ -212,10 +210,7 @@ pub async fn change(
     body: Bytes,
 ) -> Result<Json<Value>, HttpError> {
     let found = edge.find(&sale).await?;
-    let (sale, current) = match &found {
-        Found::Room(room) => (&room.sale, room.line.phase()),
-        Found::Closed(closed) => (&closed.sale, Phase::Closed),
-    };
+    let (sale, current) = (found.sale(), found.phase());
     let body: ChangeBody = parse(&body)?;
     let blocked = body.blocked.as_ref().map(|names| seats_named(&sale.plan, names)).transpose()?;
     let changed = edge.rooms.change(sale, |state| apply(state, body, blocked, current)).await?;

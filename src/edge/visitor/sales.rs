@@ -41,7 +41,7 @@ pub async fn list(State(edge): State<Arc<Edge>>) -> Result<Response, HttpError> 
 /// `GET /v1/sales/{sale}`.
 pub async fn show(State(edge): State<Arc<Edge>>, Path(sale): Path<String>) -> Result<Response, HttpError> {
     let found = edge.find(&sale).await?;
-    let id = sale_of(&found).id.clone();
+    let id = found.sale().id.clone();
     let make = async {
         Ok::<_, HttpError>(Arc::from([match &found {
             Found::Room(room) => summary(room),
@@ -53,13 +53,6 @@ pub async fn show(State(edge): State<Arc<Edge>>, Path(sale): Path<String>) -> Re
     let mut body = Vec::new();
     sale.iter().for_each(|sale| sale.write(&mut body));
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
-}
-
-fn sale_of(found: &Found) -> &Sale {
-    match found {
-        Found::Room(room) => &room.sale,
-        Found::Closed(closed) => &closed.sale,
-    }
 }
 
 async fn summary_of_closed(closed: &ClosedSale) -> Result<Summary, HttpError> {
@@ -87,7 +80,7 @@ pub async fn plan(
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     let found = edge.find(&sale).await?;
-    let sale = sale_of(&found);
+    let sale = found.sale();
     let cached = edge.state.cache.plan(sale.id.clone(), read_plan(&edge, sale)).await.map_err(shared)?;
     let etag = (header::ETAG, cached.etag.clone());
     let control = (header::CACHE_CONTROL, "public, max-age=300".to_owned());
