@@ -15,23 +15,24 @@ const TRIES: u32 = 300;
 #[derive(Clone)]
 pub(super) struct Outbox {
     sale: SaleId,
-    /// Counted: see [`Outbox::is_busy`].
-    open: Arc<()>,
+    /// The inner one is counted, see [`Outbox::is_busy`]; the outer one is shared by clones, so that an outbox that is
+    /// merely there does not count as busy.
+    open: Arc<Arc<()>>,
 }
 
 impl Outbox {
     pub fn new(sale: SaleId) -> Self {
-        Self { sale, open: Arc::new(()) }
+        Self { sale, open: Arc::default() }
     }
 
     /// Held by whoever must not be cut off when the server leaves.
     pub fn busy(&self) -> Arc<()> {
-        self.open.clone()
+        Arc::clone(&self.open)
     }
 
     /// Whether anyone holds it.
     pub fn is_busy(&self) -> bool {
-        Arc::strong_count(&self.open) > 1
+        Arc::strong_count(&*self.open) > 1
     }
 
     /// Tells of `what` until it is heard.
@@ -82,8 +83,9 @@ mod tests {
             }
         });
         assert!(outbox.is_busy());
+        let _elsewhere = outbox.clone();
         telling.await.unwrap();
         assert_eq!(tries.load(Ordering::Relaxed), 3);
-        assert!(!outbox.is_busy());
+        assert!(!outbox.is_busy(), "who only has it is not busy");
     }
 }
