@@ -36,14 +36,14 @@ async fn from_the_line_to_a_booking() {
         (&json!("seat_taken"), &json!(["A-2"]), &json!(true))
     );
     lee.say(json!({ "type": "redeem", "request": "r2", "token": granted["token"], "best": { "count": 2, "together": true } })).await;
-    assert_eq!(lee.hear("booking").await["seats"], json!(["A-3", "A-4"]));
+    assert_eq!(lee.hear("booking").await["seats"], json!(["A-5", "A-6"]));
 
     // The page is reloaded: the place token says who this is.
     let mut again = server.connect(&sale).await;
     again.say(json!({ "type": "join", "place": joined["place"] })).await;
     let rejoined = again.hear("joined").await;
     assert_eq!((&rejoined["state"], &rejoined["place"]), (&json!("booked"), &json!(null)));
-    assert_eq!(again.hear("booking").await["seats"], json!(["A-3", "A-4"]));
+    assert_eq!(again.hear("booking").await["seats"], json!(["A-5", "A-6"]));
     assert_eq!(lee.next().await["code"], "replaced");
     assert_eq!(lee.closed().await, 4409);
     let shown = server.show(&sale).await;

@@ -42,6 +42,8 @@ pub struct Hall {
     taken: SeatSet,
     /// Longest free run of each stretch.
     longest: Vec<u16>,
+    /// The same by the ranks of the plan's ranking.
+    ranked: Vec<u16>,
     /// How many free runs of each length there are: in the hall, and then in each zone, up to its longest stretch.
     lengths: Vec<u32>,
     /// Where each zone's are.
@@ -60,8 +62,8 @@ impl Hall {
             first..end
         });
         let of_zone = of_zone.collect();
-        let (longest, lengths) = (vec![0; plan.stretches.len()], vec![0; end]);
-        let mut hall = Self { plan, taken, longest, lengths, of_zone };
+        let (longest, ranked) = (vec![0; plan.stretches.len()], vec![0; plan.ranking.len()]);
+        let mut hall = Self { plan, taken, longest, ranked, lengths: vec![0; end], of_zone };
         (0..hall.longest.len()).for_each(|stretch| hall.count(stretch, 1));
         hall
     }
@@ -99,7 +101,7 @@ impl Hall {
 
     /// Counts the runs of a stretch, or takes them out of the count.
     fn count(&mut self, stretch: usize, by: i32) {
-        let Self { plan, taken, longest, lengths, of_zone } = self;
+        let Self { plan, taken, longest, ranked, lengths, of_zone } = self;
         let place = &plan.stretches[stretch];
         let zone = of_zone[place.zone].start;
         longest[stretch] = 0;
@@ -110,6 +112,7 @@ impl Hall {
                 lengths[count] = lengths[count].wrapping_add_signed(by);
             }
         }
+        plan.ranking.of_stretch(stretch).iter().for_each(|rank| ranked[*rank as usize] = longest[stretch]);
     }
 
     /// How many free runs of each length there are; the last counts longer ones too, if any.
@@ -134,14 +137,17 @@ impl Hall {
 
     /// Those of these stretches that have a free run of so many seats.
     pub fn with_room(&self, stretches: Range<usize>, seats: usize) -> impl Iterator<Item = usize> {
-        let seats = seats.min(LENGTH_MAX) as u16;
-        let from = stretches.start;
-        let chunks = self.longest[stretches].chunks(CHUNK).enumerate();
-        let with_any = chunks.filter(move |(_, chunk)| chunk.iter().fold(0, |a, b| a.max(*b)) >= seats);
-        with_any.flat_map(move |(i, chunk)| {
-            let first = from + i * CHUNK;
-            chunk.iter().enumerate().filter(move |(_, l)| **l >= seats).map(move |(j, _)| first + j)
-        })
+        roomy(&self.longest, stretches, seats)
+    }
+
+    /// Those of these ranks whose stretch has a free run of so many seats, of whatever category.
+    pub fn ranks_with_room(&self, ranks: Range<usize>, seats: usize) -> impl Iterator<Item = usize> {
+        roomy(&self.ranked, ranks, seats)
+    }
+
+    /// The longest free run of the stretch at that rank, as far as it matters.
+    pub fn longest_at(&self, rank: usize) -> usize {
+        self.ranked[rank].into()
     }
 
     /// How many seats would be left alone beside a run of free seats, were it taken: free ones with neither
@@ -155,6 +161,17 @@ impl Hall {
         let alone_right = is_free(run.end) && !is_free(run.end + 1);
         usize::from(alone_left) + usize::from(alone_right)
     }
+}
+
+fn roomy(longest: &[u16], among: Range<usize>, seats: usize) -> impl Iterator<Item = usize> {
+    let seats = seats.min(LENGTH_MAX) as u16;
+    let from = among.start;
+    let chunks = longest[among].chunks(CHUNK).enumerate();
+    let with_any = chunks.filter(move |(_, chunk)| chunk.iter().fold(0, |a, b| a.max(*b)) >= seats);
+    with_any.flat_map(move |(i, chunk)| {
+        let first = from + i * CHUNK;
+        chunk.iter().enumerate().filter(move |(_, l)| **l >= seats).map(move |(j, _)| first + j)
+    })
 }
 
 fn runs(taken: &SeatSet, stretch: &Stretch) -> impl Iterator<Item = Run> {
@@ -186,6 +203,9 @@ mod tests {
             let anew = Hall::new(plan, hall.taken().clone());
             prop_assert_eq!(&hall.longest, &anew.longest);
             prop_assert_eq!(&hall.lengths, &anew.lengths);
+            let ranking = &hall.plan().ranking;
+            let ranked = (0..ranking.len()).map(|rank| hall.longest[ranking.entry(rank).stretch as usize]);
+            prop_assert_eq!(&hall.ranked, &ranked.collect::<Vec<_>>());
             prop_assert_eq!(hall.lengths_in(0), &hall.lengths()[..=50]);
             let free: usize = hall.lengths().iter().enumerate().map(|(l, count)| l * *count as usize).sum();
             prop_assert_eq!(free, 110 - hall.taken().len());

@@ -10,6 +10,7 @@ pub mod line;
 pub mod phase;
 pub mod place;
 pub mod plan;
+pub mod ranking;
 pub mod refusal;
 pub mod sale;
 pub mod sample_plan;

@@ -1,6 +1,7 @@
 //! Seating plans in pretix's open format. Plan order is the order in the file; extra keys are ignored.
 
-use serde::{Deserialize, Deserializer};
+use super::ranking::{Ranking, RowFacts, distance};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use std::{collections::HashMap, ops::Range};
 
 /// Largest plan that is accepted, in bytes.
@@ -49,6 +50,8 @@ pub struct Stretch {
     pub category: Option<u16>,
     /// Index into [`Plan::zones`].
     pub zone: usize,
+    /// Index into [`Plan::rows`].
+    pub row: u32,
 }
 
 /// A hall: its seats in plan order.
@@ -62,6 +65,10 @@ pub struct Plan {
     pub stretches: Vec<Stretch>,
     /// The stretches of each zone; none is empty.
     pub zones: Vec<Range<usize>>,
+    /// The seats of each row; none is empty.
+    pub rows: Vec<Range<SeatIndex>>,
+    /// Which of them are better.
+    pub ranking: Ranking,
     by_id: HashMap<String, SeatIndex>,
 }
 
@@ -69,6 +76,8 @@ pub struct Plan {
 struct File {
     categories: Vec<Category>,
     zones: Vec<Zone>,
+    #[serde(default, deserialize_with = "lenient")]
+    stage: Option<Position>,
 }
 #[derive(Deserialize)]
 struct Category {
@@ -76,11 +85,17 @@ struct Category {
 }
 #[derive(Deserialize)]
 struct Zone {
+    #[serde(default, deserialize_with = "lenient")]
+    position: Option<Position>,
     #[serde(default)]
     rows: Vec<Row>,
 }
 #[derive(Deserialize)]
 struct Row {
+    #[serde(default, deserialize_with = "lenient")]
+    row_number: Option<Label>,
+    #[serde(default, deserialize_with = "lenient")]
+    position: Option<Position>,
     #[serde(default)]
     seats: Vec<FileSeat>,
 }
@@ -88,17 +103,26 @@ struct Row {
 struct FileSeat {
     seat_guid: String,
     category: String,
-    #[serde(default, deserialize_with = "lenient_position")]
+    #[serde(default, deserialize_with = "lenient")]
     position: Option<Position>,
 }
-#[derive(Clone, Copy, Deserialize)]
-struct Position {
-    x: f64,
-    y: f64,
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Label {
+    Text(String),
+    Number(u64),
+}
+/// A place in a plan.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Position {
+    pub x: f64,
+    pub y: f64,
 }
 
-/// A position only helps to see aisles: one that is missing or odd is no reason to refuse a hall.
-fn lenient_position<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Position>, D::Error> {
+const ORIGIN: Position = Position { x: 0.0, y: 0.0 };
+
+/// What only helps to see aisles and which rows are ahead: where it is missing or odd is no reason to refuse a hall.
+fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Option<T>, D::Error> {
     let value = serde_json::Value::deserialize(from)?;
     Ok(serde_json::from_value(value).ok())
 }
@@ -136,12 +160,21 @@ impl Plan {
             seats: Vec::new(),
             stretches: Vec::new(),
             zones: Vec::new(),
+            rows: Vec::new(),
+            ranking: Ranking::default(),
             by_id: HashMap::new(),
         };
+        let mut rows = Vec::new();
         for (z, zone) in file.zones.iter().enumerate() {
             let first = plan.stretches.len();
             for (r, row) in zone.rows.iter().enumerate() {
+                let first = plan.seats.len() as SeatIndex;
                 plan.add_row(row, &categories, &format!("zones[{z}].rows[{r}]"))?;
+                let seats = first..plan.seats.len() as SeatIndex;
+                if !seats.is_empty() {
+                    plan.rows.push(seats);
+                    rows.push(row_facts(row, zone.position, plan.zones.len()));
+                }
             }
             if plan.stretches.len() > first {
                 plan.zones.push(first..plan.stretches.len());
@@ -150,7 +183,21 @@ impl Plan {
         if plan.seats.is_empty() {
             return Err(fault("zones", "has no seats"));
         }
+        plan.ranking =
+            Ranking::new(&plan.stretches, &rows, file.stage, |stretch| plan.categories_in(stretch));
         Ok(plan)
+    }
+
+    /// The categories of a stretch, each once.
+    fn categories_in(&self, stretch: &Stretch) -> Vec<u16> {
+        if let Some(category) = stretch.category {
+            return vec![category];
+        }
+        let seats = &self.seats[stretch.first as usize..stretch.end as usize];
+        let mut categories: Vec<_> = seats.iter().map(|seat| seat.category).collect();
+        categories.sort_unstable();
+        categories.dedup();
+        categories
     }
 
     fn add_row(&mut self, row: &Row, categories: &HashMap<String, u16>, path: &str) -> Result<(), PlanError> {
@@ -191,6 +238,7 @@ impl Plan {
                     end: index + 1,
                     category: Some(category),
                     zone: self.zones.len(),
+                    row: self.rows.len() as u32,
                 }),
             }
         }
@@ -234,8 +282,20 @@ fn fault(path: &str, fault: &str) -> PlanError {
     PlanError { path: path.into(), fault: fault.into() }
 }
 
-fn distance(a: Position, b: Position) -> f64 {
-    (a.x - b.x).hypot(a.y - b.y)
+/// What the order of rows is made of.
+fn row_facts(row: &Row, zone_at: Option<Position>, zone: usize) -> RowFacts {
+    let label = row.row_number.as_ref().map(|label| match label {
+        Label::Text(text) => text.clone(),
+        Label::Number(number) => number.to_string(),
+    });
+    let seat_at = |seat: Option<&FileSeat>| seat.and_then(|seat| seat.position).unwrap_or(ORIGIN);
+    let (first, last) = (seat_at(row.seats.first()), seat_at(row.seats.last()));
+    let zone_at = zone_at.unwrap_or(ORIGIN);
+    let at = row.position.map(|row_at| Position {
+        x: zone_at.x + row_at.x + (first.x + last.x) / 2.0,
+        y: zone_at.y + row_at.y + (first.y + last.y) / 2.0,
+    });
+    RowFacts { zone, label, at }
 }
 
 /// The median distance of neighbours in the file; nothing where positions are missing or all the same.
