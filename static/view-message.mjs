@@ -1,6 +1,6 @@
 // Screens that are a few words and a button or two: every end, and every "not here".
 
-import { button, el, setHidden, setText } from "./dom.mjs";
+import { button, el, setDisabled, setHidden, setText } from "./dom.mjs";
 import { seatsWords, t } from "./i18n.mjs";
 
 export function messageView(ctx) {
@@ -71,7 +71,7 @@ function rejoinAction(label, commands) {
   return {
     root,
     update: ({ lapsed }) => {
-      root.disabled = lapsed?.busy === true;
+      setDisabled(root, lapsed?.busy === true);
       setText(root, t(lapsed?.busy ? "rejoin_busy" : label));
     },
   };

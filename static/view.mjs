@@ -60,6 +60,7 @@ export class Frame {
     this.key = null;
     this.#build();
     this.update(this.state, performance.now());
+    this.root.querySelector(".language").focus(); // Pressed just now, and replaced.
   }
 
   update(state, at) {

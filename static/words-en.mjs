@@ -115,7 +115,6 @@ export const en = {
   map_hint_touch: "Tap a block to zoom in, then tap seats.",
   map_keys: "Arrow keys move between seats, Enter or Space selects.",
   map_stale: "Seats may have changed; updating after the reconnect.",
-  map_zone_free: ({ zone, count }) => `${zone}: ${count} free`,
   zoom_in: "Zoom in",
   zoom_out: "Zoom out",
   zoom_fit: "Whole hall",

@@ -115,7 +115,6 @@ export const ko = {
   map_hint_touch: "구역을 눌러 확대한 뒤 좌석을 누르세요.",
   map_keys: "방향키로 좌석을 옮겨 다니고 Enter나 Space로 고릅니다.",
   map_stale: "좌석 상태가 바뀌었을 수 있습니다. 다시 연결되면 갱신합니다.",
-  map_zone_free: ({ zone, count }) => `${zone}: ${count}석 남음`,
   zoom_in: "확대",
   zoom_out: "축소",
   zoom_fit: "전체 보기",
