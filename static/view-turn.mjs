@@ -20,7 +20,7 @@ export function turnView(ctx) {
   const best = bestForm(ctx);
   const stage = mapCard(ctx);
   const root = el("section", { class: "screen turn", "data-mode": "pick" },
-    el("h1", { class: "turn-title" }, t("turn_title")), bar.root,
+    el("h1", { class: "turn-title" }, t("granted_title")), bar.root,
     el("div", { class: "turn-grid" },
       stage.root,
       el("aside", { class: "panel" }, modes, refusal.root, best.root, pick.root,

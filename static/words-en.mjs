@@ -98,7 +98,8 @@ export const en = {
   giveup_yes: "Give it up",
 
   turn_alert: "It is your turn!",
-  turn_title: "It is your turn",
+  granted_title: "It is your turn",
+  granted_text: "Loading the seat map…",
   turn_left: "Time left",
   turn_over: "Time is up. Checking with the server…",
   turn_claim: ({ time }) => `Confirm within ${time} that you are here, or your turn is missed.`,

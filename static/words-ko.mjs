@@ -98,7 +98,8 @@ export const ko = {
   giveup_yes: "포기하기",
 
   turn_alert: "내 차례입니다!",
-  turn_title: "내 차례입니다",
+  granted_title: "내 차례입니다",
+  granted_text: "좌석 배치도를 불러오고 있습니다…",
   turn_left: "남은 시간",
   turn_over: "시간이 끝났습니다. 서버에 확인하고 있습니다…",
   turn_claim: ({ time }) => `${time} 안에 화면 앞에 있음을 알려 주세요. 지나면 차례를 놓치게 됩니다.`,

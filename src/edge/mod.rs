@@ -6,6 +6,7 @@ mod error;
 pub mod linger;
 mod operator;
 mod origin;
+mod packed;
 mod pages;
 mod visitor;
 
@@ -79,6 +80,7 @@ impl Edge {
 
 /// The public listener.
 pub fn public_router(edge: Arc<Edge>) -> Router {
+    pages::prepare();
     visitor::router(edge)
 }
 
