@@ -52,6 +52,17 @@ export class Connection {
     this.#open();
   }
 
+  /** Goes on with the socket that first.mjs opened, from where it is. */
+  adopt(early) {
+    early.adopted = true;
+    this.openedAt = this.env.now();
+    this.onLink({ status: "connecting" });
+    this.#timer("open", FIRST_OPEN_WITHIN_MS, () => this.#lost(1006));
+    this.#use(early.socket, early.sent ? null : early.join);
+    for (const text of early.heard) this.#received(text);
+    if (early.closed !== null) this.#lost(early.closed);
+  }
+
   stop() {
     this.#drop();
     this.onLink({ status: "idle" });
@@ -109,7 +120,7 @@ export class Connection {
     const mine = (handle) => (event) => { if (this.socket === socket) handle(event); };
     const opened = () => {
       this.#cancel("open");
-      this.send(hello);
+      if (hello) this.send(hello);
       this.#heard();
     };
     socket.onopen = mine(opened);

@@ -42,8 +42,14 @@ export function setAttr(node, name, value) {
   else if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 }
 
+/** One that `setDisabled` disables keeps the focus: a keyboard must not lose its place. */
 export function button(label, props, click) {
-  return el("button", { type: "button", ...props, on: { click } }, label);
+  const listen = (event) => { if (event.currentTarget.getAttribute("aria-disabled") !== "true") click(event); };
+  return el("button", { type: "button", ...props, on: { click: listen } }, label);
+}
+
+export function setDisabled(node, disabled) {
+  setAttr(node, "aria-disabled", disabled ? "true" : null);
 }
 
 /**

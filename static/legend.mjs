@@ -33,7 +33,8 @@ export function zoneChips(map, plan) {
   const chips = zones.map((zone) => {
     const count = el("span", { class: "chip-count" });
     const chip = button("", { class: "chip", test: "zone" }, () => map.showZone(zone));
-    chip.append(el("span", {}, zone.name), count);
+    // Its name is what is seen, and a word that only listeners need.
+    chip.append(el("span", {}, zone.name), count, el("span", { class: "spoken" }, t("seat_free")));
     return { zone, count, chip };
   });
   const root = el("div", { class: "chips", role: "group", "aria-label": t("zones_label") }, ...chips.map(({ chip }) => chip));
@@ -42,10 +43,8 @@ export function zoneChips(map, plan) {
   return {
     root,
     update: onNewMap((taken) => {
-      for (const { zone, count, chip } of chips) {
-        const free = number(freeSeats(zone.seats, taken));
-        setText(count, free);
-        chip.setAttribute("aria-label", t("map_zone_free", { zone: zone.name, count: free }));
+      for (const { zone, count } of chips) {
+        setText(count, number(freeSeats(zone.seats, taken)));
       }
     }),
   };

@@ -1,14 +1,12 @@
 // The waiting-room page: wires the pure state to the socket, the store, the tabs and the screen.
 // Everything that happens ends in `change`, and `follow` does what the new state calls for.
 
+import { api, broughtIdentity, early, joinMessage, store, tabs, takenElsewhere, socketUrl } from "./first.mjs";
 import { announceTurn, setTitle } from "./attention.mjs";
 import { Connection, watchWaking } from "./connection.mjs";
 import { chooseLanguage, number, t } from "./i18n.mjs";
-import { readPlan } from "./plan.mjs";
 import { PollingSocket } from "./polling.mjs";
 import { act, hasChosen, initial, isNext, receive, screenOf, wantsPlace } from "./state.mjs";
-import { openStore } from "./store.mjs";
-import { Tabs } from "./tabs.mjs";
 import { Frame } from "./view.mjs";
 
 const TICK_MS = 250;
@@ -17,13 +15,9 @@ const PLAN_RANK = 500;
 const PLAN_SPREAD_MS = 10_000;
 const RETRY_MS = 4_000;
 
-const sale = decodeURIComponent(location.pathname.split("/")[2] ?? "");
-const api = `/v1/sales/${encodeURIComponent(sale)}`;
-const store = openStore(sale);
-/** The shop's link may carry an identity behind the #, which no server log sees. */
-let identity = new URLSearchParams(location.hash.slice(1)).get("identity");
+let identity = broughtIdentity;
 let placeRefused = false;
-let joinSent = {};
+let joinSent = early?.join ?? {};
 /** Whether the visitor touched the page since the turn came (a turn must not claim itself). */
 let acted = false;
 let planAsked = false;
@@ -42,7 +36,7 @@ let state = initial({
 });
 
 const connection = new Connection({
-  url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${api}/ws`,
+  url: socketUrl,
   makePolling: () => new PollingSocket(api),
   hello,
   onMessage: (message) => change(receive(state, message, performance.now()), message),
@@ -52,10 +46,8 @@ const connection = new Connection({
   },
   onStop: stopped,
 });
-const tabs = new Tabs(sale, {
-  onFree: () => { if (state.elsewhere) useHere(); },
-  onLook: () => setTitle(state.sale?.name ?? "", t("waiting_title")),
-});
+tabs.onFree = () => { if (state.elsewhere) useHere(); };
+tabs.onLook = () => setTitle(state.sale?.name ?? "", t("waiting_title"));
 const frame = new Frame(document.getElementById("room"), {
   leave: () => connection.send({ type: "leave" }),
   rejoin: () => join({ type: "rejoin" }),
@@ -122,7 +114,7 @@ function follow(before = state) {
     if (connection.send(redeemMessage(sent))) state = act(state, { type: "redeem_repeated" });
   }
   if (grant || state.booking) fetchPlan(0);
-  else if (place && place.rank < PLAN_RANK) fetchPlan(Math.random() * PLAN_SPREAD_MS);
+  else if (place && place.rank < PLAN_RANK && ["open", "scheduled"].includes(state.phase)) fetchPlan(Math.random() * PLAN_SPREAD_MS);
   title();
 }
 
@@ -140,7 +132,7 @@ function title() {
 
 /** What a page whose sale has no name (yet) is called. */
 function heading(screen) {
-  return { granted: "turn_title", lapsed: `${state.lapsed?.reason}_title` }[screen] ?? `${screen}_title`;
+  return screen === "lapsed" ? `${state.lapsed.reason}_title` : `${screen}_title`;
 }
 
 function rankWords() {
@@ -150,13 +142,7 @@ function rankWords() {
 
 function hello() {
   if (!wantsPlace(state)) return null;
-  const place = placeRefused ? null : store.place();
-  joinSent = {
-    type: "join",
-    ...(identity ? { identity } : {}),
-    ...(place ? { place } : {}),
-    ...(state.again ? { again: true } : {}),
-  };
+  joinSent = joinMessage({ identity, place: placeRefused ? null : store.place(), again: state.again });
   return joinSent;
 }
 
@@ -254,13 +240,25 @@ async function fetchPlan(delayMs) {
   if (delayMs > 0) await pause(delayMs);
   while (!state.plan && planAsked === mine) {
     try {
-      const plan = readPlan(await getJson(`${api}/plan`));
-      if (!state.plan) dispatch({ type: "plan", plan });
+      const [turn, json] = await Promise.all([loadTurn(), getJson(`${api}/plan`)]);
+      if (!state.plan) dispatch({ type: "plan", plan: turn.readPlan(json) });
     } catch {
       dispatch({ type: "plan_failed" });
       await pause(RETRY_MS * (0.5 + Math.random()));
     }
   }
+}
+
+let turnLoads = 0;
+
+/** A browser may remember that a script could not be loaded: each try has another address. */
+async function loadTurn() {
+  if (frame.turn === null) {
+    const { turn } = await (turnLoads++ === 0 ? import("./turn.mjs") : import(`./turn.mjs?${turnLoads}`));
+    frame.turn ??= turn;
+    frame.update(state, performance.now());
+  }
+  return frame.turn;
 }
 
 function pause(ms) {
@@ -290,15 +288,20 @@ function watchVisitor() {
 async function start() {
   frame.update(state, performance.now());
   watchVisitor();
-  const [taken] = await Promise.all([tabs.takenElsewhere(), Promise.race([loadSale(), pause(1_500)])]);
-  if (state.stop === "closed") lookUpBooking();
-  if (state.stop) return;
-  if (taken) {
+  lastFailureCheck = performance.now();
+  loadSale().then(() => { if (state.stop === "closed") lookUpBooking(); });
+  if (await takenElsewhere) {
+    early?.socket.close();
     dispatch({ type: "elsewhere", elsewhere: "open" });
     return;
   }
   tabs.hold();
-  connection.start();
+  if (early && wantsPlace(state)) {
+    connection.adopt(early);
+  } else {
+    early?.socket.close();
+    connection.start();
+  }
 }
 
 start();

@@ -17,6 +17,7 @@ function show() {
   const language = button(other === "ko" ? "한국어" : "English", { class: "language", lang: other, test: "language" }, () => {
     setLanguage(other);
     show();
+    root.querySelector(".language").focus(); // Pressed just now, and replaced.
   });
   const word = failed ? t("sales_failed") : sales?.length === 0 ? t("sales_none") : "";
   root.replaceChildren(

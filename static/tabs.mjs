@@ -7,16 +7,14 @@ const ANSWER_WITHIN_MS = 250;
 const GOODBYE_MS = 2_000;
 
 export class Tabs {
-  /**
-   * @param onFree  () → void: the tab that held the place is gone
-   * @param onLook  () → void: another tab points here
-   */
-  constructor(sale, { onFree, onLook, makeChannel = browserChannel, born = Date.now() + Math.random() }) {
+  constructor(sale, { makeChannel = browserChannel, born = Date.now() + Math.random() } = {}) {
     this.id = born;
     this.holding = false;
     this.asking = null;
-    this.onFree = onFree;
-    this.onLook = onLook;
+    /** The tab that held the place is gone. */
+    this.onFree = () => {};
+    /** Another tab points here. */
+    this.onLook = () => {};
     this.channel = makeChannel(`waitroom.${sale}`);
     if (this.channel) this.channel.onmessage = (event) => this.#heard(event.data);
   }

@@ -1,6 +1,6 @@
 // After a redeem: seats held (not booked yet), booked, or released again.
 
-import { button, el, setAttr, setHidden, setText, svg } from "./dom.mjs";
+import { button, el, setAttr, setDisabled, setHidden, setText, svg } from "./dom.mjs";
 import { countdown, spokenSeconds } from "./clock.mjs";
 import { number, seatWords, t } from "./i18n.mjs";
 import { atLimit, mayJoinAgain, seatsBooked } from "./state.mjs";
@@ -13,7 +13,7 @@ const WORD = { held: "held", confirmed: "booked", released: "released" };
 export function bookingView(ctx) {
   const drawing = svg("path", { d: "" });
   const mark = el("span", { class: "booking-mark", "aria-hidden": "true" }, svg("svg", { viewBox: "0 0 24 24" }, drawing));
-  const title = el("h1", { class: "message-title", role: "status" });
+  const title = el("h1", { class: "message-title" });
   const text = el("p", { class: "message-text" });
   const timeLabel = el("span", { class: "time-label" }, t("held_left"));
   const time = el("strong", { class: "time", role: "timer", test: "hold-left" });
@@ -33,6 +33,7 @@ export function bookingView(ctx) {
     el("div", { class: "booking-head" }, mark, el("div", {}, title, text)),
     timer, slip, closed, el("div", { class: "again" }, again, againText), earlier.root);
   let shown = null;
+  let status = null;
   let spokenMs = Infinity;
 
   return {
@@ -43,6 +44,9 @@ export function bookingView(ctx) {
       setAttr(root, "data-status", booking.status);
       setAttr(drawing, "d", MARK[booking.status] ?? "");
       setText(title, t(`${word}_title`));
+      // The screen stays, so its heading is not read again by itself.
+      if (status !== null && status !== booking.status) ctx.say(t(`${word}_title`));
+      status = booking.status;
       setText(text, t(`${word}_text`));
       setText(id, booking.id);
       setText(count, t("seats_count", { count: booking.seats.length }));
@@ -74,7 +78,7 @@ export function bookingView(ctx) {
     // While seats are held the visitor has to pay, not to queue.
     const offer = state.booking.status !== "held" && mayJoinAgain(state);
     setHidden(again.parentElement, !offer);
-    again.disabled = state.again;
+    setDisabled(again, state.again);
     const left = state.maxSeats === null ? null : state.maxSeats - seatsBooked(state);
     setText(againText, left === null ? t("again_text_unknown") : t("again_text", { left: number(left) }));
     setHidden(earlier.root, state.bookings.length < 2);

@@ -1,7 +1,7 @@
 // The two ways to book in a turn: the seats picked on the map, or the best available; and the
 // refusals in words, with what to do next.
 
-import { ask, button, el, setHidden, setText, takeBackQuestion } from "./dom.mjs";
+import { ask, button, el, setDisabled, setHidden, setText, takeBackQuestion } from "./dom.mjs";
 import { number, seatWords, seatsWords, t } from "./i18n.mjs";
 import { freeSeats } from "./plan.mjs";
 
@@ -16,7 +16,7 @@ export function pickPanel(ctx) {
     if (await review(last.picked.length, last.picked.map((guid) => seatAndCategory(last.plan, guid)), "review_picked")) ctx.do.redeemPicked();
     reviewed = null;
   });
-  const root = el("div", { class: "pick only-pick" }, lost, count, list, book);
+  const root = el("div", { class: "pick only-pick", tabindex: "-1" }, lost, count, list, book);
   let shown = null;
   return {
     root,
@@ -32,7 +32,10 @@ export function pickPanel(ctx) {
       const key = JSON.stringify([picked, redeem !== null]);
       if (key !== shown) {
         shown = key;
+        const focused = [...list.children].findIndex((item) => item.contains(document.activeElement));
         list.replaceChildren(...picked.map((guid) => pickedItem(ctx, plan, guid, redeem !== null)));
+        // Whoever removes one by one goes on with the next; after the last the panel itself is next.
+        if (focused >= 0) (list.children[Math.min(focused, picked.length - 1)]?.querySelector("button") ?? root).focus();
       }
       bookButton(book, state, picked.length > 0 && link.status === "live",
         picked.length === 0 ? t("redeem_none", { max: grant.maxSeats }) : t("redeem", { count: picked.length }));
@@ -55,13 +58,14 @@ function seatAndCategory(plan, guid) {
 
 function pickedItem(ctx, plan, guid, sent) {
   const seat = seatWords(plan, guid);
-  const remove = button("×", { class: "remove", "aria-label": t("picked_remove", { seat }), disabled: sent }, () => ctx.do.toggle(guid));
+  const remove = button("×", { class: "remove", "aria-label": t("picked_remove", { seat }) }, () => ctx.do.toggle(guid));
+  setDisabled(remove, sent);
   const category = plan?.categories[plan.byGuid.get(guid)?.category]?.name;
   return el("li", { "data-seat": guid }, el("span", { class: "picked-words" }, el("span", {}, seat), category && el("span", { class: "tag" }, category)), remove);
 }
 
 function bookButton(node, { redeem }, ready, label) {
-  node.disabled = redeem !== null || !ready;
+  setDisabled(node, redeem !== null || !ready);
   setText(node, redeem ? t("redeem_sending") : label);
   if (redeem) node.setAttribute("aria-busy", "true");
   else node.removeAttribute("aria-busy");
@@ -102,8 +106,8 @@ export function bestForm(ctx) {
 
   function show() {
     setText(output, String(count));
-    less.disabled = count <= 1;
-    more.disabled = count >= max;
+    setDisabled(less, count <= 1);
+    setDisabled(more, count >= max);
     setHidden(togetherRow, count < 2);
     if (last) bookButton(book, last, last.link.status === "live", t("best_redeem", { count }));
   }

@@ -135,7 +135,7 @@ function openingCard() {
 }
 
 function alertTool() {
-  const root = el("div", { class: "alert-tool" });
+  const root = el("div", { class: "alert-tool", tabindex: "-1" });
   let shown = null;
   const update = () => {
     const state = alertsState();
@@ -147,6 +147,7 @@ function alertTool() {
     if (state === "default") root.append(button(t("alert_ask"), { class: "button", test: "alert" }, async () => {
       await askForAlerts();
       update();
+      root.focus(); // The button is gone with its question.
     }));
   };
   return { root, update };

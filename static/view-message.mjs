@@ -1,6 +1,6 @@
 // Screens that are a few words and a button or two: every end, and every "not here".
 
-import { button, el, setHidden, setText } from "./dom.mjs";
+import { button, el, setDisabled, setHidden, setText } from "./dom.mjs";
 import { seatsWords, t } from "./i18n.mjs";
 
 export function messageView(ctx) {
@@ -15,12 +15,12 @@ export function messageView(ctx) {
     text, ...extra.map(({ root: node }) => node),
     el("div", { class: "actions" }, ...actions.map(({ root: node }) => node)),
     list.root);
-  if (name === "loading") root.prepend(el("span", { class: "spinner", "aria-hidden": "true" }));
+  if (name === "loading" || name === "granted") root.prepend(el("span", { class: "spinner", "aria-hidden": "true" }));
   return {
     root,
     update(next) {
       for (const part of [...actions, ...extra]) part.update?.(next);
-      setHidden(list.root, next.bookings.length === 0 || name === "loading");
+      setHidden(list.root, next.bookings.length === 0 || name === "loading" || name === "granted");
       list.update(next);
     },
   };
@@ -28,6 +28,8 @@ export function messageView(ctx) {
 
 const SCREENS = {
   loading: () => ({}),
+  /** Until the script of the turn is there. */
+  granted: () => ({}),
   elsewhere: ({ do: commands }) => {
     const stayed = el("p", { class: "quiet", role: "status", hidden: true }, t("elsewhere_stayed"));
     const stay = action("elsewhere_stay", "button", "stay", commands.stayElsewhere);
@@ -71,7 +73,7 @@ function rejoinAction(label, commands) {
   return {
     root,
     update: ({ lapsed }) => {
-      root.disabled = lapsed?.busy === true;
+      setDisabled(root, lapsed?.busy === true);
       setText(root, t(lapsed?.busy ? "rejoin_busy" : label));
     },
   };

@@ -8,6 +8,10 @@ import { legend, zoneChips } from "./legend.mjs";
 import { leaveButton } from "./view-line.mjs";
 import { SeatMap } from "./seatmap.mjs";
 
+/** The part of the screen that one bar which stays in sight, or both, may take; the map needs the rest. */
+const BAR_MAX = 0.3;
+const BARS_MAX = 0.5;
+
 export function turnView(ctx) {
   const bar = turnBar(ctx);
   const modes = modeSwitch((mode) => setAttr(root, "data-mode", mode));
@@ -16,12 +20,19 @@ export function turnView(ctx) {
   const best = bestForm(ctx);
   const stage = mapCard(ctx);
   const root = el("section", { class: "screen turn", "data-mode": "pick" },
-    el("h1", { class: "turn-title" }, t("turn_title")), bar.root,
+    el("h1", { class: "turn-title" }, t("granted_title")), bar.root,
     el("div", { class: "turn-grid" },
       stage.root,
       el("aside", { class: "panel" }, modes, refusal.root, best.root, pick.root,
         el("div", { class: "line-tools" }, leaveButton(ctx, "giveup")))));
   ctx.say(t("turn_alert"), true);
+  const bars = [bar.root, pick.root];
+  const measure = () => {
+    const [timeBar, pickBar] = bars.map((node) => node.offsetHeight / document.documentElement.clientHeight);
+    setAttr(root, "data-cramped", timeBar > BAR_MAX || timeBar + pickBar > BARS_MAX ? "yes" : null);
+  };
+  const observer = new ResizeObserver(measure);
+  for (const node of [document.documentElement, ...bars]) observer.observe(node);
 
   return {
     root,
@@ -32,7 +43,10 @@ export function turnView(ctx) {
       pick.update(state);
       best.update(state);
     },
-    destroy: () => stage.destroy(),
+    destroy: () => {
+      observer.disconnect();
+      stage.destroy();
+    },
   };
 }
 

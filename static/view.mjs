@@ -8,9 +8,8 @@ import { isNext, keptWhile, screenOf } from "./state.mjs";
 import { bookingView } from "./view-booking.mjs";
 import { lineView } from "./view-line.mjs";
 import { messageView } from "./view-message.mjs";
-import { turnView } from "./view-turn.mjs";
 
-const VIEWS = { waiting: lineView, granted: turnView, held: bookingView, booked: bookingView, released: bookingView };
+const VIEWS = { waiting: lineView, held: bookingView, booked: bookingView, released: bookingView };
 /** A short cut mends itself before anyone needs to read about it. */
 const STALE_AFTER_MS = 2_500;
 /** A rank is read out at most this often; a listener cannot skip. */
@@ -23,6 +22,8 @@ export class Frame {
     this.root = root;
     this.commands = commands;
     this.lasting = lasting;
+    /** turn.mjs, once it is loaded. */
+    this.turn = null;
     this.view = null;
     this.key = null;
     this.spoken = null;
@@ -60,24 +61,25 @@ export class Frame {
     this.key = null;
     this.#build();
     this.update(this.state, performance.now());
+    this.root.querySelector(".language").focus(); // Pressed just now, and replaced.
   }
 
   update(state, at) {
     this.state = state;
     const screen = screenOf(state);
     this.#frame(state, screen, at);
-    const key = VIEWS[screen] ? VIEWS[screen].name : `${screen} ${state.lapsed?.reason ?? ""}`;
-    if (key !== this.key) this.#show(key, screen, state);
+    const make = screen === "granted" ? this.turn?.turnView : VIEWS[screen];
+    const key = make ? make.name : `${screen} ${state.lapsed?.reason ?? ""}`;
+    if (key !== this.key) this.#show(key, make ?? messageView, screen, state);
     this.view.update(state, at);
     this.#speakRank(state, screen, at);
   }
 
-  #show(key, screen, state) {
+  #show(key, make, screen, state) {
     const first = this.key === null;
     this.view?.destroy?.();
     takeBackQuestion();
     this.key = key;
-    const make = VIEWS[screen] ?? messageView;
     this.view = make({ do: this.commands, say: (text, urgent) => this.say(text, urgent), lasting: this.lasting, screen, state });
     this.main.replaceChildren(this.view.root);
     if (first) return;

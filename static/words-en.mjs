@@ -98,7 +98,8 @@ export const en = {
   giveup_yes: "Give it up",
 
   turn_alert: "It is your turn!",
-  turn_title: "It is your turn",
+  granted_title: "It is your turn",
+  granted_text: "Loading the seat map…",
   turn_left: "Time left",
   turn_over: "Time is up. Checking with the server…",
   turn_claim: ({ time }) => `Confirm within ${time} that you are here, or your turn is missed.`,
@@ -115,7 +116,6 @@ export const en = {
   map_hint_touch: "Tap a block to zoom in, then tap seats.",
   map_keys: "Arrow keys move between seats, Enter or Space selects.",
   map_stale: "Seats may have changed; updating after the reconnect.",
-  map_zone_free: ({ zone, count }) => `${zone}: ${count} free`,
   zoom_in: "Zoom in",
   zoom_out: "Zoom out",
   zoom_fit: "Whole hall",

@@ -98,7 +98,8 @@ export const ko = {
   giveup_yes: "포기하기",
 
   turn_alert: "내 차례입니다!",
-  turn_title: "내 차례입니다",
+  granted_title: "내 차례입니다",
+  granted_text: "좌석 배치도를 불러오고 있습니다…",
   turn_left: "남은 시간",
   turn_over: "시간이 끝났습니다. 서버에 확인하고 있습니다…",
   turn_claim: ({ time }) => `${time} 안에 화면 앞에 있음을 알려 주세요. 지나면 차례를 놓치게 됩니다.`,
@@ -115,7 +116,6 @@ export const ko = {
   map_hint_touch: "구역을 눌러 확대한 뒤 좌석을 누르세요.",
   map_keys: "방향키로 좌석을 옮겨 다니고 Enter나 Space로 고릅니다.",
   map_stale: "좌석 상태가 바뀌었을 수 있습니다. 다시 연결되면 갱신합니다.",
-  map_zone_free: ({ zone, count }) => `${zone}: ${count}석 남음`,
   zoom_in: "확대",
   zoom_out: "축소",
   zoom_fit: "전체 보기",

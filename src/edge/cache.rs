@@ -2,6 +2,7 @@
 //! not kept.
 
 use crate::{
+    edge::packed::Packed,
     limits::{CACHE_BYTES_MAX, CACHE_TTL},
     metrics::{self, CacheName},
 };
@@ -38,15 +39,6 @@ impl Summary {
     }
 }
 
-/// A seating plan as it is sent.
-#[derive(Clone)]
-pub struct SentPlan {
-    /// The body.
-    pub body: Bytes,
-    /// A tag of its content.
-    pub etag: String,
-}
-
 /// Whose summary: one sale's, or with `None` all sales'; and of which revision of what the instance knows. A
 /// change makes a new revision, and so asks for what is not there yet.
 type Subject = (Option<SaleId>, u64);
@@ -54,7 +46,7 @@ type Subject = (Option<SaleId>, u64);
 /// The caches.
 pub struct Cache {
     summaries: Moka<Subject, Arc<[Summary]>>,
-    plans: Moka<SaleId, SentPlan>,
+    plans: Moka<SaleId, Packed>,
     strangers: Moka<SaleId, ()>,
     /// Whether anything is kept.
     keeps: bool,
@@ -72,7 +64,7 @@ impl Cache {
         let summaries = move |_: &Subject, summaries: &Arc<[Summary]>| {
             bounded(summaries.iter().map(|summary| summary.json.len() + ENTRY_BYTES).sum::<usize>())
         };
-        let plans = move |_: &SaleId, plan: &SentPlan| bounded(plan.body.len() + ENTRY_BYTES);
+        let plans = move |_: &SaleId, plan: &Packed| bounded(plan.len() + ENTRY_BYTES);
         Self {
             summaries: CacheBuilder::new(bytes_max).time_to_live(ttl).weigher(summaries).build(),
             // A sale's plan never changes.
@@ -101,8 +93,8 @@ impl Cache {
     pub async fn plan<E: Send + Sync + 'static>(
         &self,
         sale: SaleId,
-        make: impl Future<Output = Result<SentPlan, E>>,
-    ) -> Result<SentPlan, Arc<E>> {
+        make: impl Future<Output = Result<Packed, E>>,
+    ) -> Result<Packed, Arc<E>> {
         self.through(&self.plans, CacheName::Plan, sale, make).await
     }
 
@@ -161,8 +153,8 @@ mod tests {
         SaleId::parse(&format!("sale-{n}")).unwrap()
     }
 
-    fn plan(bytes: usize) -> SentPlan {
-        SentPlan { body: vec![b' '; bytes].into(), etag: String::new() }
+    fn plan(bytes: usize) -> Packed {
+        Packed::plain("application/json", vec![b' '; bytes].into())
     }
 
     async fn loads_of_a_thousand_askers(cache: &Cache) -> usize {
@@ -190,7 +182,7 @@ mod tests {
         let mut most = 0;
         for n in 0..1_000 {
             cache.plan(sale(n), async { Ok::<_, ()>(plan(1_000)) }).await.unwrap();
-            most = most.max(cache.plans.iter().map(|(_, plan)| plan.body.len() as u64).sum());
+            most = most.max(cache.plans.iter().map(|(_, plan)| plan.len() as u64).sum());
         }
         most
     }
@@ -206,7 +198,7 @@ mod tests {
     #[tokio::test]
     async fn a_plan_larger_than_the_bound_is_answered_and_not_kept() {
         let cache = Cache::new(1_000, CACHE_TTL);
-        assert_eq!(cache.plan(sale(0), async { Ok::<_, ()>(plan(5_000)) }).await.unwrap().body.len(), 5_000);
+        assert_eq!(cache.plan(sale(0), async { Ok::<_, ()>(plan(5_000)) }).await.unwrap().len(), 5_000);
         assert_eq!(cache.plans.entry_count(), 0);
     }
 

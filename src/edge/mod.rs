@@ -7,6 +7,7 @@ mod error;
 pub mod listener;
 mod operator;
 mod origin;
+mod packed;
 mod pages;
 mod visitor;
 
@@ -92,6 +93,7 @@ impl Edge {
 
 /// The public listener.
 pub fn public_router(edge: Arc<Edge>) -> Router {
+    pages::prepare();
     visitor::router(edge)
 }
 

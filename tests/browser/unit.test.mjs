@@ -110,7 +110,7 @@ describe("tabs", () => {
       return channel;
     };
   };
-  const tab = (makeChannel, born) => new Tabs("s", { onFree() {}, onLook() {}, makeChannel, born });
+  const tab = (makeChannel, born) => new Tabs("s", { makeChannel, born });
 
   test("the holder answers, an empty browser does not", async () => {
     const makeChannel = hall();
@@ -156,12 +156,6 @@ describe("pages", () => {
   const folder = new URL("../../static/", import.meta.url);
   const files = readdirSync(folder);
   const text = (name) => readFileSync(new URL(name, folder), "utf8");
-
-  test("every module of the room is loaded in one round", () => {
-    const wanted = files.filter((name) => name.endsWith(".mjs") && name !== "sales.mjs" && name !== "room.mjs");
-    const preloaded = [...text("room.html").matchAll(/modulepreload" href="\/static\/([^"]+)"/g)].map((match) => match[1]);
-    assert.deepEqual(preloaded.sort(), wanted.sort());
-  });
 
   test("nothing inline, nothing from elsewhere, so that the strict CSP holds", () => {
     for (const name of files) {

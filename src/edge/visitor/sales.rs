@@ -3,20 +3,19 @@
 use crate::{
     edge::{
         Edge,
-        cache::{SentPlan, Summary},
+        cache::Summary,
         error::{HttpError, shared},
+        packed::Packed,
     },
     room::{Room, closed::ClosedSale, rooms::Found},
 };
 use axum::{
     extract::{Path, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::{sync::Arc, time::Instant};
 use wire::domain::{phase::Phase, sale::Sale};
 
@@ -82,28 +81,16 @@ pub async fn plan(
     let found = edge.find(&sale).await?;
     let sale = found.sale();
     let cached = edge.state.cache.plan(sale.id.clone(), read_plan(&edge, sale)).await.map_err(shared)?;
-    let etag = (header::ETAG, cached.etag.clone());
-    let control = (header::CACHE_CONTROL, "public, max-age=300".to_owned());
-    if knows(&headers, &cached.etag) {
-        return Ok((StatusCode::NOT_MODIFIED, [etag, control]).into_response());
-    }
-    let kind = (header::CONTENT_TYPE, "application/json".to_owned());
-    Ok(([etag, kind, control], cached.body).into_response())
-}
-
-/// Whether the client says that it has what `etag` names; weak or strong makes no difference here.
-fn knows(headers: &HeaderMap, etag: &str) -> bool {
-    let lists = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
-    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+    Ok(cached.answer(&headers, "public, max-age=300"))
 }
 
 /// The plan as it was uploaded, and the ids of all its seats in plan order, which is what bitmaps count by.
-async fn read_plan(edge: &Edge, sale: &Sale) -> Result<SentPlan, HttpError> {
+async fn read_plan(edge: &Edge, sale: &Sale) -> Result<Packed, HttpError> {
     let json = edge.rooms.plan_json(&sale.id).await?.ok_or_else(HttpError::unknown_sale)?;
     let mut plan: Value = serde_json::from_slice(&json).unwrap_or_default();
     plan["seats"] = sale.plan.seats.iter().map(|seat| seat.id.as_str()).collect();
     let body = Bytes::from(plan.to_string());
-    let etag = format!("\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(&Sha256::digest(&body)[..12]));
-    Ok(SentPlan { body, etag })
+    // A hall of 100,000 seats takes longer than a task may keep its thread.
+    let pack = tokio::task::spawn_blocking(move || Packed::new("application/json", body));
+    pack.await.map_err(|_| HttpError::unavailable("the plan could not be made ready; try again"))
 }

@@ -1,0 +1,137 @@
+//! The pages, in the binary. They set no cookie. What they load has the name of its release in its path and is kept by
+//! browsers for good; the pages themselves are asked for again, so that a new release reaches everyone at once.
+
+mod link;
+
+use super::packed::Packed;
+use axum::{
+    extract::Path,
+    http::{HeaderMap, HeaderName, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use link::{Script, link};
+use rust_embed::RustEmbed;
+use sha2::{Digest, Sha256};
+use std::{collections::BTreeMap, sync::LazyLock};
+
+#[derive(RustEmbed)]
+#[folder = "static/"]
+struct Assets;
+
+/// Nothing is loaded from elsewhere, and nobody frames the page to steer a visitor's clicks.
+const HEADERS: [(HeaderName, &str); 3] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; frame-ancestors 'none'; \
+         base-uri 'none'; form-action 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "same-origin"),
+];
+/// A page, or a file of another release: to be asked for each time.
+const REVALIDATED: &str = "public, max-age=0, must-revalidate";
+/// A file of this release.
+const FOR_GOOD: &str = "public, max-age=31536000, immutable";
+/// One sheet of style for all pages.
+const STYLES: [&str; 2] = ["style.css", "turn.css"];
+
+static SITE: LazyLock<Site> = LazyLock::new(Site::new);
+
+/// All that is served, linked and pressed once.
+struct Site {
+    index: Packed,
+    room: Packed,
+    /// A name for all files of this build.
+    release: String,
+    files: BTreeMap<&'static str, Packed>,
+}
+
+impl Site {
+    fn new() -> Self {
+        let [first, room, turn, sales] = scripts();
+        let style = STYLES.map(|name| text(name).unwrap_or_default()).concat();
+        let javascript = "text/javascript; charset=utf-8";
+        let files = BTreeMap::from([
+            ("style.css", Packed::new("text/css; charset=utf-8", style.into())),
+            ("first.mjs", Packed::new(javascript, first.text.into())),
+            ("room.mjs", Packed::new(javascript, room.text.into())),
+            ("turn.mjs", Packed::new(javascript, turn.text.into())),
+            ("sales.mjs", Packed::new(javascript, sales.text.into())),
+        ]);
+        // One name for all: scripts import each other, so none is new alone.
+        let all = files.values().fold(Sha256::new(), |hash, file| hash.chain_update(file.tag()));
+        let release = BASE64_URL_SAFE_NO_PAD.encode(&all.finalize()[..9]);
+        let page = |name| {
+            let html = text(name).unwrap_or_default();
+            let html = html.replace("\"/static/", &format!("\"/static/{release}/"));
+            Packed::new("text/html; charset=utf-8", html.into())
+        };
+        Self { index: page("index.html"), room: page("room.html"), files, release }
+    }
+}
+
+/// The scripts: what joins, what shows the line, what a turn needs; and the list of sales.
+fn scripts() -> [Script; 4] {
+    let first = link("first.mjs", &[], &text);
+    let room = link("room.mjs", &[&first], &text);
+    let turn = link("turn.mjs", &[&first, &room], &text);
+    let sales = link("sales.mjs", &[], &text);
+    [first, room, turn, sales]
+}
+
+fn text(name: &str) -> Option<String> {
+    Assets::get(name).and_then(|file| String::from_utf8(file.data.into_owned()).ok())
+}
+
+/// The list of sales.
+pub async fn index(headers: HeaderMap) -> Response {
+    (HEADERS, SITE.index.answer(&headers, REVALIDATED)).into_response()
+}
+
+/// The waiting-room page.
+pub async fn room(headers: HeaderMap) -> Response {
+    (HEADERS, SITE.room.answer(&headers, REVALIDATED)).into_response()
+}
+
+/// Any other file of the pages. While instances of two releases run, one may be asked for the other's: it gives its own,
+/// but not to keep.
+pub async fn file(Path((release, name)): Path<(String, String)>, headers: HeaderMap) -> Response {
+    let Some(file) = SITE.files.get(name.as_str()) else { return StatusCode::NOT_FOUND.into_response() };
+    let control = if release == SITE.release { FOR_GOOD } else { REVALIDATED };
+    (HEADERS, file.answer(&headers, control)).into_response()
+}
+
+/// Links and presses before the first visitor comes.
+pub fn prepare() {
+    LazyLock::force(&SITE);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_module_is_served_once_for_a_room() {
+        let [first, room, turn, sales] = scripts();
+        for script in [&first, &room, &turn, &sales] {
+            assert_eq!(script.faults, Vec::<String>::new());
+        }
+        let mut served = [first.modules, room.modules, turn.modules, vec!["sales.mjs".to_owned()]].concat();
+        served.sort();
+        let modules: Vec<String> =
+            Assets::iter().filter(|name| name.ends_with(".mjs")).map(Into::into).collect();
+        assert_eq!(served, modules);
+    }
+
+    #[test]
+    fn pages_name_files_that_are_there() {
+        for name in ["index.html", "room.html"] {
+            let html = text(name).unwrap();
+            let named = html.split("\"/static/").skip(1).filter_map(|rest| rest.split('"').next());
+            let named: Vec<&str> = named.collect();
+            assert!(named.len() >= 2);
+            assert!(named.iter().all(|file| SITE.files.contains_key(file)), "{named:?}");
+        }
+    }
+}

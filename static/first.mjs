@@ -1,0 +1,37 @@
+// The first script of the page, and all that it needs to join: whoever has a slow line or a slow phone would else come
+// later into the queue than he came to the page. What shows the line loads meanwhile, and goes on with this socket.
+
+import { openStore } from "./store.mjs";
+import { Tabs } from "./tabs.mjs";
+
+export const sale = decodeURIComponent(location.pathname.split("/")[2] ?? "");
+export const api = `/v1/sales/${encodeURIComponent(sale)}`;
+export const socketUrl = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${api}/ws`;
+/** The shop's link may carry an identity behind the #, which no server log sees. */
+export const broughtIdentity = new URLSearchParams(location.hash.slice(1)).get("identity");
+export const store = openStore(sale);
+export const tabs = new Tabs(sale);
+/** Whether another tab of this browser holds the place: asked while the socket opens. */
+export const takenElsewhere = tabs.takenElsewhere();
+/** Who has left is not put in line behind his back. */
+export const early = store.left() ? null : joinEarly();
+
+export function joinMessage({ identity, place, again = false }) {
+  return { type: "join", ...(identity ? { identity } : {}), ...(place ? { place } : {}), ...(again ? { again: true } : {}) };
+}
+
+/** → { socket, join, sent, heard, closed, adopted }: what connection.mjs goes on with. */
+function joinEarly() {
+  const socket = new WebSocket(socketUrl, "waitroom.v1");
+  const join = joinMessage({ identity: broughtIdentity, place: store.place() });
+  const early = { socket, join, sent: false, heard: [], closed: null, adopted: false };
+  const opened = new Promise((resolve) => { socket.onopen = resolve; });
+  socket.onmessage = (event) => early.heard.push(event.data);
+  socket.onclose = (event) => { early.closed = event.code; };
+  Promise.all([opened, takenElsewhere]).then(([, taken]) => {
+    if (early.adopted || taken) return;
+    socket.send(JSON.stringify(join));
+    early.sent = true;
+  });
+  return early;
+}
