@@ -111,6 +111,12 @@ impl Stage {
         command.query(&mut connection).unwrap()
     }
 
+    /// So many wait in the line.
+    fn all_wait(&self, sale: &str, visitors: u64) {
+        let line = format!("waitroom:{{{sale}}}:line");
+        wait_until(|| self.redis::<u64>(&["ZCARD", &line]) == visitors);
+    }
+
     /// Whether the proof fails, and on this promise.
     fn violated(&self, histories: &[PathBuf], promise: &str) {
         let (status, said) = self.check(histories);
@@ -147,7 +153,7 @@ fn free_address() -> String {
 fn wait_until(mut reached: impl FnMut() -> bool) {
     let started = Instant::now();
     while !reached() {
-        assert!(started.elapsed() < Duration::from_secs(15), "waited in vain");
+        assert!(started.elapsed() < Duration::from_secs(60), "waited in vain");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -182,7 +188,7 @@ fn without_the_key_on_seats_two_instances_sell_one_twice_and_it_is_found() {
     stage.sql("ALTER TABLE booked_seats DROP CONSTRAINT booked_seats_pkey");
     let crowd =
         stage.crowd("keyless", &["--visitors=200", "--ramp=100ms", "--wish=best", "--think=0s..100ms"]);
-    std::thread::sleep(Duration::from_secs(3));
+    stage.all_wait("keyless", 200);
     stage.open("keyless");
     stage.violated(&crowd.end(), "4");
 }
@@ -192,7 +198,7 @@ fn a_line_that_admits_faster_than_the_sale_allows_is_found() {
     let stage = Stage::start();
     stage.sale("fast", &["--seats=400", "--rate=20", "--max-active=300", "--max-seats=2"]);
     let crowd = stage.crowd("fast", &CROWD);
-    std::thread::sleep(Duration::from_secs(4));
+    stage.all_wait("fast", 200);
     stage.open("fast");
     // Opening puts the sale's settings in force once more.
     std::thread::sleep(Duration::from_secs(1));
@@ -205,7 +211,7 @@ fn a_line_in_the_wrong_order_is_found() {
     let stage = Stage::start();
     stage.sale("unfair", &["--seats=400", "--rate=20", "--max-active=300", "--max-seats=2"]);
     let crowd = stage.crowd("unfair", &CROWD);
-    std::thread::sleep(Duration::from_secs(4));
+    stage.all_wait("unfair", 200);
     // The last to come is put before the first.
     let last: Vec<String> = stage.redis(&["ZRANGE", "waitroom:{unfair}:line", "-20", "-1"]);
     for visitor in &last {

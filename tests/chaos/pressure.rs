@@ -66,7 +66,8 @@ async fn a_statement_that_postgres_gives_up_books_nothing() {
     let started = Instant::now();
     let answers = stage.redeem_all(&one_each([&a, &b], &holders, &SEATS)).await;
     assert!(answers.iter().all(|answer| *answer == Err(Refusal::Busy)), "{answers:?}");
-    assert!(started.elapsed() < Duration::from_secs(4), "answered as soon as it is known");
+    // Who asked for the outcome first would wait for the table, and give up after ten.
+    assert!(started.elapsed() < Duration::from_secs(8), "answered as soon as it is known");
     drop(stranger);
     stage.assert_sold_right(&[&a, &b]).await;
 }
@@ -102,7 +103,7 @@ async fn a_pool_of_which_others_hold_all_answers_busy_and_does_not_hang() {
     let answers = stage.redeem_all(&one_each([&a, &b], &holders, &SEATS[..2])).await;
     assert!(answers.iter().all(|answer| *answer == Err(Refusal::Busy)), "{answers:?}");
     // The commit's time and its outcome's.
-    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(started.elapsed() < Duration::from_secs(25));
     drop(held);
     stage.assert_sold_right(&[&a, &b]).await;
 }

@@ -24,7 +24,7 @@ after(stopWorld);
 describe('waitroom from outside', { concurrency: 6 }, () => {
   for (const [name, theme] of themes) {
     describe(name, { concurrency: theme.concurrency ?? 4 }, () => {
-      theme((what, test, options) => it(what, { timeout: 45_000, ...options }, async () => {
+      theme((what, test, options) => it(what, { timeout: 120_000, ...options }, async () => {
         // What a test leaves open must not slow the others down.
         const sales = [];
         await made.run(sales, test);

@@ -209,14 +209,14 @@ async fn a_void_row_fences_a_late_commit_and_is_never_shown() {
 async fn holds_end_once_and_come_back_only_while_their_seats_are_free() {
     let bookings = bookings().await;
     let (kim, lee) = (new(1, &[0, 1]), new(2, &[2]));
-    bookings.commit(&[kim.clone(), lee.clone()], Terms { hold_ttl_s: 1, ..TERMS }).await;
+    bookings.commit(&[kim.clone(), lee.clone()], Terms { hold_ttl_s: 2, ..TERMS }).await;
     assert!(bookings.expire_holds(Timestamp::now()).await.unwrap().is_empty(), "not before their time");
     // An outage is added once, however many instances add it.
-    assert!(bookings.shift_holds(700).await.unwrap());
-    assert!(!bookings.shift_holds(700).await.unwrap());
-    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    assert!(bookings.shift_holds(3000).await.unwrap());
+    assert!(!bookings.shift_holds(3000).await.unwrap());
+    tokio::time::sleep(std::time::Duration::from_millis(2200)).await;
     assert!(bookings.expire_holds(Timestamp::now()).await.unwrap().is_empty(), "the outage counts");
-    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(3000)).await;
     let (one, other) =
         tokio::join!(bookings.expire_holds(Timestamp::now()), bookings.expire_holds(Timestamp::now()));
     assert_eq!(one.unwrap().len() + other.unwrap().len(), 2, "each hold ends once");

@@ -8,21 +8,21 @@ use wire::domain::{ids::GrantKey, place::Stage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fenced_grant_never_lapses_and_an_unheard_one_is_asked_for() {
-    let bench = Bench::new(Rules { grant_ttl_ms: 300, claim_ms: 300, ..RULES }).await;
+    let bench = Bench::new(Rules { grant_ttl_ms: 2000, claim_ms: 2000, ..RULES }).await;
     let (kim, lee) = (bench.join("kim").await, bench.join("lee").await);
     bench.tick().await;
     let grants = [(visitor("kim"), kim.grant(), 0), (visitor("lee"), GrantKey { turn: 1, ..lee.grant() }, 0)];
-    let fenced = bench.line.fence(1500, &grants).await.unwrap();
+    let fenced = bench.line.fence(6000, &grants).await.unwrap();
     assert!(
         matches!(fenced[..], [Fenced::Yes { owned: 0, .. }, Fenced::Dead]),
         "only the live turn: {fenced:?}"
     );
-    assert_eq!(bench.line.fence(1500, &grants[..1]).await.unwrap(), [Fenced::Busy], "one at a time");
-    sleep(Duration::from_millis(900)).await;
+    assert_eq!(bench.line.fence(6000, &grants[..1]).await.unwrap(), [Fenced::Busy], "one at a time");
+    sleep(Duration::from_millis(2700)).await;
     let tick = bench.tick().await;
     assert_eq!(tick.lapsed, [1, 0, 0], "lee, whose grant nobody fenced, has missed his turn; kim has not");
     assert!(tick.expired_fences.is_empty());
-    sleep(Duration::from_millis(700)).await;
+    sleep(Duration::from_millis(3600)).await;
     assert_eq!(bench.tick().await.expired_fences, [(visitor("kim"), kim.grant())]);
     assert_eq!(bench.join("kim").await.stage, Stage::Granted, "not before PostgreSQL was asked");
     bench.line.bookings(&[], &[Fence { visitor: visitor("kim"), until_ms: 0 }]).await.unwrap();
@@ -36,14 +36,14 @@ async fn a_fenced_grant_never_lapses_and_an_unheard_one_is_asked_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redeem_that_came_in_time_counts_although_it_waited() {
-    let bench = Bench::new(Rules { grant_ttl_ms: 300, claim_ms: 300, ..RULES }).await;
+    let bench = Bench::new(Rules { grant_ttl_ms: 2000, claim_ms: 2000, ..RULES }).await;
     let kim = bench.join("kim").await;
     bench.tick().await;
-    sleep(Duration::from_millis(450)).await;
+    sleep(Duration::from_millis(2200)).await;
     let fence =
         async |age_ms| bench.line.fence(1000, &[(visitor("kim"), kim.grant(), age_ms)]).await.unwrap()[0];
     assert_eq!(fence(0).await, Fenced::Dead, "too late");
-    assert!(matches!(fence(250).await, Fenced::Yes { owned: 0, .. }), "was in time");
+    assert!(matches!(fence(1900).await, Fenced::Yes { owned: 0, .. }), "was in time");
 }
 
 /// A writer that was held up must not lift, nor lengthen, the fence of the try that came after its own ran out: the

@@ -151,7 +151,8 @@ async fn a_migration_that_must_wait_lets_others_pass() {
     assert!(!migration.is_finished());
     let asked = Instant::now();
     work_of_version_1(&writer, "A").await;
-    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+    // Not for as long as the reader reads, which is for ever.
+    assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
     reader.batch_execute("COMMIT").await.unwrap();
     assert_eq!(migration.await.unwrap().unwrap(), migrations::wanted_version());
 }

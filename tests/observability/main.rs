@@ -6,8 +6,14 @@
 mod stage;
 
 use serde_json::Value;
-use stage::{Stage, now, queries, wait_until};
-use std::{collections::BTreeSet, fs, process::Command, thread::sleep, time::Duration};
+use stage::{Query, Stage, now, queries, wait_until};
+use std::{
+    collections::BTreeSet,
+    fs,
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 const FOLDER: &str = "grafana/prometheus";
 
@@ -107,10 +113,16 @@ fn every_panel_shows_data_of_a_server_under_load() {
     let mut crowd =
         stage.crowd("panels", &["--visitors=200", "--ramp=4s", "--think=0s..1s", "--require-drain"]);
     assert!(crowd.0.wait().unwrap().success(), "the load is not content");
-    sleep(Duration::from_secs(1));
     let prometheus = &stage.prometheus;
     let queries: Vec<_> = ["sale", "service"].iter().flat_map(|board| queries(board, "panels")).collect();
-    let empty: Vec<_> = queries.iter().filter(|query| !prometheus.has_data(&query.expr, from)).collect();
+    let is_empty = |query: &Query| !prometheus.has_data(&query.expr, from);
+    // The last of it comes with a scrape after the load.
+    let patience = Instant::now() + Duration::from_secs(60);
+    let mut empty: Vec<_> = queries.into_iter().filter(is_empty).collect();
+    while !empty.is_empty() && Instant::now() < patience {
+        sleep(Duration::from_millis(200));
+        empty.retain(is_empty);
+    }
     let empty: Vec<_> = empty.iter().map(|query| format!("{}: {}", query.panel, query.expr)).collect();
     assert!(empty.is_empty(), "{empty:#?}");
     // The guard itself: neither what is not there nor a quantile of nothing counts as data.

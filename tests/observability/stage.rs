@@ -199,11 +199,11 @@ fn get(url: &str, parameters: &[(&str, &str)]) -> Option<String> {
     request.call().ok()?.body_mut().read_to_string().ok()
 }
 
-/// Looks ten times a second, for 20 s.
+/// Looks ten times a second, for a minute.
 pub fn wait_until(what: &str, mut reached: impl FnMut() -> bool) {
     let started = Instant::now();
     while !reached() {
-        assert!(started.elapsed() < Duration::from_secs(20), "not reached: {what}");
+        assert!(started.elapsed() < Duration::from_secs(60), "not reached: {what}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }

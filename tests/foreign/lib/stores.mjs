@@ -28,7 +28,7 @@ class Redis {
       '--port', '0', '--unixsocket', this.socket, '--dir', this.dir, '--save', '',
       '--appendonly', 'yes', '--appendfsync', 'always', '--maxmemory-policy', 'noeviction',
     ]);
-    await until('Redis', () => answers(this.socket, 'PING\r\n', '+PONG'), 15_000);
+    await until('Redis', () => answers(this.socket, 'PING\r\n', '+PONG'), 40_000);
   }
 }
 
@@ -75,9 +75,14 @@ class Postgres {
     ], { ...this.user, cwd: '/' });
     // 'N': no TLS here, but someone who speaks the protocol.
     const question = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
-    await until('PostgreSQL', () => answers(join(this.dir, '.s.PGSQL.5432'), question, 'N'), 30_000);
+    await until('PostgreSQL', () => answers(join(this.dir, '.s.PGSQL.5432'), question, 'N'), 60_000);
   }
 }
+
+const started = new Set();
+
+/** Ends all stores that run. */
+export const stopAllStores = () => Promise.all([...started].map((stop) => stop()));
 
 /** Both of them, running; `stop` ends them and forgets their data. */
 export async function startStores() {
@@ -86,10 +91,12 @@ export async function startStores() {
   const redis = new Redis(dir);
   const postgres = new Postgres(dir);
   const stop = async () => {
+    started.delete(stop);
     postgres.child?.signalAll('SIGCONT');
     await Promise.all([redis.child?.end(), postgres.child?.end('SIGINT')]);
     rmSync(dir, { recursive: true, force: true });
   };
+  started.add(stop);
   await Promise.all([redis.start(), postgres.make().then(() => postgres.start())]);
   return { dir, redis, postgres, stop };
 }

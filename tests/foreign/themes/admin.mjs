@@ -137,7 +137,7 @@ export default function theme(it, world) {
       const { waiting, granted, booked, held, seats_left, admitted_total, connections, phase } = await world.a.show(id);
       return JSON.stringify([waiting, granted, booked, held, seats_left, admitted_total, connections, phase]);
     };
-    await until('the numbers', async () => await numbers() === JSON.stringify([1, 1, 0, 1, 17, 2, 3, 'open']), 3000);
+    await until('the numbers', async () => await numbers() === JSON.stringify([1, 1, 0, 1, 17, 2, 3, 'open']));
     granted.send({ type: 'leave' });
     const { body } = await world.a.admin('GET', '/sales');
     const listed = (Array.isArray(body) ? body : body.sales).find((sale) => sale.id === id);
@@ -172,18 +172,18 @@ export default function theme(it, world) {
   });
 
   it('the metrics of the contract, each with HELP, counted', async () => {
-    const id = await world.a.sale({ max_active: 2, claim_s: 1, phase: 'scheduled' });
+    const id = await world.a.sale({ max_active: 2, claim_s: 5, phase: 'scheduled' });
     const visitors = await Promise.all(Array.from({ length: 5 }, () => world.a.join(id, {})));
     await world.a.patch(id, { phase: 'open' });
     const first = visitors.find((visitor) => visitor.joined.rank === 0);
     await first.granted();
     await first.redeem({ seats: ['A-1'] });
-    await until('all lapsed', async () => (await world.a.show(id)).lapsed_total === 4, 10_000);
+    await until('all lapsed', async () => (await world.a.show(id)).lapsed_total === 4);
     const sale = `{sale="${id}"}`;
     const { text, series } = await until('the gauges', async () => {
       const page = await metrics(world.a);
       return page.series.get(`waitroom_seats_left${sale}`) === 19 && page.series.get(`waitroom_grants_active${sale}`) === 0 && page;
-    }, 4000);
+    });
     const other = (await metrics(world.b)).series;
     const sum = (name) => [series, other].flatMap((page) => [...page]).filter(([key]) => key.startsWith(name) && key.includes(`"${id}"`)).reduce((all, [, value]) => all + value, 0);
     assert.equal(series.get(`waitroom_joins_total${sale}`), 5);

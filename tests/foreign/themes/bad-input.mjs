@@ -1,6 +1,6 @@
 // What a broken or hostile client sends, and how the server ends it.
 import assert from 'node:assert/strict';
-import { sleep } from '../lib/world.mjs';
+import { sleep, within } from '../lib/world.mjs';
 
 const redeem = { type: 'redeem', request: 'r', token: 't', seats: ['A-1'] };
 const without = (object, field) => Object.fromEntries(Object.entries(object).filter(([name]) => name !== field));
@@ -110,11 +110,11 @@ export default function theme(it, world) {
   });
 
   it('who does not join within 10 s is closed 4408', async () => {
-    const visitor = await world.a.connect(await world.a.sale());
+    const sale = await world.a.sale();
     const start = Date.now();
-    await visitor.closed(4408, 13_000);
-    const took = Date.now() - start;
-    assert.ok(took > 9500 && took < 12_000, `after ${took} ms`);
+    const visitor = await world.a.connect(sale);
+    const took = (await visitor.closed(4408, 30_000)).at - start;
+    assert.ok(took > 9500 && took < within(12_000), `after ${took} ms`);
   });
 
   it('a burst of 40 messages and then 20 a second are served', async () => {
@@ -130,6 +130,7 @@ export default function theme(it, world) {
 
   it('a flood is closed 4429', async () => {
     const visitor = await world.a.join(await world.a.sale({ phase: 'scheduled' }));
+    const start = Date.now();
     for (let i = 0; i < 100; i++) visitor.send({ type: 'ping' });
     let close;
     do close = await visitor.next(); while (close.type === 'pong' || close.type === 'rank');
@@ -137,7 +138,8 @@ export default function theme(it, world) {
     assert.equal(close.retry, true);
     assert.equal((await visitor.next()).code, 4429);
     const pongs = visitor.log.filter((message) => message.type === 'pong').length;
-    assert.ok(pongs >= 39 && pongs < 60, `${pongs} were served`);
+    const allowed = 41 + 20 * (Date.now() - start) / 1000;
+    assert.ok(pongs >= 39 && pongs <= allowed, `${pongs} were served`);
   });
 
   it('a bad message ends one socket, not the place', async () => {

@@ -1,6 +1,6 @@
 // What breaks, and what must be left of it. On stores of its own; one test at a time.
 import assert from 'node:assert/strict';
-import { call, Server, sleep, until } from '../lib/world.mjs';
+import { call, Server, sleep, until, within } from '../lib/world.mjs';
 import { startStores } from '../lib/stores.mjs';
 
 const stores = {};
@@ -20,9 +20,9 @@ function rejoin(server, sale, place) {
   return until('the re-join', async () => {
     const visitor = await server.connect(sale);
     visitor.send({ type: 'join', place });
-    visitor.joined = await visitor.expect('joined', {}, 2000);
+    visitor.joined = await visitor.expect('joined', {});
     return visitor;
-  }, 15_000, 150);
+  }, 40_000, 150);
 }
 
 const seatsIn = async (server, sale) => {
@@ -52,7 +52,7 @@ export default function theme(it) {
     assert.equal((await again.expect('booking')).booking, booking);
     assert.equal((await back.redeem({ token: granted.grant.token, seats: ['A-2', 'A-3'] })).reason, 'seat_taken');
     assert.equal((await back.redeem({ token: granted.grant.token, seats: ['A-3'] })).type, 'booking');
-    await backs[0].granted(4000);
+    await backs[0].granted();
     assert.deepEqual(await seatsIn(a, sale), ['A-1', 'A-2', 'A-3']);
     assert.equal((await rejoin(a, sale, second.joined.place)).joined.state, 'granted');
   });
@@ -88,9 +88,9 @@ export default function theme(it) {
     await leaver.expect('lapsed', { reason: 'left' });
     const { redis } = stores.now;
     await redis.child.end('SIGKILL');
-    await until('not ready', async () => (await call(a.adminPort, 'GET', '/readyz')).status === 503, 6000);
+    await until('not ready', async () => (await call(a.adminPort, 'GET', '/readyz')).status === 503);
     await redis.start();
-    for (const server of [a, b]) await until('ready', async () => (await call(server.adminPort, 'GET', '/readyz')).status === 200, 10_000);
+    for (const server of [a, b]) await until('ready', async () => (await call(server.adminPort, 'GET', '/readyz')).status === 200);
     // Sockets may have stayed or not: everyone finds his place.
     for (const [i, visitor] of visitors.entries()) {
       visitors[i] = await rejoin(i % 2 ? a : b, sale, visitor.joined.place);
@@ -100,16 +100,16 @@ export default function theme(it) {
     assert.equal(back.joined.state, 'granted');
     await back.granted();
     assert.equal((await back.redeem({ token: granted.grant.token, seats: ['B-1'] })).type, 'booking');
-    await visitors[0].granted(5000);
+    await visitors[0].granted();
     const gone = await rejoin(a, sale, leaver.joined.place);
     assert.equal(gone.joined.rank, 4, 'who left stays gone, and is now the last');
   });
 
   it('PostgreSQL frozen for 8 s: no grant lapses meanwhile, and all deadlines move by the outage', async () => {
     await running();
-    const sale = await a.sale({ grant_ttl_s: 6, claim_s: 5 });
+    const sale = await a.sale({ grant_ttl_s: 12, claim_s: 10 });
     await b.knows(sale);
-    const holds = await a.sale({ hold_ttl_s: 7 });
+    const holds = await a.sale({ hold_ttl_s: 14 });
     const [unused, used, patient] = [await a.turn(sale), await b.turn(sale), await a.turn(sale)];
     await used.seatMap();
     await patient.seatMap();
@@ -119,7 +119,7 @@ export default function theme(it) {
     const frozen = Date.now();
     child.signalAll('SIGSTOP');
     try {
-      await until('not ready', async () => (await call(a.adminPort, 'GET', '/readyz')).status === 503, 6000);
+      await until('not ready', async () => (await call(a.adminPort, 'GET', '/readyz')).status === 503);
       // A try meanwhile is not lost: it is answered busy, or booked when that is possible again.
       patient.send({ type: 'redeem', request: 'meanwhile', token: patient.grant.token, seats: ['A-9'] });
       await sleep(frozen + 8000 - Date.now());
@@ -127,7 +127,7 @@ export default function theme(it) {
       child.signalAll('SIGCONT');
     }
     const outage = Date.now() - frozen;
-    for (const server of [a, b]) await until('ready', async () => (await call(server.adminPort, 'GET', '/readyz')).status === 200, 5000);
+    for (const server of [a, b]) await until('ready', async () => (await call(server.adminPort, 'GET', '/readyz')).status === 200);
     for (const visitor of [unused, used]) {
       const lapsed = visitor.log.find((message) => message.type === 'lapsed');
       assert.equal(lapsed, undefined, 'a grant lapsed in the outage');
@@ -140,18 +140,18 @@ export default function theme(it) {
       last = await answerOf(patient, `again${i}`);
     }
     assert.deepEqual(last.seats, ['A-9']);
-    // The claim had 5 s and the grant 6 s; both got the time of the outage.
+    // The claim had 10 s and the grant 12 s; both got the time of the outage.
     const missed = await untilType(unused, 'lapsed');
     const expired = await untilType(used, 'lapsed');
     assert.deepEqual([missed.reason, expired.reason], ['missed', 'expired']);
     const [claimed, lived] = [missed.at - unused.grant.at, expired.at - used.grant.at];
-    assert.ok(claimed > 5000 + outage - 1500 && claimed < 5000 + outage + 4000, `the claim ran ${claimed} ms, the outage ${outage}`);
-    assert.ok(lived > 6000 + outage - 1500 && lived < 6000 + outage + 4000, `the grant lived ${lived} ms, the outage ${outage}`);
+    assert.ok(claimed > 10_000 + outage - within(1500) && claimed < within(10_000 + outage + 4000), `the claim ran ${claimed} ms, the outage ${outage}`);
+    assert.ok(lived > 12_000 + outage - within(1500) && lived < within(12_000 + outage + 4000), `the grant lived ${lived} ms, the outage ${outage}`);
     const ended = await untilType(holder, 'booking', (message) => message.booking === booking && message.status === 'released');
     const held = ended.at - holder.grant.at;
-    assert.ok(held > 7000 + outage - 1500 && held < 7000 + outage + 5000, `the hold lasted ${held} ms, the outage ${outage}`);
+    assert.ok(held > 14_000 + outage - within(1500) && held < within(14_000 + outage + 5000), `the hold lasted ${held} ms, the outage ${outage}`);
     assert.deepEqual(await seatsIn(a, sale), ['A-9']);
-  }, { timeout: 60_000 });
+  }, { timeout: 150_000 });
 
   it('all is stopped', async () => {
     await Promise.all([a?.child.end('SIGKILL'), b?.child.end('SIGKILL')]);
@@ -163,7 +163,7 @@ theme.concurrency = 1;
 /** The next message of that type, whatever else comes (a moved deadline is told by a new `joined` and `granted`). */
 async function untilType(visitor, type, fits = () => true) {
   for (;;) {
-    const message = await visitor.next(15_000, type);
+    const message = await visitor.next(40_000, type);
     assert.notEqual(message.type, 'close', visitor.heard());
     if (message.type === type && fits(message)) return message;
   }
@@ -171,7 +171,7 @@ async function untilType(visitor, type, fits = () => true) {
 
 async function answerOf(visitor, request) {
   for (;;) {
-    const message = await visitor.next(15_000, `the answer of ${request}`);
+    const message = await visitor.next(40_000, `the answer of ${request}`);
     if (message.request === request) return message;
   }
 }

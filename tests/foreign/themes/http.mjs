@@ -108,7 +108,7 @@ export default function theme(it, world) {
     const poller = await Poller.join(world.a, sale);
     const socket = await world.a.join(sale);
     await poller.leave();
-    await socket.expect('rank', { rank: 0 }, 2000);
+    await socket.expect('rank', { rank: 0 });
   });
 
   it('who polls is present: the grant comes although away_s is short', async () => {
@@ -122,10 +122,10 @@ export default function theme(it, world) {
   });
 
   it('a missed turn is seen in the poll, and the next join is served first', async () => {
-    const sale = await world.a.sale({ claim_s: 1 });
+    const sale = await world.a.sale({ claim_s: 4 });
     const poller = await Poller.join(world.a, sale);
     await poller.granted();
-    await until('the miss', async () => (await world.a.show(sale)).lapsed_total === 1, 5000);
+    await until('the miss', async () => (await world.a.show(sale)).lapsed_total === 1);
     assert.equal((await poller.me()).body?.granted ?? null, null);
     const back = await Poller.join(world.a, sale, { headers: poller.headers });
     assert.ok(['waiting', 'granted'].includes(back.joined.state));
@@ -178,7 +178,7 @@ export default function theme(it, world) {
     await socket.granted();
     const { granted } = await poller.granted();
     const booked = await poller.redeem({ request: 'r', token: granted.token, seats: ['A-1'] });
-    const told = await socket.expect('booking', { booking: booked.body.booking }, 3000);
+    const told = await socket.expect('booking', { booking: booked.body.booking });
     assert.equal('request' in told, false);
     assert.equal((await socket.redeem({ seats: ['A-2'] })).booking, booked.body.booking);
   });
@@ -191,7 +191,7 @@ export default function theme(it, world) {
     assert.deepEqual([first.id, first.name, first.phase, first.seats, first.seats_left, first.waiting], [sale, 'Größe', 'scheduled', 20, 19, 0]);
     assert.equal(Date.parse(first.opens_at), Date.parse(opens_at));
     await world.a.join(sale);
-    await until('the place', async () => (await world.a.get(`/v1/sales/${sale}`)).body.waiting === 1, 5000);
+    await until('the place', async () => (await world.a.get(`/v1/sales/${sale}`)).body.waiting === 1);
     const ages = await Promise.all(Array.from({ length: 10 }, async () => (await world.a.get(`/v1/sales/${sale}`)).body.age_s));
     assert.ok(ages.every((age) => age <= 5), `${ages}`);
   });

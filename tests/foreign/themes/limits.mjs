@@ -1,6 +1,6 @@
 // Rate, max_active and free seats hold over both instances together.
 import assert from 'node:assert/strict';
-import { plan, sleep, until } from '../lib/world.mjs';
+import { plan, sleep, until, within } from '../lib/world.mjs';
 
 const TICK = 0.1;
 
@@ -9,19 +9,16 @@ async function crowd(world, sale, count) {
   return Promise.all(Array.from({ length: count }, (_, i) => (i % 2 ? world.a : world.b).join(sale)));
 }
 
-/** When a grant of 30 s was given. */
-const tickOf = (grant) => grant.at - (30_000 - grant.expires_in_ms);
-
-/** No window holds more than rate × window and one tick. What was heard came a moment after its tick: `slack_s`. */
-function withinRate(times, rate, slack_s = 0.15) {
-  times.sort((a, b) => a - b);
-  for (let i = 0; i < times.length; i++) {
-    for (let j = i + 1; j < times.length; j++) {
-      const window = (times[j] - times[i]) / 1000 + slack_s;
-      const count = j - i + 1;
-      assert.ok(count <= rate * (window + TICK) + 1, `${count} admissions within ${window.toFixed(2)} s at ${rate}/s`);
-    }
-  }
+/**
+ * Never more have heard of their turn than rate × time since admissions began, and one tick. What is heard late only
+ * makes them fewer, so that no stall of the machine breaks this; windows that begin later are held to it by `tests/it`, on
+ * the clock of the line itself.
+ */
+function withinRate(times, rate, since) {
+  times.filter((at) => at >= since).sort((a, b) => a - b).forEach((at, i) => {
+    const window = (at - since) / 1000;
+    assert.ok(i + 1 <= rate * (window + TICK) + 1, `${i + 1} admissions within ${window.toFixed(2)} s at ${rate}/s`);
+  });
 }
 
 export default function theme(it, world) {
@@ -30,12 +27,12 @@ export default function theme(it, world) {
     const sale = await world.a.sale({ phase: 'scheduled', rate, plan: plan(10, 10) });
     await world.b.knows(sale, 'scheduled');
     const visitors = await crowd(world, sale, 60);
-    await world.a.patch(sale, { phase: 'open' });
     const opened = Date.now();
-    const times = await Promise.all(visitors.map(async (visitor) => tickOf(await visitor.granted(12_000))));
-    withinRate(times, rate);
-    const took = (Math.max(...times) - opened) / 1000;
-    assert.ok(took > 60 / rate - 0.4 && took < 60 / rate + 1.5, `60 admissions at ${rate}/s took ${took} s`);
+    await world.a.patch(sale, { phase: 'open' });
+    const times = await Promise.all(visitors.map(async (visitor) => (await visitor.granted()).at));
+    withinRate(times, rate, opened);
+    const took = Math.max(...times) - opened;
+    assert.ok(took < within(60_000 / rate + 1500), `60 admissions at ${rate}/s took ${took} ms`);
     assert.equal((await world.a.show(sale)).admitted_total, 60);
   });
 
@@ -44,29 +41,34 @@ export default function theme(it, world) {
     const sale = await world.a.sale({ rate, plan: plan(10, 10) });
     await world.b.knows(sale);
     await sleep(1000); // open and empty: nothing is saved up
-    const visitors = await crowd(world, sale, 30);
+    const came = Date.now();
+    const visitors = await crowd(world, sale, 40);
     const times = [];
-    visitors.forEach((visitor) => visitor.granted(20_000).then((grant) => times.push(tickOf(grant)), () => {}));
+    visitors.forEach((visitor) => visitor.granted().then((grant) => times.push(grant.at), () => {}));
     await until('some grants', () => times.length >= 8);
     await world.b.patch(sale, { phase: 'paused' });
-    await sleep(300); // what was decided is on its way
-    const before = times.length;
+    await world.a.knows(sale, 'paused');
+    const admitted = async () => (await world.a.show(sale)).admitted_total;
+    // What was decided is on its way.
+    const before = await until('what is on its way', async () => await admitted() === times.length && times.length);
     await sleep(1500);
-    assert.equal(times.length, before, 'nobody is admitted in a pause');
+    assert.deepEqual([await admitted(), times.length], [before, before], 'nobody is admitted in a pause');
+    withinRate(times, rate, came);
+    const reopened = Date.now();
     await world.a.patch(sale, { phase: 'open' });
-    await until('all grants', () => times.length === 30);
-    withinRate(times, rate);
+    await until('all grants', () => times.length === 40);
+    withinRate(times, rate, reopened);
   });
 
   it('a changed rate is in force at once', async () => {
     const sale = await world.a.sale({ rate: 0.01, plan: plan(10, 10) });
     const visitors = await crowd(world, sale, 10);
     await world.b.patch(sale, { rate: 100 });
-    await Promise.all(visitors.map((visitor) => visitor.granted(2000)));
+    await Promise.all(visitors.map((visitor) => visitor.granted()));
   });
 
   it('max_active is kept by two instances together; a slot is freed by booking, leaving and lapse', async () => {
-    const sale = await world.a.sale({ phase: 'scheduled', max_active: 3, claim_s: 2 });
+    const sale = await world.a.sale({ phase: 'scheduled', max_active: 3, claim_s: 8 });
     await world.b.knows(sale, 'scheduled');
     const visitors = await crowd(world, sale, 9);
     visitors.sort((a, b) => a.joined.rank - b.joined.rank);
@@ -81,14 +83,14 @@ export default function theme(it, world) {
     };
     await nobodyElse(rest);
     assert.equal((await booker.redeem({ seats: ['A-1'] })).type, 'booking');
-    await rest[0].granted(1500);
+    await rest[0].granted();
     await rest[0].seatMap();
     leaver.send({ type: 'leave' });
-    await rest[1].granted(1500);
+    await rest[1].granted();
     await rest[1].seatMap();
     await nobodyElse(rest.slice(2));
-    await sleeper.expect('lapsed', { reason: 'missed' }, 5000);
-    await rest[2].granted(1500);
+    await sleeper.expect('lapsed', { reason: 'missed' });
+    await rest[2].granted();
     await nobodyElse(rest.slice(3));
     assert.ok(rest[2].grant.at >= sleeper.log.at(-1).at - 50);
   });
@@ -103,7 +105,7 @@ export default function theme(it, world) {
     await sleep(350);
     assert.deepEqual((await waiting.sofar()).filter((message) => message.type === 'granted'), []);
     held[1].send({ type: 'leave' });
-    await waiting.granted(1500);
+    await waiting.granted();
   });
 
   it('nobody is admitted while live grants reach the free seats', async () => {
@@ -122,7 +124,7 @@ export default function theme(it, world) {
     visitors[1].send({ type: 'leave' });
     await nobody(visitors.slice(3)); // one free, one grant
     visitors[2].send({ type: 'leave' });
-    await visitors[3].granted(1500);
+    await visitors[3].granted();
     await nobody(visitors.slice(4));
   });
 }

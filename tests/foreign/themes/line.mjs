@@ -1,6 +1,6 @@
 // The line: ranks, taking over, coming back, leaving, and the order of grants.
 import assert from 'node:assert/strict';
-import { plan, sleep } from '../lib/world.mjs';
+import { plan, sleep, within } from '../lib/world.mjs';
 
 export default function theme(it, world) {
   it('ranks follow the order of joins over both instances; total counts the line', async () => {
@@ -9,7 +9,7 @@ export default function theme(it, world) {
     for (let i = 0; i < 6; i++) {
       const { joined } = await (i % 2 ? world.a : world.b).join(sale);
       assert.deepEqual([joined.rank, joined.total, joined.state, joined.phase], [i, i + 1, 'waiting', 'scheduled']);
-      assert.ok(Math.abs(Date.parse(joined.now) - Date.now()) < 2000, joined.now);
+      assert.ok(Math.abs(Date.parse(joined.now) - Date.now()) < within(2000), joined.now);
       assert.equal(joined.eta_s, null, 'no honest estimate without admissions');
     }
   });
@@ -23,9 +23,9 @@ export default function theme(it, world) {
     await visitors[3].expect('lapsed', { reason: 'left' });
     const left = Date.now();
     for (let i = 4; i < 8; i++) {
-      const rank = await visitors[i].expect('rank', {}, 3000);
+      const rank = await visitors[i].expect('rank', {});
       assert.deepEqual([rank.rank, rank.total], [i - 1, 7]);
-      assert.ok(rank.at - left < 1300, `after ${rank.at - left} ms`);
+      assert.ok(rank.at - left < within(1000), `after ${rank.at - left} ms`);
     }
     for (let i = 0; i < 3; i++) assert.deepEqual(await visitors[i].sofar(), [], 'nothing changed for him');
   });
@@ -62,8 +62,8 @@ export default function theme(it, world) {
       const older = await world.a.join(sale);
       const newer = await world[other].join(sale, { place: older.joined.place });
       const taken = Date.now();
-      const close = await older.closed(4409, 3000);
-      assert.ok(close.at - taken < 1000, `after ${close.at - taken} ms`);
+      const close = await older.closed(4409);
+      assert.ok(close.at - taken < within(1000), `after ${close.at - taken} ms`);
       assert.deepEqual([newer.joined.rank, newer.joined.total], [1, 2]);
       // The newer one is the one who hears from now on.
       await world.a.patch(sale, { phase: 'open' });
@@ -107,7 +107,7 @@ export default function theme(it, world) {
     const second = await world.a.join(sale);
     first.send({ type: 'leave' });
     await first.expect('lapsed', { reason: 'left' });
-    await second.granted(2000);
+    await second.granted();
   });
 
   it('grants are given in the order of the line, over both instances', async () => {
@@ -133,7 +133,7 @@ export default function theme(it, world) {
     const estimated = ranks.find((message) => message.eta_s);
     assert.ok(estimated, `no estimate: ${last.heard()}`);
     const due = (last.grant.at - estimated.at) / 1000;
-    assert.ok(estimated.eta_s[1] >= due - 1, `${due} s after it said ${estimated.eta_s}`);
+    assert.ok(estimated.eta_s[1] >= due - 6, `${due} s after it said ${estimated.eta_s}`);
     assert.ok(estimated.eta_s[0] <= due + 1, `${due} s after it said ${estimated.eta_s}`);
   });
 
@@ -141,8 +141,8 @@ export default function theme(it, world) {
     const sale = await world.a.sale();
     await world.b.knows(sale);
     const visitor = await world.a.turn(sale);
-    assert.ok(visitor.grant.expires_in_ms <= 30_000 && visitor.grant.expires_in_ms > 28_000);
-    assert.ok(visitor.grant.claim_in_ms <= 30_000 && visitor.grant.claim_in_ms > 28_000);
+    assert.ok(visitor.grant.expires_in_ms <= 30_000 && visitor.grant.expires_in_ms > 30_000 - within(2000));
+    assert.ok(visitor.grant.claim_in_ms <= 30_000 && visitor.grant.claim_in_ms > 30_000 - within(2000));
     await sleep(1000);
     const back = await world.b.join(sale, { place: visitor.joined.place });
     assert.deepEqual([back.joined.state, back.joined.rank], ['granted', 0]);

@@ -3,13 +3,13 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Child, freePort, run } from '../lib/process.mjs';
-import { ADMIN_TOKEN, BINARY, IDENTITY_KEY, Server, call, cleanEnv, nextId, plan, until } from '../lib/world.mjs';
+import { ADMIN_TOKEN, BINARY, IDENTITY_KEY, Server, call, cleanEnv, nextId, ownStores, plan, until } from '../lib/world.mjs';
 
 const waitroom = (args, env = {}) => run(BINARY, args, { env: { ...cleanEnv(), ...env } });
 
-/** Runs `serve` on the suite's stores with these settings over the good ones. */
+/** Runs `serve` with these settings over the good ones; it must end before it touches the suite's stores. */
 async function serve(world, settings, args = []) {
-  const server = Object.assign(new Server(), { stores: world.stores, settings, port: await freePort(), adminPort: await freePort() });
+  const server = Object.assign(new Server(), { stores: world.a.stores, settings, port: await freePort(), adminPort: await freePort() });
   const env = Object.fromEntries(Object.entries(server.env()).filter(([, value]) => value !== 'undefined'));
   return waitroom(['serve', ...args], env);
 }
@@ -22,6 +22,8 @@ async function ends(running, status, ...words) {
 }
 
 export default function theme(it, world) {
+  const own = ownStores();
+
   it('wrong usage is 64, help is 0', async () => {
     await ends(waitroom(['--help']), 0, 'serve', 'demo', 'migrate', 'sale', 'token', 'load', 'check', 'doctor');
     await ends(waitroom(['serve', '--help']), 0, '--redis-url', 'WAITROOM_');
@@ -40,7 +42,7 @@ export default function theme(it, world) {
   });
 
   it('a file with settings: unknown keys are named; flag, variable, file, in this order', async () => {
-    const dir = join(world.stores.dir, 'settings');
+    const dir = join(world.a.stores.dir, 'settings');
     mkdirSync(dir);
     const file = (name, text) => { writeFileSync(join(dir, name), text); return join(dir, name); };
     await ends(serve(world, {}, ['--config', join(dir, 'missing.toml')]), 74, 'missing.toml');
@@ -61,29 +63,28 @@ export default function theme(it, world) {
 
   it('a Redis that keeps nothing or evicts is refused, unless that is allowed', async () => {
     for (const [i, args] of [['--appendonly', 'no'], ['--appendonly', 'yes', '--maxmemory-policy', 'allkeys-lru', '--maxmemory', '100mb']].entries()) {
-      const dir = join(world.stores.dir, `redis-${i}`);
+      const dir = join(world.a.stores.dir, `redis-${i}`);
       mkdirSync(dir);
       const socket = join(dir, 's');
       const redis = new Child('redis-server', ['--port', '0', '--unixsocket', socket, '--dir', dir, '--save', '', ...args]);
       const redis_url = `redis+unix://${socket}`;
       await until('Redis', () => redis.output.includes('Ready to accept') || redis.output.includes('ready to accept'));
       await ends(serve(world, { redis_url }), 78, 'allow_data_loss');
-      // With a PostgreSQL of its own it would serve; that it starts is enough.
-      const server = await Server.start({ ...world.stores, redis: { url: redis_url } }, { allow_data_loss: true });
+      const server = await Server.start({ ...await own(), redis: { url: redis_url } }, { allow_data_loss: true });
       await server.child.end('SIGKILL');
       await redis.end('SIGKILL');
     }
   });
 
   it('migrate is 0, also when there is nothing to do', async () => {
-    const env = { WAITROOM_POSTGRES_URL: world.stores.postgres.url };
+    const env = { WAITROOM_POSTGRES_URL: world.a.stores.postgres.url };
     await ends(waitroom(['migrate'], env), 0);
     await ends(waitroom(['migrate'], env), 0);
   });
 
   it('sale: an operator goes through a whole sale by commands', async () => {
     const env = { WAITROOM_ADMIN_LISTEN: `127.0.0.1:${world.a.adminPort}`, WAITROOM_ADMIN_TOKEN: ADMIN_TOKEN };
-    const hall = join(world.stores.dir, 'hall.json');
+    const hall = join(world.a.stores.dir, 'hall.json');
     writeFileSync(hall, JSON.stringify(plan(2, 10)));
     const help = (await waitroom(['sale', 'create', '--help'])).output;
     assert.match(help, /--plan/);
@@ -122,7 +123,7 @@ export default function theme(it, world) {
   });
 
   it('doctor says what it found, and what to change', async () => {
-    const env = { WAITROOM_REDIS_URL: world.stores.redis.url, WAITROOM_POSTGRES_URL: world.stores.postgres.url };
+    const env = { WAITROOM_REDIS_URL: world.a.stores.redis.url, WAITROOM_POSTGRES_URL: world.a.stores.postgres.url };
     const { output } = await waitroom(['doctor'], { ...env, WAITROOM_ADMIN_TOKEN: ADMIN_TOKEN, WAITROOM_SIGNING_KEYS: 'k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=' });
     for (const word of [/redis/i, /postgres/i, /append.?only|AOF/i, /noeviction/, /open files|nofile/i]) assert.match(output, word);
     assert.ok(!output.includes(ADMIN_TOKEN));
