@@ -122,6 +122,20 @@ export class Server {
   }
 }
 
+/**
+ * In a sale of one live grant, each gets his turn when the one before him has left, and nobody sooner. (The order in which
+ * several grants are heard on several sockets says nothing on a busy machine.)
+ */
+export async function oneAfterAnother(visitors) {
+  for (const [i, visitor] of visitors.entries()) {
+    await visitor.granted();
+    const sooner = visitors.slice(i + 1).filter(({ log }) => log.some((message) => message.type === 'granted'));
+    assert.equal(sooner.length, 0, `served before number ${i}`);
+    visitor.send({ type: 'leave' });
+    await visitor.expect('lapsed', { reason: 'left' });
+  }
+}
+
 /** The sales that a test made, to be closed after it. */
 export const made = new AsyncLocalStorage();
 
