@@ -5,7 +5,7 @@ use super::error::HttpError;
 use axum::{
     body::{Body, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, Version, header},
+    http::{HeaderMap, StatusCode, Version, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -65,10 +65,15 @@ async fn checked(request: Request, limits: BodyLimits) -> Result<Request, HttpEr
 fn names_one_host(headers: &HeaderMap, version: Version) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (Some(host), None) => !host.is_empty(),
+        (Some(host), None) => host.to_str().is_ok_and(is_host),
         (None, _) => version < Version::HTTP_11,
         _ => false,
     }
+}
+
+/// A name or address, and perhaps a port (RFC 3986, 3.2.2).
+fn is_host(host: &str) -> bool {
+    !host.is_empty() && !host.contains(['@', ',', '/']) && host.parse::<Authority>().is_ok()
 }
 
 /// A framework's own words become ours: code, message, retry.
@@ -124,7 +129,7 @@ mod tests {
     #[tokio::test]
     async fn one_host_and_no_other_number() {
         assert_eq!(ask(request("/", &["a"], Body::from("12345678"))).await.0, StatusCode::OK);
-        for hosts in [&[][..], &["a", "a"], &["a", "b"], &[""]] {
+        for hosts in [&[][..], &["a", "a"], &["a", "b"], &[""], &["a b"], &["a/b@c"], &["a, b"]] {
             let (status, error) = ask(request("/", hosts, Body::empty())).await;
             assert_eq!(
                 (status, &error["code"]),

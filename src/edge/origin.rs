@@ -11,6 +11,9 @@ const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 /// Whether the request comes from a page that may speak for its visitor. Programs send no `Origin`.
 pub fn is_allowed(edge: &Edge, headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    if headers.get_all(header::ORIGIN).iter().nth(1).is_some() {
+        return false;
+    }
     let named = |origin: &str| edge.allowed_origins.iter().any(|allowed| same(allowed, origin));
     let allowed = is_own(headers) || origin.to_str().is_ok_and(named);
     if !allowed {
@@ -32,7 +35,11 @@ pub fn is_own(headers: &HeaderMap) -> bool {
         return false;
     };
     // A host says nothing of the scheme: it is the origin's.
-    origin.split_once("://").is_some_and(|(scheme, _)| same(origin, &format!("{scheme}://{host}")))
+    let scheme = origin.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| {
+        ["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web))
+            && same(origin, &format!("{scheme}://{host}"))
+    })
 }
 
 /// The same scheme, host and port; a port that is the scheme's own may be left out (RFC 6454, 4).
@@ -42,7 +49,8 @@ fn same(a: &str, b: &str) -> bool {
         let port = [("http://", ":80"), ("https://", ":443")]
             .into_iter()
             .find_map(|(scheme, port)| origin.starts_with(scheme).then_some(port));
-        port.and_then(|port| origin.strip_suffix(port)).unwrap_or(&origin).to_owned()
+        let origin = origin.strip_suffix(':').unwrap_or(&origin);
+        port.and_then(|port| origin.strip_suffix(port)).unwrap_or(origin).to_owned()
     };
     plain(a) == plain(b)
 }
@@ -53,7 +61,7 @@ pub fn cors(edge: &Edge) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origins.collect::<Vec<_>>())
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH])
         .expose_headers([header::ETAG, header::RETRY_AFTER])
         .max_age(CORS_MAX_AGE)
 }
@@ -84,6 +92,7 @@ mod tests {
             ("http://a.example", "a.example:80"),
             ("http://a.example:8080", "a.example:8080"),
             ("http://[::1]:8080", "[::1]:8080"),
+            ("https://a.example", "a.example:"),
         ] {
             assert!(own(origin, host), "{origin} {host}");
         }
@@ -94,6 +103,8 @@ mod tests {
             ("https://a.example:8443", "a.example"),
             ("https://a.example.evil", "a.example"),
             ("null", "a.example"),
+            ("file://a.example", "a.example"),
+            ("ws://a.example", "a.example"),
         ] {
             assert!(!own(origin, host), "{origin} {host}");
         }

@@ -41,7 +41,7 @@ fn describe_service() {
     describe_counter!(
         "waitroom_connections_refused_total",
         "Connections that were not served, by reason: full (all are in use), slow (no request within the \
-         time), accept (the system gave none)"
+         time), unread (the peer takes nothing), accept (the system gave none)"
     );
     describe_counter!(
         "waitroom_task_restarts_total",

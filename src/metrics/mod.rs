@@ -54,7 +54,7 @@ fn start() {
     for (store, operations) in OPERATIONS {
         operations.iter().for_each(|operation| store_errors(store, operation, 0));
     }
-    ["lane_full", "unread", "silent"].into_iter().for_each(|reason| sockets_dropped(reason, 0));
+    ["lane_full", "unread", "silent", "flood"].into_iter().for_each(|reason| sockets_dropped(reason, 0));
     for name in [CacheName::Sale, CacheName::Sales, CacheName::Plan, CacheName::Stranger] {
         ["hit", "miss"].into_iter().for_each(|outcome| cache_requests(name, outcome, 0));
     }
@@ -64,7 +64,7 @@ fn start() {
     connections(0);
     open_connections(Listeners::Public, 0);
     open_connections(Listeners::Admin, 0);
-    ["full", "slow", "accept"].into_iter().for_each(|reason| connections_refused(reason, 0));
+    ["full", "slow", "unread", "accept"].into_iter().for_each(|reason| connections_refused(reason, 0));
     histograms();
 }
 
@@ -142,7 +142,7 @@ pub fn open_connections(listener: Listeners, count: usize) {
     }
 }
 
-/// A connection was not served: `full`, `slow` or `accept`.
+/// A connection was not served: `full`, `slow`, `unread` or `accept`.
 pub fn connection_refused(reason: &'static str) {
     connections_refused(reason, 1);
 }
@@ -324,7 +324,7 @@ pub fn postgres_pool(max: usize, open: usize, idle: usize, waiting: usize) {
     gauge!("waitroom_postgres_pool_waiting").set(waiting as f64);
 }
 
-/// Sockets were given up: `lane_full`, `unread` (a frame that the peer did not take) or `silent`.
+/// Sockets were given up: `lane_full`, `unread` (a frame that the peer did not take), `silent` or `flood`.
 pub fn sockets_dropped(reason: &'static str, count: u64) {
     counter!("waitroom_sockets_dropped_total", "reason" => reason).increment(count);
 }

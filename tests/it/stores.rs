@@ -151,3 +151,16 @@ async fn a_line_of_a_newer_program_is_refused_in_words() {
     assert!(reason.contains(&sale) && reason.contains("format 2"), "{reason}");
     until_joined(&second, &other).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ahead_of_its_counter_is_caught_up_with() {
+    let world = World::new();
+    let server = Server::start_in(&world).await;
+    let sale = server.sale(json!({})).await;
+    until_joined(&server, &sale).await;
+    command(&world.redis, &["XADD", &format!("waitroom:{{{sale}}}:events"), "1-1000", "d", "{}"]);
+    until_joined(&server, &sale).await;
+    let (mut kim, _) = server.join(&sale).await;
+    server.open(&sale).await;
+    kim.hear_past(&["joined"], "granted").await;
+}

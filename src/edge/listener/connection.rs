@@ -6,7 +6,9 @@
 use super::{
     Slot,
     intake::{Counter, Intake},
+    tell,
 };
+use crate::metrics;
 use std::{
     future::Future,
     io::{self, IoSlice},
@@ -65,6 +67,9 @@ impl Connection {
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
         ready!(stalled.as_mut().poll(cx));
         self.done = true;
+        metrics::connection_refused("unread");
+        static UNREAD: AtomicUsize = AtomicUsize::new(0);
+        tell(&UNREAD, "its peer reads nothing of what it asked for");
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }

@@ -35,9 +35,9 @@ use crate::{
 /// A request's head must be here within this, counted from the moment at which the connection could send it: a browser
 /// keeps idle connections beside its socket, and each is a file.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(8);
-/// The same for a trusted proxy, which speaks for many and would meet a connection that ends as it asks, and for who comes
-/// to the admin listener: longer than the 60 s for which balancers usually keep theirs.
-const KNOWN_HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// The same for a trusted proxy, which speaks for many and would meet a connection that ends as it asks: longer than the
+/// 60 s for which balancers usually keep theirs.
+const PROXY_HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// Largest head, in bytes: two tokens and what proxies add.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Most headers of a request.
@@ -61,7 +61,7 @@ impl Listener {
     /// Serves for ever.
     pub async fn serve(self, listener: TcpListener, router: Router) {
         let open = Arc::new(AtomicUsize::new(0));
-        let mut refused = 0;
+        static FULL: AtomicUsize = AtomicUsize::new(0);
         loop {
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
@@ -75,24 +75,24 @@ impl Listener {
             match Slot::take(&open, self.connections_max, self.of) {
                 Some(slot) => {
                     let is_proxy = self.proxies.iter().any(|proxy| proxy.contains(peer.ip()));
-                    let is_known = is_proxy || matches!(self.of, Listeners::Admin);
-                    let patience = if is_known { KNOWN_HEAD_TIMEOUT } else { HEAD_TIMEOUT };
+                    let patience = if is_proxy { PROXY_HEAD_TIMEOUT } else { HEAD_TIMEOUT };
                     tokio::spawn(serve_one(stream, peer, router.clone(), slot, patience));
                 }
                 None => {
-                    if refused % LOG_EVERY == 0 {
-                        let max = self.connections_max;
-                        tracing::warn!(
-                            listener = ?self.of,
-                            "all {max} connections are in use; others get 503"
-                        );
-                    }
-                    refused += 1;
                     metrics::connection_refused("full");
+                    tell(&FULL, "all connections are in use; others get 503");
                     refuse(&stream);
                 }
             }
         }
+    }
+}
+
+/// The log hears of the first refusal of a kind, and of every so many.
+pub(super) fn tell(count: &AtomicUsize, why: &str) {
+    let before = count.fetch_add(1, Ordering::Relaxed);
+    if before.is_multiple_of(LOG_EVERY) {
+        tracing::warn!(so_far = before + 1, "a connection was not served: {why}");
     }
 }
 
@@ -145,6 +145,8 @@ async fn serve_one(stream: TcpStream, peer: SocketAddr, router: Router, slot: Sl
         .await;
     if served.is_err_and(|error| error.is_timeout()) {
         metrics::connection_refused("slow");
+        static SLOW: AtomicUsize = AtomicUsize::new(0);
+        tell(&SLOW, "no request came within its time");
     }
 }
 

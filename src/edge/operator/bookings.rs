@@ -115,7 +115,9 @@ fn csv_line(row: &Value) -> String {
             _ => String::new(),
         };
         // A spreadsheet would run what begins so; a visitor's name comes from outside (OWASP, "CSV Injection").
-        let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { "'" } else { "" };
+        let runs =
+            |c: char| matches!(c, '=' | '+' | '-' | '@' | '|' | '＝' | '＋' | '－' | '＠') || c.is_control();
+        let guard = if text.trim_start_matches(' ').starts_with(runs) { "'" } else { "" };
         format!("\"{guard}{}\"", text.replace('"', "\"\""))
     };
     COLUMNS.map(cell).join(",") + "\r\n"
@@ -199,7 +201,7 @@ mod tests {
     fn a_line_is_for_reading_and_runs_nothing() {
         let row = |visitor: &str| json!({"booking": "b", "visitor": visitor, "seats": ["A 1", "A 2"], "status": "held"});
         assert_eq!(csv_line(&row("kim")), "\"b\",\"\",\"kim\",\"A 1;A 2\",\"held\",\"\",\"\"\r\n");
-        for evil in ["=HYPERLINK(1)", "+1", "-1", "@x", "\tx"] {
+        for evil in ["=HYPERLINK(1)", "+1", "-1", "@x", "\tx", "  =1", "＝1", "|cmd"] {
             assert!(csv_line(&row(evil)).contains(&format!("\"'{evil}\"")), "{evil}");
         }
         assert!(csv_line(&row("a\"b")).contains("\"a\"\"b\""));

@@ -1,5 +1,6 @@
 //! What of a sale may not be what its operator meant. Nothing of it is refused: he may know better.
 
+use jiff::Timestamp;
 use wire::{
     domain::{
         phase::Phase,
@@ -36,6 +37,15 @@ pub fn of(sale: &Sale, state: &SaleState, has_identity_key: bool) -> Vec<String>
     warn(
         state.command == Phase::Paused && s.opens_at.is_some(),
         "opens_at: the sale is paused, so it will not open by itself; open it by its phase".into(),
+    );
+    warn(
+        matches!(state.command, Phase::Open | Phase::Closed)
+            && s.opens_at.is_some_and(|at| at > Timestamp::now()),
+        format!("opens_at: the sale is {} already", state.command),
+    );
+    warn(
+        sale.plan.seats.iter().any(|seat| seat.id.contains(';')),
+        "plan: seat ids hold `;`, so that seats cannot be told apart in the CSV of the bookings; take the NDJSON".into(),
     );
     let fit = seats_that_fit(sale);
     warn(

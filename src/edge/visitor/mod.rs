@@ -44,9 +44,9 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .layer(DefaultBodyLimit::disable())
-        .layer(origin::cors(&edge))
         .layer(CatchPanicLayer::new())
         .layer(from_fn_with_state(BODY, check))
+        .layer(origin::cors(&edge))
         .with_state(edge)
 }
 

@@ -18,20 +18,35 @@ use std::{
 use tokio::time::sleep;
 use wire::domain::{booking::BookingStatus, line::Position, phase::Phase, place::LapseReason};
 
+/// Pause after a stream that was lost, or has a gap; longer each time …
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// … up to this.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
 /// Follows until the server has stopped.
 pub(in crate::room) async fn run(room: Weak<Room>, redis: Redis) {
     let Some(room) = room.upgrade() else { return };
+    let mut pause = PAUSE_MIN;
     while room.line.drain() < Drain::Done {
-        if let Err(error) = follow(&room, &redis).await {
-            tracing::warn!(sale = %room.sale.id, "the stream is lost, trying again: {error}");
-            sleep(Duration::from_millis(300)).await;
+        let began = Instant::now();
+        let Err(error) = follow(&room, &redis).await else { continue };
+        if began.elapsed() > PAUSE_MAX {
+            pause = PAUSE_MIN;
         }
+        // Said once: an outage has many tries, and many rooms.
+        match pause {
+            PAUSE_MIN => tracing::warn!(sale = %room.sale.id, "the stream is lost, trying again: {error}"),
+            _ => tracing::debug!(sale = %room.sale.id, "the stream is lost, trying again: {error}"),
+        }
+        sleep(pause).await;
+        pause = PAUSE_MAX.min(2 * pause);
     }
 }
 
 async fn follow(room: &Room, redis: &Redis) -> Result<(), StoreError> {
     let line = &room.line;
     let mut reader = redis.events(&line.store).await?;
+    let mut gaps = 0;
     while line.drain() < Drain::Done && reader.is_good() {
         let after = line.live().position;
         let entries = reader.read(after).await?;
@@ -46,8 +61,12 @@ async fn follow(room: &Room, redis: &Redis) -> Result<(), StoreError> {
         if has_gap(after, &entries) {
             tracing::warn!(sale = %room.sale.id, "the stream has a gap after {after:?}: reading the line anew");
             room.resync().await?;
+            // A gap that stays is not looked at as fast as can be.
+            gaps += 1;
+            sleep(PAUSE_MAX.min(PAUSE_MIN * gaps)).await;
             continue;
         }
+        gaps = 0;
         let unread = apply(room, entries);
         if let Some((position, why)) = unread {
             tracing::warn!(sale = %room.sale.id, "entry {position:?} cannot be read ({why}): reading the line anew");

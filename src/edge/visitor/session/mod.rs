@@ -12,6 +12,7 @@ use super::{
 use crate::{
     edge::{Edge, error::unavailable},
     limits::JOIN_TIMEOUT,
+    metrics,
     room::{
         Room,
         errors::RoomError,
@@ -181,6 +182,8 @@ fn parse(incoming: Incoming) -> Result<ClientMessage, End> {
             Err(out_of_turn("messages are text frames with one JSON object"))
         }
         Incoming::Flood => {
+            metrics::sockets_dropped("flood", 1);
+            tracing::debug!("a socket sends more frames than it may");
             Err(error(ErrorCode::TooMany, "too many frames: at most 20 a second, pings and fragments too"))
         }
         Incoming::Broken(code, reason) => Err(End::Close(code, reason)),

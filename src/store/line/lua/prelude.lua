@@ -27,8 +27,24 @@ local function publish()
   end
   local n = redis.call('HINCRBY', sale, 'n', 1)
   changes.at = now
-  local id = redis.call('HGET', sale, 'epoch') .. '-' .. n
-  redis.call('XADD', events, 'MAXLEN', '~', STREAM_LENGTH, id, 'd', cjson.encode(changes))
+  local epoch = redis.call('HGET', sale, 'epoch')
+  local function add()
+    return redis.pcall('XADD', events, 'MAXLEN', '~', STREAM_LENGTH, epoch .. '-' .. n, 'd', cjson.encode(changes))
+  end
+  local added = add()
+  if type(added) == 'table' and added.err and added.err:find('equal or smaller', 1, true) then
+    -- The stream is ahead of its counter, as after a restore that was not whole: the counter goes on from there.
+    local last = redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)[1][1]
+    local last_epoch, last_n = last:match('^(%d+)-(%d+)$')
+    if last_epoch == epoch then
+      n = tonumber(last_n) + 1
+      redis.call('HSET', sale, 'n', n)
+      added = add()
+    end
+  end
+  if type(added) == 'table' and added.err then
+    error(added)
+  end
   return n
 end
 
