@@ -17,8 +17,8 @@ function answers(path, question, expected) {
 }
 
 class Redis {
-  constructor(dir) {
-    this.dir = dir;
+  constructor(dir, fsync) {
+    Object.assign(this, { dir, fsync });
     this.socket = join(dir, 'redis.sock');
     this.url = `redis+unix://${this.socket}`;
   }
@@ -26,7 +26,7 @@ class Redis {
   async start() {
     this.child = new Child('redis-server', [
       '--port', '0', '--unixsocket', this.socket, '--dir', this.dir, '--save', '',
-      '--appendonly', 'yes', '--appendfsync', 'always', '--maxmemory-policy', 'noeviction',
+      '--appendonly', 'yes', '--appendfsync', this.fsync, '--maxmemory-policy', 'noeviction',
     ]);
     await until('Redis', () => answers(this.socket, 'PING\r\n', '+PONG'), 40_000);
   }
@@ -84,11 +84,14 @@ const started = new Set();
 /** Ends all stores that run. */
 export const stopAllStores = () => Promise.all([...started].map((stop) => stop()));
 
-/** Both of them, running; `stop` ends them and forgets their data. */
-export async function startStores() {
+/**
+ * Both of them, running; `stop` ends them and forgets their data. Where nobody kills Redis it need not wait for a disk
+ * that others keep busy.
+ */
+export async function startStores(fsync = 'no') {
   const dir = mkdtempSync(join(tmpdir(), 'wf-'));
   chmodSync(dir, 0o755); // PostgreSQL's user must get in
-  const redis = new Redis(dir);
+  const redis = new Redis(dir, fsync);
   const postgres = new Postgres(dir);
   const stop = async () => {
     started.delete(stop);

@@ -9,7 +9,7 @@ let b;
 
 async function running() {
   if (!stores.now) {
-    stores.now = await startStores();
+    stores.now = await startStores('always');
     [a, b] = await Promise.all([Server.start(stores.now), Server.start(stores.now)]);
   }
   for (const server of [a, b]) if (server.child.over) await server.boot();

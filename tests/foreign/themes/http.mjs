@@ -23,11 +23,11 @@ class Poller {
   leave() { return this.server.delete(`${this.path}/me`, { headers: this.headers }); }
   redeem(body) { return this.server.post(`${this.path}/me/redeem`, { headers: this.headers, body }); }
 
-  granted(ms = 5000) {
+  granted() {
     return until('the grant', async () => {
       const { body } = await this.me();
       return body.granted && body;
-    }, ms);
+    });
   }
 }
 

@@ -51,7 +51,7 @@ export default function theme(it, world) {
   });
 
   it('opens_at opens by itself, on time, on both instances', async () => {
-    const opens = Date.now() + 6000;
+    const opens = Date.now() + 12_000;
     const sale = await world.a.sale({ phase: 'scheduled', opens_at: new Date(opens).toISOString() });
     await world.b.knows(sale, 'scheduled');
     const visitors = [await world.a.join(sale), await world.b.join(sale)];
@@ -69,11 +69,11 @@ export default function theme(it, world) {
     const moved = await world.a.sale({ phase: 'scheduled', opens_at: far });
     await world.b.knows(moved, 'scheduled');
     const visitor = await world.b.join(moved);
-    await world.a.patch(moved, { opens_at: new Date(Date.now() + 1000).toISOString() });
+    await world.a.patch(moved, { opens_at: new Date(Date.now() + 4000).toISOString() });
     await visitor.expect('phase', { phase: 'open' });
-    const cleared = await world.a.sale({ phase: 'scheduled', opens_at: new Date(Date.now() + 4000).toISOString() });
+    const cleared = await world.a.sale({ phase: 'scheduled', opens_at: new Date(Date.now() + 12_000).toISOString() });
     assert.equal((await world.a.patch(cleared, { opens_at: null })).opens_at, null);
-    const late = Date.now() + 4000;
+    const late = Date.now() + 12_000;
     const paused = await world.a.sale({ phase: 'paused', opens_at: new Date(late).toISOString() });
     await until('both times', () => Date.now() > late + 1500);
     assert.equal((await world.a.show(cleared)).phase, 'scheduled');
