@@ -111,9 +111,9 @@ export class PollingSocket {
     this.timer = this.env.setTimeout(() => this.#poll().catch((error) => this.#fail(error)), seconds * 1000 * (0.9 + 0.2 * this.env.random()));
   }
 
-  #tellAll({ granted, booking, refresh_s: _, notice, ...standing }) {
+  #tellAll({ granted, booking, refresh_s: _, notice = "", ...standing }) {
     this.#tellStanding(standing);
-    if (typeof notice === "string" && notice !== this.notice) this.#tell({ type: "notice", text: (this.notice = notice) });
+    if (notice !== this.notice) this.#tell({ type: "notice", text: (this.notice = notice) });
     const now = this.env.now();
     const until = granted ? now + granted.expires_in_ms : null;
     if (granted && (granted.token !== this.granted?.token || Math.abs(until - this.granted.until) > DEADLINE_MOVED_MS)) {

@@ -234,6 +234,8 @@ const ON_ACTION = {
   link: (state, { status, via = null, why = null }, at) => ({
     ...state,
     link: { status, via, why, since: at, cuts: status === "cut" ? state.link.cuts + 1 : status === "live" ? 0 : state.link.cuts },
+    // The server tells a notice anew on each link; one taken back while there was none must not stay.
+    notice: status === "live" ? "" : state.notice,
     // What was on its way may or may not have arrived; it is repeated if the grant still lives.
     redeem: status === "live" || !state.redeem ? state.redeem : { ...state.redeem, lost: true },
   }),

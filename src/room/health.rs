@@ -47,14 +47,18 @@ impl Health {
         self.now_ms().saturating_sub(self.postgres_ms.load(Ordering::Relaxed))
     }
 
+    /// Whether nothing can be booked: no proof of it is fresh.
+    pub fn postgres_is_away(&self) -> bool {
+        self.postgres_age_ms() > STALE_MS
+    }
+
     /// The stores that are away.
     pub fn away(&self) -> Vec<&'static str> {
-        let stale = |at: &AtomicU64| self.now_ms().saturating_sub(at.load(Ordering::Relaxed)) > STALE_MS;
         let mut away = Vec::new();
-        if stale(&self.redis_ms) {
+        if self.now_ms().saturating_sub(self.redis_ms.load(Ordering::Relaxed)) > STALE_MS {
             away.push(Store::Redis.name());
         }
-        if stale(&self.postgres_ms) {
+        if self.postgres_is_away() {
             away.push(Store::Postgres.name());
         }
         away

@@ -98,6 +98,17 @@ describe("polls", () => {
     assert.equal(line.seen.told.at(-1).status, "confirmed");
   });
 
+  test("a notice comes and goes", async () => {
+    const { seen, next, answers } = await joined();
+    answers["GET /places/me"] = [200, { ...STANDING, notice: "Doors open at 7" }];
+    await next();
+    assert.deepEqual(seen.told.filter(({ type }) => type === "notice"), [{ type: "notice", text: "Doors open at 7" }]);
+    await next();
+    answers["GET /places/me"] = [200, STANDING];
+    await next();
+    assert.deepEqual(seen.told.filter(({ type }) => type === "notice").map(({ text }) => text), ["Doors open at 7", ""]);
+  });
+
   test("a turn whose deadline was put off is told again", async () => {
     const line = await joined({ "GET /places/me": [200, { ...STANDING, state: "granted", granted: GRANT }] });
     line.answers["GET /places/me"] = [200, { ...STANDING, state: "granted", granted: { ...GRANT, expires_in_ms: 360_000 } }];

@@ -58,6 +58,9 @@ describe("state: the line", () => {
     assert.equal(state.phase, "paused");
     assert.equal(state.notice, "<b>");
     assert.equal(playOn(state, { type: "notice", text: "" }).notice, "");
+    const cut = playOn(state, { do: "link", status: "cut" });
+    assert.equal(cut.notice, "<b>");
+    assert.equal(playOn(cut, { do: "link", status: "live" }).notice, "", "the server tells it anew, if it still stands");
   });
 });
 

@@ -128,6 +128,10 @@ async fn standing_json(
     body["granted"] = json!(grant);
     body["booking"] = json!(booking);
     body["refresh_s"] = json!(refresh_s);
+    let notice = room.line.state().notice;
+    if !notice.is_empty() {
+        body["notice"] = json!(notice);
+    }
     Ok(body)
 }
 

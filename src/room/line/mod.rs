@@ -188,7 +188,11 @@ impl LiveLine {
         eta_s(rank, self.current_pace())
     }
 
+    /// Nothing while PostgreSQL is away: nobody is admitted then, whatever the last minute was like.
     pub(super) fn current_pace(&self) -> Option<Pace> {
+        if self.health.postgres_is_away() {
+            return None;
+        }
         let rate = self.live().state.settings.rate;
         self.pace().pace(rate, Instant::now())
     }

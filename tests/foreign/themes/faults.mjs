@@ -105,6 +105,12 @@ export default function theme(it) {
 
   it('PostgreSQL frozen for 8 s: no grant lapses meanwhile, and all deadlines move by the outage', async () => {
     await running();
+    const moving = await a.sale({ rate: 1, max_active: 60 });
+    for (let i = 0; i < 60; i++) await a.join(moving);
+    await until('an estimate', async () => {
+      const { joined } = await a.join(moving);
+      return joined.eta_s !== null;
+    }, 30_000, 1000);
     const sale = await a.sale({ grant_ttl_s: 12, claim_s: 10 });
     await b.knows(sale);
     const holds = await a.sale({ hold_ttl_s: 14 });
@@ -118,6 +124,9 @@ export default function theme(it) {
     child.signalAll('SIGSTOP');
     try {
       await until('not ready', async () => (await call(a.adminPort, 'GET', '/readyz')).status === 503);
+      const newcomer = await a.join(moving);
+      assert.ok(newcomer.joined.rank > 0, newcomer.heard());
+      assert.equal(newcomer.joined.eta_s, null, 'nobody is admitted, so nobody knows how long it takes');
       // A try meanwhile is not lost: it is answered busy, or booked when that is possible again.
       patient.send({ type: 'redeem', request: 'meanwhile', token: patient.grant.token, seats: ['A-9'] });
       await sleep(frozen + 8000 - Date.now());

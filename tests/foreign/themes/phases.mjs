@@ -194,8 +194,11 @@ export default function theme(it, world) {
     }
     const later = await world.a.join(sale);
     await later.expect('notice', { text });
+    const polled = () => world.a.get(`/v1/sales/${sale}/places/me`, { headers: { authorization: `Bearer ${later.joined.place}` } });
+    assert.equal((await polled()).body.notice, text);
     await world.a.patch(sale, { notice: '' });
     for (const visitor of [...visitors, later]) await visitor.expect('notice', { text: '' });
+    assert.equal((await polled()).body.notice, undefined);
     const last = await world.b.join(sale);
     assert.deepEqual(only(await last.sofar(), 'notice'), []);
   });
