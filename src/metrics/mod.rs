@@ -151,9 +151,9 @@ fn connections_refused(reason: &'static str, count: u64) {
     counter!("waitroom_connections_refused_total", "reason" => reason).increment(count);
 }
 
-/// A task of a room broke down and is started again.
-pub fn task_restart(task: &'static str) {
-    counter!("waitroom_task_restarts_total", "operation" => task).increment(1);
+/// So many times a task of a room broke down and was started again; with 0 the series begins.
+pub fn task_restarts(task: &'static str, count: u64) {
+    counter!("waitroom_task_restarts_total", "operation" => task).increment(count);
 }
 
 /// A sale's live numbers.

@@ -41,6 +41,7 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        metrics::task_restarts(name, 0);
         let (sale, drain, broken) = (self.sale.clone(), self.drain.clone(), self.broken.clone());
         let kept = tokio::spawn(async move {
             loop {
@@ -49,7 +50,7 @@ impl Tasks {
                     return;
                 }
                 lock(&broken).insert(name, Instant::now());
-                metrics::task_restart(name);
+                metrics::task_restarts(name, 1);
                 let how = if ended.is_ok() { "ended" } else { "panicked" };
                 tracing::error!(%sale, "the task {name} {how} and is started again");
                 sleep(PAUSE).await;

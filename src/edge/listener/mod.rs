@@ -15,7 +15,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -129,7 +129,10 @@ async fn serve_one(stream: TcpStream, peer: SocketAddr, router: Router, slot: Sl
     let intake = Intake::default();
     // The slot lives as long as the connection, also as a WebSocket.
     let connection = Connection::new(stream, intake.clone(), slot);
+    let asked = Arc::new(AtomicBool::new(false));
+    let has_asked = asked.clone();
     let add = move |mut request: hyper::Request<hyper::body::Incoming>| {
+        has_asked.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(intake.clone());
         request
@@ -143,7 +146,8 @@ async fn serve_one(stream: TcpStream, peer: SocketAddr, router: Router, slot: Sl
         .serve_connection(TokioIo::new(connection), TowerToHyperService::new(service))
         .with_upgrades()
         .await;
-    if served.is_err_and(|error| error.is_timeout()) {
+    // Who has asked and rests is a browser that keeps its connection for later: closed, but not refused.
+    if served.is_err_and(|error| error.is_timeout()) && !asked.load(Ordering::Relaxed) {
         metrics::connection_refused("slow");
         static SLOW: AtomicUsize = AtomicUsize::new(0);
         tell(&SLOW, "no request came within its time");
@@ -154,12 +158,31 @@ async fn serve_one(stream: TcpStream, peer: SocketAddr, router: Router, slot: Sl
 mod tests {
     use super::*;
     use axum::routing::get;
+    use metrics_exporter_prometheus::PrometheusBuilder;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     async fn answer(stream: &mut TcpStream) -> String {
         let mut words = vec![0; 1_000];
         let length = stream.read(&mut words).await.unwrap();
         String::from_utf8_lossy(&words[..length]).into_owned()
+    }
+
+    #[tokio::test]
+    async fn who_never_asks_is_counted_and_who_rests_is_not() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let _here = ::metrics::set_default_local_recorder(&recorder);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/", get(async || "served"));
+        for said in [b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".as_slice(), b"", b"GET / HT"] {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(said).await.unwrap();
+            let (stream, peer) = listener.accept().await.unwrap();
+            let slot = Slot::take(&Arc::default(), 1, Listeners::Admin).unwrap();
+            serve_one(stream, peer, router.clone(), slot, Duration::from_millis(200)).await;
+        }
+        let page = recorder.handle().render();
+        assert!(page.contains("waitroom_connections_refused_total{reason=\"slow\"} 2"), "{page}");
     }
 
     /// Whoever only holds a connection counts, and gives his slot back when he goes.
