@@ -34,7 +34,7 @@ function card(sale) {
   const scheduled = sale.phase === "scheduled" && sale.opens_at;
   const facts = [
     scheduled && t("sales_opens", { at: dateTime(sale.opens_at) }),
-    t("sales_left", { left: number(sale.seats_left), seats: number(sale.seats) }),
+    sale.phase !== "closed" && t("sales_left", { left: number(sale.seats_left), seats: number(sale.seats) }),
     sale.waiting > 0 && sale.phase !== "closed" && t("sales_waiting", { count: number(sale.waiting) }),
   ].filter(Boolean);
   return el("li", {},

@@ -266,7 +266,7 @@ function toggle(state, guid) {
   }
   if (isTaken(state, guid)) return state;
   if (state.picked.length >= state.grant.maxSeats) {
-    return { ...state, refusal: { reason: "too_many_seats", seats: [], retry: true } };
+    return { ...state, refusal: { reason: "all_picked", seats: [], retry: true } };
   }
   return { ...state, refusal: null, lostPicks: [], picked: [...state.picked, guid] };
 }

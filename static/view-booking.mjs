@@ -50,7 +50,7 @@ export function bookingView(ctx) {
       setText(text, t(`${word}_text`));
       setText(id, booking.id);
       setText(count, t("seats_count", { count: booking.seats.length }));
-      setHidden(apart, booking.together !== false || booking.seats.length < 2);
+      setHidden(apart, booking.together !== false || booking.seats.length < 2 || booking.status === "released");
       const key = JSON.stringify([booking.seats, plan !== null]);
       if (key !== shown) {
         shown = key;
@@ -58,8 +58,10 @@ export function bookingView(ctx) {
       }
       const held = booking.status === "held" && booking.holdExpiresAt !== null;
       setHidden(timer, !held);
+      setHidden(text, held && booking.holdExpiresAt <= at);
       if (held) {
         const left = booking.holdExpiresAt - at;
+        setHidden(timeLabel, left <= 0);
         setText(time, left > 0 ? countdown(left) : t("held_over"));
         time.classList.toggle("is-words", left <= 0);
         setAttr(timer, "data-urgent", left < 60_000 ? "yes" : null);

@@ -144,18 +144,23 @@ function fillCategories(select, plan, taken) {
   });
 }
 
-const REFUSALS = new Set(["seat_taken", "unknown_seat", "too_many_seats", "no_seats_together", "busy",
+const REFUSALS = new Set(["all_picked", "seat_taken", "unknown_seat", "too_many_seats", "no_seats_together", "busy",
   "sold_out", "token_invalid", "token_expired", "not_granted", "not_booked"]);
 
 export function refusalBox() {
   const words = el("p", {});
   const seats = el("p", { class: "refused-seats" });
   const root = el("div", { class: "banner refusal", role: "alert", test: "refusal", hidden: true }, words, seats);
+  let told = null;
   return {
     root,
     update({ refusal, redeem, plan, grant }) {
       const cut = redeem?.lost === true;
       setHidden(root, refusal === null && !cut);
+      const news = cut ? "cut" : refusal;
+      // On a phone the visitor may have scrolled past it, down to the map.
+      if (news !== told && news !== null) requestAnimationFrame(() => root.scrollIntoView({ block: "nearest" }));
+      told = news;
       if (cut) {
         setText(words, t("redeem_lost"));
         setText(seats, "");

@@ -128,7 +128,7 @@ function openingCard() {
       setText(clock, left === null ? t("phase_scheduled") : left > 0 ? untilWords(left) : t("countdown_soon"));
       clock.classList.toggle("is-words", left === null || left <= 0);
       clock.classList.toggle("is-long", left > 86_400_000);
-      setText(text, t(left === null ? "countdown_text_none" : "countdown_text"));
+      setText(text, t(left === null || left <= 0 ? "countdown_text_none" : "countdown_text"));
       setText(when, left === null ? t("countdown_none") : t("countdown_at", { at: dateTime(opensAt) }));
     },
   };

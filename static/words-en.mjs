@@ -147,6 +147,7 @@ export const en = {
   best_together_text: "If there is no such row of seats, nothing is booked and you can try again.",
   best_redeem: ({ count }) => (count === 1 ? "Book the best seat" : `Book the best ${count} seats`),
 
+  refused_all_picked: ({ max }) => (max === 1 ? "You may take one seat in this turn. Remove it to choose another." : `You have chosen all ${max} seats of this turn. Remove one to choose another.`),
   refused_seat_taken: "Someone else was faster. Nothing has been booked. These seats are taken now; choose others.",
   refused_unknown_seat: "These seats do not exist in this hall. They were deselected; choose others.",
   refused_too_many_seats: ({ max }) => (max === 1 ? "You may take only one seat in this turn." : `You may take at most ${max} seats in this turn. Choose fewer.`),
@@ -209,7 +210,7 @@ export const en = {
   unknown_text: "Check the address, or choose from the list of sales.",
   reload: "Reload",
   to_sales: "All sales",
-  footer: "Places are served in the order in which they were drawn.",
+  footer: "People are let in in the order in which they joined the line.",
   spoken_left: ({ seconds }) => {
     const [minutes, rest] = [Math.floor(seconds / 60), seconds % 60];
     const parts = [minutes > 0 && (minutes === 1 ? "1 minute" : `${minutes} minutes`), rest > 0 && (rest === 1 ? "1 second" : `${rest} seconds`)];

@@ -147,6 +147,7 @@ export const ko = {
   best_together_text: "나란한 좌석이 없으면 예매되지 않으며, 다시 시도할 수 있습니다.",
   best_redeem: ({ count }) => `가장 좋은 ${count}석 예매하기`,
 
+  refused_all_picked: ({ max }) => `이번 차례에 고를 수 있는 ${max}석을 모두 골랐습니다. 다른 좌석을 고르려면 하나를 취소해 주세요.`,
   refused_seat_taken: "다른 분이 먼저 잡았습니다. 아무것도 예매되지 않았습니다. 아래 좌석은 이제 고를 수 없으니 다른 좌석을 골라 주세요.",
   refused_unknown_seat: "이 공연장에 없는 좌석입니다. 선택을 취소했으니 다른 좌석을 골라 주세요.",
   refused_too_many_seats: ({ max }) => `이번 차례에는 최대 ${max}석까지 예매할 수 있습니다. 좌석 수를 줄여 주세요.`,

@@ -97,7 +97,7 @@ describe("the first seconds", { concurrency: 2 }, () => {
       const pressed = await raw(path, { "accept-encoding": "gzip, br" });
       assert.equal(pressed.headers["cache-control"], "public, max-age=31536000, immutable", path);
       assert.equal(pressed.headers["content-encoding"], "br");
-      assert.equal(pressed.headers.vary, "Accept-Encoding");
+      assert.match(pressed.headers.vary, /\baccept-encoding\b/i);
       assert.equal((await raw(path, { "accept-encoding": "gzip" })).headers["content-encoding"], "gzip");
       const plain = await raw(path);
       assert.equal(plain.headers["content-encoding"], undefined);

@@ -123,7 +123,7 @@ describe("state: the turn", () => {
     const toggles = [0, 1, 2].map((n) => ({ do: "toggle", guid: `A-1-${n}` }));
     const full = play(...TURN, ...toggles);
     assert.deepEqual(full.picked, ["A-1-0", "A-1-1"]);
-    assert.equal(full.refusal.reason, "too_many_seats");
+    assert.equal(full.refusal.reason, "all_picked");
     const taken = play(...TURN, { type: "seats_changed", version: 2, taken: [0], freed: [] }, toggles[0]);
     assert.deepEqual(taken.picked, []);
   });

@@ -52,6 +52,23 @@ describe("a turn's work", { concurrency: 3 }, () => {
     await gone(page, "picked-count");
   });
 
+  scene("on a phone a refusal is in sight, wherever the visitor has scrolled", async (cast) => {
+    const page = await cast.visitor(await server.sale());
+    await state(page, "granted");
+    await page.setViewportSize({ width: 320, height: 568 });
+    for (const guid of ["A-1-1", "A-1-2", "A-1-3", "A-1-4"]) await page.locator(seat(guid)).dispatchEvent("click");
+    await reads(page, "picked-count", "4 of 4 selected");
+    await page.locator(seat("A-4-2")).evaluate((fifth) => fifth.scrollIntoView({ block: "start" }));
+    await page.locator(seat("A-4-2")).dispatchEvent("click");
+    await reads(page, "refusal", /all 4 seats of this turn/);
+    await page.waitForFunction((refusal) => {
+      const { left, right, top, bottom } = document.querySelector(refusal).getBoundingClientRect();
+      const seen = (y) => document.elementFromPoint((left + right) / 2, y)?.closest(refusal);
+      return seen(top + 2) && seen(bottom - 2);
+    }, hook("refusal"));
+    await reads(page, "picked-count", "4 of 4 selected");
+  });
+
   scene("nothing is booked before it was looked at once more", async (cast) => {
     const sale = await server.sale();
     const page = await cast.visitor(sale);
