@@ -1,11 +1,12 @@
 //! A sale's beginning and end, as its operator sees them.
 
-use crate::world::{Server, World, plan};
+use crate::world::{ADMIN_TOKEN, Server, World, plan};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use waitroom::store::redis::redis_client;
+use wire::domain::ids::SaleId;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -168,4 +169,23 @@ async fn a_sale_that_cannot_be_what_was_meant_is_refused_or_warned_of() {
     let mut visitor = server.connect(&sale).await;
     visitor.say(json!({ "type": "join" })).await;
     assert_eq!(visitor.closed().await, 4401);
+}
+
+/// What `load` makes for a scenario: open when it is due, whether that is now or later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scenarios_sale_is_open_when_it_is_due() {
+    let server = Server::start().await;
+    let admin = load::Admin { url: format!("http://{}", server.admin), token: ADMIN_TOKEN.into() };
+    let wanted = load::Scenario::load("steady").unwrap().sale.unwrap();
+    for (ahead_s, phase) in [(-60, "open"), (0, "open"), (3600, "scheduled")] {
+        let sale = SaleId::parse(&format!("load-{}", uuid::Uuid::new_v4())).unwrap();
+        let (admin, wanted, id) = (admin.clone(), wanted.clone(), sale.clone());
+        let opens_at = Timestamp::now() + SignedDuration::from_secs(ahead_s);
+        let make = move || {
+            load::create_sale(&admin, &id, &wanted, true, opens_at)?;
+            load::create_sale(&admin, &id, &wanted, true, opens_at)
+        };
+        tokio::task::spawn_blocking(make).await.unwrap().unwrap();
+        assert_eq!(server.show(sale.as_str()).await["phase"], phase, "{ahead_s}");
+    }
 }
