@@ -142,12 +142,8 @@ pub fn open_connections(listener: Listeners, count: usize) {
     }
 }
 
-/// A connection was not served: `full`, `slow`, `unread` or `accept`.
-pub fn connection_refused(reason: &'static str) {
-    connections_refused(reason, 1);
-}
-
-fn connections_refused(reason: &'static str, count: u64) {
+/// So many connections were not served: `full`, `slow`, `unread` or `accept`; with 0 the series begins.
+pub fn connections_refused(reason: &'static str, count: u64) {
     counter!("waitroom_connections_refused_total", "reason" => reason).increment(count);
 }
 

@@ -67,7 +67,7 @@ impl Connection {
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
         ready!(stalled.as_mut().poll(cx));
         self.done = true;
-        metrics::connection_refused("unread");
+        metrics::connections_refused("unread", 1);
         static UNREAD: AtomicUsize = AtomicUsize::new(0);
         tell(&UNREAD, "its peer reads nothing of what it asked for");
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))

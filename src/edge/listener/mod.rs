@@ -66,7 +66,7 @@ impl Listener {
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    metrics::connection_refused("accept");
+                    metrics::connections_refused("accept", 1);
                     tracing::warn!(listener = ?self.of, "a connection could not be taken in: {error}");
                     sleep(PAUSE).await;
                     continue;
@@ -79,7 +79,7 @@ impl Listener {
                     tokio::spawn(serve_one(stream, peer, router.clone(), slot, patience));
                 }
                 None => {
-                    metrics::connection_refused("full");
+                    metrics::connections_refused("full", 1);
                     tell(&FULL, "all connections are in use; others get 503");
                     refuse(&stream);
                 }
@@ -148,7 +148,7 @@ async fn serve_one(stream: TcpStream, peer: SocketAddr, router: Router, slot: Sl
         .await;
     // Who has asked and rests is a browser that keeps its connection for later: closed, but not refused.
     if served.is_err_and(|error| error.is_timeout()) && !asked.load(Ordering::Relaxed) {
-        metrics::connection_refused("slow");
+        metrics::connections_refused("slow", 1);
         static SLOW: AtomicUsize = AtomicUsize::new(0);
         tell(&SLOW, "no request came within its time");
     }
