@@ -4,6 +4,7 @@
 // Knows nothing of screens; everything it learns goes out through the callbacks.
 
 import { delayMs, verdict } from "./backoff.mjs";
+import { openSocket } from "./socket.mjs";
 
 const OPEN_WITHIN_MS = 10_000;
 /** A page that never had a socket loses its turn in the queue while it waits for one. */
@@ -111,7 +112,7 @@ export class Connection {
   }
 
   #newSocket() {
-    return new this.env.WebSocket(this.url, "waitroom.v1");
+    return openSocket(this.url, this.env.WebSocket);
   }
 
   #use(socket, hello) {

@@ -1,6 +1,7 @@
 // The first script of the page, and all that it needs to join: whoever has a slow line or a slow phone would else come
 // later into the queue than he came to the page. What shows the line loads meanwhile, and goes on with this socket.
 
+import { openSocket } from "./socket.mjs";
 import { openStore } from "./store.mjs";
 import { Tabs } from "./tabs.mjs";
 
@@ -22,7 +23,7 @@ export function joinMessage({ identity, place, again = false }) {
 
 /** → { socket, join, sent, heard, closed, adopted }: what connection.mjs goes on with. */
 function joinEarly() {
-  const socket = new WebSocket(socketUrl, "waitroom.v1");
+  const socket = openSocket(socketUrl);
   const join = joinMessage({ identity: broughtIdentity, place: store.place() });
   const early = { socket, join, sent: false, heard: [], closed: null, adopted: false };
   const opened = new Promise((resolve) => { socket.onopen = resolve; });

@@ -81,8 +81,10 @@ export function bookingView(ctx) {
     const offer = state.booking.status !== "held" && mayJoinAgain(state);
     setHidden(again.parentElement, !offer);
     setDisabled(again, state.again);
-    const left = state.maxSeats === null ? null : state.maxSeats - seatsBooked(state);
-    setText(againText, left === null ? t("again_text_unknown") : t("again_text", { left: number(left) }));
+    const booked = seatsBooked(state);
+    setText(again, t(booked > 0 ? "again" : "again_first"));
+    const left = state.maxSeats === null ? null : state.maxSeats - booked;
+    setText(againText, left === null ? t("again_text_unknown") : t("again_text", { left: number(left), booked: booked > 0 }));
     setHidden(earlier.root, state.bookings.length < 2);
     earlier.update(state, state.booking.id);
   }

@@ -13,15 +13,15 @@ export function pickPanel(ctx) {
   let reviewed = null;
   const book = button("", { class: "button primary wide", test: "redeem" }, async () => {
     reviewed = last.picked;
-    if (await review(last.picked.length, last.picked.map((guid) => seatAndCategory(last.plan, guid)), "review_picked")) ctx.do.redeemPicked();
+    if (await review("picked", last.picked.length, last.picked.map((guid) => seatAndCategory(last.plan, guid)))) ctx.do.redeemPicked();
     reviewed = null;
   });
   const root = el("div", { class: "pick only-pick", tabindex: "-1" }, lost, count, list, book);
   let shown = null;
   return {
     root,
-    update(state) {
-      const { picked, grant, plan, redeem, lostPicks, link } = state;
+    update(state, at) {
+      const { picked, grant, plan, redeem, lostPicks } = state;
       last = state;
       // A seat of the question was just taken by someone else.
       if (reviewed !== null && reviewed !== picked) takeBackQuestion();
@@ -37,16 +37,16 @@ export function pickPanel(ctx) {
         // Whoever removes one by one goes on with the next; after the last the panel itself is next.
         if (focused >= 0) (list.children[Math.min(focused, picked.length - 1)]?.querySelector("button") ?? root).focus();
       }
-      bookButton(book, state, picked.length > 0 && link.status === "live",
+      bookButton(book, state, at, picked.length > 0,
         picked.length === 0 ? t("redeem_none", { max: grant.maxSeats }) : t("redeem", { count: picked.length }));
     },
   };
 }
 
 /** The one look at what is about to be booked, for afterwards it cannot be changed. → yes or no */
-function review(count, list, text) {
+function review(kind, count, list) {
   return ask({
-    title: t("review_title", { count }), list, text: t(text), kind: "primary",
+    title: t(`review_${kind}_title`, { count }), list, text: t(`review_${kind}`), kind: "primary",
     yes: t("redeem", { count }), no: t("review_no"), test: "review",
   });
 }
@@ -64,8 +64,8 @@ function pickedItem(ctx, plan, guid, sent) {
   return el("li", { "data-seat": guid }, el("span", { class: "picked-words" }, el("span", {}, seat), category && el("span", { class: "tag" }, category)), remove);
 }
 
-function bookButton(node, { redeem }, ready, label) {
-  setDisabled(node, redeem !== null || !ready);
+function bookButton(node, { redeem, link, grant }, at, ready, label) {
+  setDisabled(node, redeem !== null || !ready || link.status !== "live" || at >= grant.expiresAt);
   setText(node, redeem ? t("redeem_sending") : label);
   if (redeem) node.setAttribute("aria-busy", "true");
   else node.removeAttribute("aria-busy");
@@ -92,7 +92,7 @@ export function bestForm(ctx) {
       ...(together.checked && count > 1 ? { together: true } : {}),
     };
     const list = [t("seats_count", { count }), best.category ?? t("best_any"), best.together && t("best_together")].filter(Boolean);
-    if (await review(count, list, "review_best")) ctx.do.redeemBest(best);
+    if (await review("best", count, list)) ctx.do.redeemBest(best);
   });
   const togetherRow = el("div", { class: "field check" }, together, el("label", { for: "best-together" }, t("best_together"),
     el("span", { class: "quiet", id: "best-together-text" }, t("best_together_text"))));
@@ -102,6 +102,7 @@ export function bestForm(ctx) {
       el("div", { class: "stepper", role: "group", "aria-labelledby": "best-count-label" }, less, output, more)),
     categoryRow, togetherRow, book);
   let last = null;
+  let lastAt = 0;
   let seen = null;
 
   function show() {
@@ -109,13 +110,14 @@ export function bestForm(ctx) {
     setDisabled(less, count <= 1);
     setDisabled(more, count >= max);
     setHidden(togetherRow, count < 2);
-    if (last) bookButton(book, last, last.link.status === "live", t("best_redeem", { count }));
+    if (last) bookButton(book, last, lastAt, true, t("best_redeem", { count }));
   }
 
   return {
     root,
-    update(state) {
+    update(state, at) {
       last = state;
+      lastAt = at;
       max = state.grant.maxSeats;
       count = Math.min(count, max);
       const taken = state.map?.taken ?? null;

@@ -40,8 +40,8 @@ export function turnView(ctx) {
       bar.update(state, at);
       stage.update(state);
       refusal.update(state);
-      pick.update(state);
-      best.update(state);
+      pick.update(state, at);
+      best.update(state, at);
     },
     destroy: () => {
       observer.disconnect();
@@ -68,6 +68,7 @@ function turnBar(ctx) {
       setText(time, countdown(left));
       setAttr(root, "data-urgent", left < 30_000 ? "now" : left < 60_000 ? "soon" : null);
       setHidden(over, left > 0);
+      setHidden(promise, left <= 0);
       const gone = phase === "sold_out" || phase === "all_held";
       setText(promise, t(gone ? `turn_${phase}` : "turn_no_promise"));
       setAttr(promise, "data-gone", gone ? phase : null);

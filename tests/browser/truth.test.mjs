@@ -94,6 +94,39 @@ describe("only what is so", { concurrency: 3 }, () => {
     await gone(page, "stale");
   });
 
+  scene("a browser that can make no WebSocket queues all the same", async (cast) => {
+    const sale = await server.sale({ max_active: 1 });
+    const [ahead] = await cast.line(sale, 1);
+    await ahead.turn();
+    for (const forbid of [() => { delete window.WebSocket; }, () => { window.WebSocket = class { constructor() { throw new Error("forbidden"); } }; }]) {
+      const context = await cast.context();
+      await context.addInitScript(forbid);
+      const page = await cast.tab(context, sale);
+      await state(page, "waiting");
+      await reads(page, "link", "Updated every few seconds");
+    }
+  });
+
+  scene("when the time is up nothing more is offered, until the server gives more", async (cast) => {
+    const sale = await server.sale();
+    const context = await cast.context();
+    await context.addInitScript(() => {
+      const now = performance.now.bind(performance);
+      window.skippedMs = 0;
+      performance.now = () => now() + window.skippedMs;
+    });
+    const page = await cast.tab(context, sale);
+    await state(page, "granted");
+    await page.locator(seat("A-1-1")).click();
+    await page.locator(`${hook("redeem")}:not([aria-disabled="true"])`).waitFor();
+    await page.evaluate(() => { window.skippedMs = 3_600_000; });
+    await page.locator(`${hook("redeem")}[aria-disabled="true"]`).waitFor();
+    await page.locator(".turn-over").waitFor();
+    await gone(page, "turn-promise");
+    await page.evaluate(() => { window.skippedMs = 0; });
+    await page.locator(`${hook("redeem")}:not([aria-disabled="true"])`).waitFor();
+  });
+
   scene("the time that is spoken is the time that is left", async (cast) => {
     const sale = await server.sale({ grant_ttl_s: 40, claim_s: 40 });
     const page = await cast.visitor(sale);
