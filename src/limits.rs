@@ -51,6 +51,12 @@ pub const MESSAGES_BURST: f64 = 40.0;
 pub const CLOSED_ROOM: Duration = Duration::from_secs(20);
 /// How often holds are looked at.
 pub const HOLDS: Duration = Duration::from_millis(800);
+/// How often an instance says that it keeps a journal, or asks whether it may: half of the time for which it may.
+pub const JOURNAL_LEASE: Duration = Duration::from_secs(3);
+/// Between two transactions of a journal, when all that happened is in it: the lag that this costs saves most of them.
+pub const JOURNAL_PAUSE: Duration = Duration::from_millis(300);
+/// Journaled entries that stay in the stream, for followers that are a little behind.
+pub const STREAM_KEPT: u64 = 10_000;
 /// How often the seat map is compared with PostgreSQL.
 pub const COMPARE: Duration = Duration::from_secs(5);
 /// How often sales and their settings are looked up in PostgreSQL, beside the stream that tells of changes.

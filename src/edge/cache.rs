@@ -14,10 +14,12 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use wire::domain::ids::SaleId;
+use wire::domain::{ids::SaleId, journal::Head};
 
 /// What moka and the map need for an entry beside what is in it, about.
 const ENTRY_BYTES: usize = 256;
+/// Sales whose journal's head is kept.
+const HEADS_MAX: u64 = 1_000;
 /// Ids that are no sale's: each weighs at most 64 bytes and what an entry needs.
 const STRANGERS_MAX: u64 = 10_000;
 
@@ -47,6 +49,7 @@ type Subject = (Option<SaleId>, u64);
 pub struct Cache {
     summaries: Moka<Subject, Arc<[Summary]>>,
     plans: Moka<SaleId, Packed>,
+    heads: Moka<SaleId, Option<Head>>,
     strangers: Moka<SaleId, ()>,
     /// Whether anything is kept.
     keeps: bool,
@@ -69,6 +72,7 @@ impl Cache {
             summaries: CacheBuilder::new(bytes_max).time_to_live(ttl).weigher(summaries).build(),
             // A sale's plan never changes.
             plans: CacheBuilder::new(bytes_max).weigher(plans).build(),
+            heads: CacheBuilder::new(HEADS_MAX).time_to_live(ttl).build(),
             strangers: CacheBuilder::new(STRANGERS_MAX).time_to_live(ttl).build(),
             keeps: true,
         }
@@ -96,6 +100,15 @@ impl Cache {
         make: impl Future<Output = Result<Packed, E>>,
     ) -> Result<Packed, Arc<E>> {
         self.through(&self.plans, CacheName::Plan, sale, make).await
+    }
+
+    /// The end of a sale's journal.
+    pub async fn head<E: Send + Sync + 'static>(
+        &self,
+        sale: SaleId,
+        make: impl Future<Output = Result<Option<Head>, E>>,
+    ) -> Result<Option<Head>, Arc<E>> {
+        self.through(&self.heads, CacheName::Head, sale, make).await
     }
 
     /// Remembers for a moment that `sale` is nobody's, if `look_up` says so; what it finds instead is handed to

@@ -88,6 +88,7 @@ pub fn unavailable(error: RoomError) -> ErrorMessage {
     let message = match error {
         RoomError::Draining => "this server is going away; your place is kept, connect again",
         RoomError::Overloaded => "everyone comes at once; your place is kept, come back in a moment",
+        RoomError::JournalBehind => "no new places just now: what has happened must be put on record first",
         RoomError::Store(_) | RoomError::Ended => {
             "the line cannot be reached just now; your place is kept, come back in a moment"
         }
@@ -101,6 +102,9 @@ impl From<RoomError> for HttpError {
         Self::unavailable(match (&error, error.store()) {
             (RoomError::Draining, _) => "this server is going away; try again".to_owned(),
             (RoomError::Overloaded, _) => "everyone comes at once; try again in a moment".to_owned(),
+            (RoomError::JournalBehind, _) => {
+                "what has happened must be put on record first; try again in a moment".to_owned()
+            }
             (_, Some(store)) => format!("{store} cannot be used just now; try again"),
             _ => "this server cannot serve the sale just now; try again".to_owned(),
         })

@@ -71,6 +71,14 @@ fn describe_service() {
         "Connections that the PostgreSQL pool may open"
     );
     describe_gauge!(
+        "waitroom_journal_waiting_bytes",
+        "Bytes of the stream that are not journaled yet, by sale, on the instance that writes its journal"
+    );
+    describe_counter!(
+        "waitroom_journal_forks_total",
+        "Times that Redis was found to tell otherwise than what is journaled"
+    );
+    describe_gauge!(
         "waitroom_postgres_pool_waiting",
         "Callers that wait for a connection of the PostgreSQL pool"
     );
@@ -96,6 +104,10 @@ fn describe_durations() {
     seconds(
         "waitroom_copy_duration_seconds",
         "One transaction that commits a batch of bookings, by COPY or, a small one, by a statement",
+    );
+    seconds(
+        "waitroom_journal_lag_seconds",
+        "How long the oldest entry of a batch had waited for its journal when it was written",
     );
     seconds("waitroom_redis_duration_seconds", "One call to Redis, by operation");
     seconds(

@@ -55,12 +55,13 @@ fn start() {
         operations.iter().for_each(|operation| store_errors(store, operation, 0));
     }
     ["lane_full", "unread", "silent", "flood"].into_iter().for_each(|reason| sockets_dropped(reason, 0));
-    for name in [CacheName::Sale, CacheName::Sales, CacheName::Plan, CacheName::Stranger] {
+    for name in [CacheName::Sale, CacheName::Sales, CacheName::Plan, CacheName::Head, CacheName::Stranger] {
         ["hit", "miss"].into_iter().for_each(|outcome| cache_requests(name, outcome, 0));
     }
     counter!("waitroom_join_errors_total").increment(0);
     counter!("waitroom_rank_pushes_total").increment(0);
     counter!("waitroom_rank_audit_failures_total").increment(0);
+    counter!("waitroom_journal_forks_total").increment(0);
     connections(0);
     open_connections(Listeners::Public, 0);
     open_connections(Listeners::Admin, 0);
@@ -77,6 +78,7 @@ fn histograms() {
     drop(histogram!("waitroom_seat_news_duration_seconds"));
     drop(histogram!("waitroom_copy_duration_seconds"));
     drop(histogram!("waitroom_copy_rows"));
+    drop(histogram!("waitroom_journal_lag_seconds"));
     drop(histogram!("waitroom_postgres_pool_wait_seconds"));
     for (store, operations) in OPERATIONS {
         drop(histogram!("waitroom_probe_duration_seconds", "store" => store));
@@ -106,6 +108,21 @@ fn without_ended(page: String) -> String {
         sale.is_some_and(|(sale, _)| ended.contains(sale))
     };
     page.split_inclusive('\n').filter(|line| !is_over(line)).collect()
+}
+
+/// How old the oldest entry was that has just been journaled.
+pub fn journal_lag(age: Duration) {
+    histogram!("waitroom_journal_lag_seconds").record(age.as_secs_f64());
+}
+
+/// What of a sale waits for its journal, on the instance that writes it.
+pub fn journal_waiting(sale: &str, bytes: i64) {
+    gauge!("waitroom_journal_waiting_bytes", "sale" => sale.to_owned()).set(bytes.max(0) as f64);
+}
+
+/// Redis was found to tell otherwise than what is journaled.
+pub fn journal_fork() {
+    counter!("waitroom_journal_forks_total").increment(1);
 }
 
 /// The sale has ended on this instance: its series end.
@@ -287,6 +304,8 @@ pub enum CacheName {
     Sales,
     /// A seating plan.
     Plan,
+    /// The end of a sale's journal.
+    Head,
     /// Whether an id is no sale's.
     Stranger,
 }
@@ -301,6 +320,7 @@ fn cache_requests(name: CacheName, outcome: &'static str, count: u64) {
         CacheName::Sale => "sale",
         CacheName::Sales => "sales",
         CacheName::Plan => "plan",
+        CacheName::Head => "journal_head",
         CacheName::Stranger => "unknown_sale",
     };
     counter!("waitroom_cache_requests_total", "cache" => name, "outcome" => outcome).increment(count);

@@ -12,6 +12,9 @@ pub enum RoomError {
     /// Those who came before take all the time there is.
     #[error("more ask at once than can be answered")]
     Overloaded,
+    /// What happened is not on record yet, and nothing that can wait is added to it.
+    #[error("the journal is behind")]
+    JournalBehind,
     /// A store did not do its part.
     #[error(transparent)]
     Store(Arc<StoreError>),

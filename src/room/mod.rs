@@ -7,6 +7,7 @@ pub mod closed;
 pub mod errors;
 pub mod glance;
 pub mod health;
+pub mod journal;
 pub mod line;
 mod outbox;
 pub mod redeems;
@@ -18,10 +19,11 @@ mod tasks;
 use crate::{
     drain::Drain,
     metrics,
-    store::{bookings::Bookings, errors::StoreError, redis::Redis, sales::Sales},
+    store::{bookings::Bookings, errors::StoreError, journal::Journal, redis::Redis, sales::Sales},
 };
 use glance::Revision;
 use health::Health;
+use journal::Journaling;
 use line::LiveLine;
 use outbox::Outbox;
 use redeems::Redeems;
@@ -65,6 +67,8 @@ pub struct Room {
     pub redeems: Arc<Redeems>,
     /// Who is connected here.
     pub sockets: Arc<Hub>,
+    /// What happened, on record.
+    pub journal: Arc<Journaling>,
     tasks: Tasks,
 }
 
@@ -73,6 +77,7 @@ pub(crate) struct Parts {
     pub redis: Redis,
     pub sales: Sales,
     pub bookings: Bookings,
+    pub journal: Journal,
     pub health: Arc<Health>,
     pub drain: watch::Receiver<Drain>,
     pub revision: Revision,
@@ -92,7 +97,8 @@ impl Room {
         let (redeems, tried) = Redeems::new(&sale, &line, &seats, store, outbox.clone(), &parts);
         let redeems = Arc::new(redeems);
         let tasks = Tasks::new(sale.id.clone(), parts.drain.clone());
-        let room = Arc::new(Self { sale, line, seats, redeems, sockets, tasks });
+        let journal = Arc::new(Journaling::new(line.clone(), parts.journal.clone()));
+        let room = Arc::new(Self { sale, line, seats, redeems, sockets, journal, tasks });
         metrics::start_sale(room.sale.id.as_str());
         room.line.install().await?;
         room.resync().await?;
@@ -102,7 +108,7 @@ impl Room {
 
     /// Each task takes the wing that it needs. What the stream and the operator say concerns all of them.
     fn start(self: &Arc<Self>, asked: line::Asked, tried: redeems::Tried, parts: Parts, outbox: Outbox) {
-        let Self { line, seats, redeems, sockets, tasks, .. } = &**self;
+        let Self { line, seats, redeems, sockets, journal, tasks, .. } = &**self;
         let (joins, polls, departures, tried) =
             (queue(asked.joins), queue(asked.polls), queue(asked.departures), queue(tried));
         keep!(tasks, "joins", [line, joins] => line::joins::run(line, joins));
@@ -110,6 +116,7 @@ impl Room {
         keep!(tasks, "presence", [line, departures, outbox] => line::presence::run(line, departures, outbox));
         keep!(tasks, "ticker", [line, redeems] => line::ticker::run(line, redeems));
         let (this, redis, drain) = (Arc::downgrade(self), parts.redis, parts.drain);
+        keep!(tasks, "journal", [journal, redis] => journal::run(journal, redis));
         keep!(tasks, "follower", [this, redis] => line::follower::run(this, redis));
         keep!(tasks, "settings", [this] => line::settings::run(this));
         keep!(tasks, "seat news", [seats, sockets, drain] => seats::news::run(seats, sockets, drain));
@@ -121,7 +128,7 @@ impl Room {
 
     /// Whether nobody needs the room any more: the sale is closed, and everyone has heard of it.
     pub(crate) fn is_over(&self) -> bool {
-        self.line.is_over() && self.sockets.is_empty() && !self.is_busy() && !self.seats.map().any_held()
+        self.line.is_over() && self.journal.is_whole() && self.sockets.is_empty() && !self.is_busy() && !self.seats.map().any_held()
     }
 
     /// Ends the room's tasks.

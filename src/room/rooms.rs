@@ -1,13 +1,14 @@
 //! The rooms of this instance: one for each sale that is not over.
 
 use super::{
-    Parts, Room, closed::ClosedSale, errors::RoomError, glance::Revision, health::Health, outbox::Outbox,
+    Parts, Room, closed::ClosedSale, errors::RoomError, glance::Revision, health::Health,
+    journal::Records, outbox::Outbox,
 };
 use crate::{
     drain::Drain,
     limits::SALES_POLL,
     metrics,
-    store::{bookings::Bookings, errors::StoreError, postgres::Pool, redis::Redis, sales::Sales},
+    store::{bookings::Bookings, errors::StoreError, journal::Journal, postgres::Pool, redis::Redis, sales::Sales},
 };
 use dashmap::DashMap;
 use std::{
@@ -105,6 +106,11 @@ impl Rooms {
         })
     }
 
+    /// What is on record of a sale.
+    pub fn records(&self, id: &SaleId) -> Records {
+        Records::new(Journal::new(self.pool.clone(), id.clone()))
+    }
+
     /// The room of a sale, if it is open.
     pub fn open(&self, id: &SaleId) -> Option<Arc<Room>> {
         self.rooms.get(id).map(|room| room.clone())
@@ -137,6 +143,7 @@ impl Rooms {
             redis: self.redis.clone(),
             sales: self.sales.clone(),
             bookings,
+            journal: Journal::new(self.pool.clone(), id.clone()),
             health: self.health.clone(),
             drain: self.drain.clone(),
             revision: self.revision.clone(),

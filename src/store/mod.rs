@@ -3,6 +3,7 @@
 
 pub mod bookings;
 pub mod errors;
+pub mod journal;
 pub mod line;
 pub mod postgres;
 pub mod redis;

@@ -1,6 +1,9 @@
 //! Sales in PostgreSQL: the operator's word. Redis follows it by version.
 
-use super::errors::{Store, StoreError};
+use super::{
+    errors::{Store, StoreError},
+    postgres::unsigned,
+};
 use crate::metrics;
 use deadpool_postgres::{GenericClient, Object, Pool};
 use jiff::Timestamp;
@@ -201,7 +204,8 @@ impl Sales {
             &[&id.as_str(), &epoch],
         )
         .await?;
-        for table in ["booked_seats", "bookings", "seats"] {
+        let journal = ["journal", "journal_batches", "journal_heads", "journal_places"];
+        for table in ["booked_seats", "bookings", "seats"].into_iter().chain(journal) {
             tx.execute(&format!("DELETE FROM {table} WHERE sale_id = $1"), &[&id.as_str()]).await?;
         }
         tx.execute("DELETE FROM sales WHERE id = $1", &[&id.as_str()]).await?;
@@ -305,10 +309,6 @@ fn signed(value: u32) -> i32 {
 
 fn natural(value: i32) -> u32 {
     u32::try_from(value).unwrap_or(0)
-}
-
-fn unsigned(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
 }
 
 /// Whether the error is a unique key that was there already, and which.

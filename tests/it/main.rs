@@ -10,6 +10,7 @@ mod conversation;
 mod faults;
 mod fences;
 mod hostile;
+mod journal;
 mod line;
 mod migrations;
 mod sales;

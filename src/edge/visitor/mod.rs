@@ -1,6 +1,7 @@
 //! The public listener: pages, what anyone may know of a sale, and the ways into the line.
 
 mod frames;
+mod journal;
 mod places;
 mod sales;
 mod session;
@@ -40,6 +41,8 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/v1/sales/{sale}/places/me", get(places::me).delete(places::leave))
         .route("/v1/sales/{sale}/places/me/seats", get(places::seats))
         .route("/v1/sales/{sale}/places/me/redeem", post(places::redeem))
+        .route("/v1/sales/{sale}/places/me/receipt", get(journal::receipt))
+        .route("/v1/sales/{sale}/journal/head", get(journal::head))
         .route("/v1/sales/{sale}/ws", get(upgrade::upgrade))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)

@@ -202,7 +202,7 @@ async fn open_room(edge: &Edge, sale: &str, headers: &HeaderMap) -> Result<Arc<R
     Ok(room)
 }
 
-fn known(edge: &Edge, sale: &Sale, headers: &HeaderMap) -> Result<Who, HttpError> {
+pub(super) fn known(edge: &Edge, sale: &Sale, headers: &HeaderMap) -> Result<Who, HttpError> {
     // Who proves nothing is nobody yet, and nobody has no place.
     who::identify(edge, sale, &Proofs::of_request(edge, headers))?.ok_or_else(no_place)
 }
@@ -220,7 +220,7 @@ fn refusal(room: &Room, request: &str, refusal: &Refusal) -> Response {
     (StatusCode::CONFLICT, [no_store()], Json(body)).into_response()
 }
 
-fn no_place() -> HttpError {
+pub(super) fn no_place() -> HttpError {
     HttpError::new(
         StatusCode::NOT_FOUND,
         "no_place",
@@ -228,7 +228,7 @@ fn no_place() -> HttpError {
     )
 }
 
-fn no_store() -> (header::HeaderName, String) {
+pub(super) fn no_store() -> (header::HeaderName, String) {
     (header::CACHE_CONTROL, "no-store".to_owned())
 }
 

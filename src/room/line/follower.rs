@@ -87,7 +87,7 @@ fn has_gap(after: Position, entries: &[Entry]) -> bool {
 fn apply(room: &Room, entries: Vec<Entry>) -> Option<(Position, String)> {
     let mut readable = Vec::with_capacity(entries.len());
     let mut unread = None;
-    for Entry { position, changes } in entries {
+    for Entry { position, changes, .. } in entries {
         match changes {
             Ok(changes) => readable.push((position, changes)),
             Err(why) => {

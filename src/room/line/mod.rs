@@ -122,6 +122,10 @@ impl LiveLine {
     pub async fn join(&self, join: Join) -> Result<LineAnswer, RoomError> {
         let (started, comes) = (Instant::now(), join.mode != JoinMode::Recheck);
         let answer = self.joins.ask(join).await;
+        let answer = answer.and_then(|answer| match answer.standing {
+            None if comes && answer.phase != Phase::Closed => Err(RoomError::JournalBehind),
+            _ => Ok(answer),
+        });
         if comes {
             metrics::join(started.elapsed(), answer.is_ok());
         }
@@ -219,6 +223,10 @@ impl LiveLine {
     /// ZRANK, for the board's audit, with the entry at which it was true.
     pub(super) async fn rank(&self, visitor: &VisitorId) -> Result<(Option<u64>, Position), RoomError> {
         Ok(self.store.rank(visitor).await?)
+    }
+
+    pub(super) fn store(&self) -> &Line {
+        &self.store
     }
 
     pub(super) fn sale(&self) -> &Sale {

@@ -34,6 +34,7 @@ pub(super) struct Scripts {
     pub gone: LineScript,
     pub settings: LineScript,
     pub install: LineScript,
+    pub journaled: LineScript,
 }
 
 macro_rules! script {
@@ -61,6 +62,7 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     gone: script!(Via::Shared, "gone"),
     settings: script!(Via::Shared, "settings"),
     install: script!(Via::Shared, "install"),
+    journaled: script!(Via::Shared, "journaled"),
 });
 
 /// A key of a sale.

@@ -1,12 +1,13 @@
 //! The stream of a line: one numbered entry for each call that changed it, read on a connection of its own.
 
 use crate::store::{errors::StoreError, redis::BLOCK};
-use redis::{aio::MultiplexedConnection, streams::StreamReadReply};
+use redis::{aio::MultiplexedConnection, streams::{StreamId, StreamRangeReply, StreamReadReply}};
 use serde::Deserialize;
 use uuid::Uuid;
 use wire::domain::{
     booking::BookingStatus,
     ids::{GrantKey, Seq, VisitorId},
+    journal::Hash,
     line::Position,
     phase::Phase,
     place::LapseReason,
@@ -23,6 +24,10 @@ pub struct Entry {
     pub position: Position,
     /// What happened; why not, if this program cannot read it.
     pub changes: Result<Changes, String>,
+    /// Of its text, hashed: what tells one entry of a number from another.
+    pub source: Hash,
+    /// Bytes of its text.
+    pub bytes: u64,
 }
 
 /// What one call changed. Mirrors `changes` of `lua/prelude.lua`.
@@ -31,10 +36,18 @@ pub struct Entry {
 pub struct Changes {
     /// When, in Redis' milliseconds.
     pub at: i64,
+    /// Bytes of all entries of this epoch before it.
+    pub written: u64,
     /// The instance whose tick it was.
     pub by: Option<String>,
+    /// The line began a life.
+    pub installed: Option<Installed>,
     /// First and last seq drawn.
     pub joined: Option<(Seq, Seq)>,
+    /// The same, for the journal: visitor, seq, seats booked before, the seq of the visitor's place before it or 0.
+    pub drawn: Vec<(VisitorId, Seq, u32, Seq)>,
+    /// Who has which of the restored places that came back by a token.
+    pub found: Vec<(VisitorId, Seq)>,
     /// Places restored from tokens.
     pub restored: Vec<Seq>,
     /// Places that came back and are served ahead of the line.
@@ -47,6 +60,8 @@ pub struct Changes {
     pub deadline: i64,
     /// When they count as missed.
     pub claim: i64,
+    /// Turns used for the first time.
+    pub claimed: Vec<(VisitorId, Seq)>,
     /// Grants that ended unspent.
     pub lapsed: Vec<(VisitorId, Seq, LapseReason)>,
     /// Places given up.
@@ -61,8 +76,49 @@ pub struct Changes {
     pub phase: Option<Phase>,
     /// The version of the operator's settings now in force.
     pub settings: Option<u64>,
+    /// Those settings, as far as they concern the line.
+    pub in_force: Option<InForce>,
     /// Milliseconds that all deadlines were shifted by.
     pub shifted: Option<i64>,
+}
+
+impl Changes {
+    /// How many places were drawn, or found again.
+    pub fn places(&self) -> usize {
+        self.drawn.len() + self.found.len()
+    }
+}
+
+/// What a line began its life with. Mirrors `lua/install.lua`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Installed {
+    /// Seats of the plan.
+    pub seats: u64,
+    /// Those that are booked or held.
+    #[serde(deserialize_with = "list_or_empty_object")]
+    pub booked: Vec<SeatIndex>,
+    /// Bookings that are held.
+    pub held: u64,
+}
+
+/// The operator's settings, as the scripts go by them. Mirrors `lua/settings.lua`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct InForce {
+    /// Admissions a second.
+    pub rate: f64,
+    /// Live grants at once.
+    pub max_active: u64,
+    /// A grant's life, ms.
+    pub grant_ttl_ms: i64,
+    /// Time for the first use, ms.
+    pub claim_ms: i64,
+    /// Allowed absence, ms.
+    pub away_ms: i64,
+    /// Seats not for sale.
+    #[serde(deserialize_with = "list_or_empty_object")]
+    pub blocked: Vec<SeatIndex>,
 }
 
 /// One grant: visitor, seq, turn, seats owned, 1 if it came from the returned places.
@@ -144,15 +200,39 @@ impl EventReader {
             .query_async(&mut self.connection)
             .await?;
         let Some(stream) = reply.and_then(|r| r.keys.into_iter().next()) else { return Ok(Vec::new()) };
-        Ok(stream.ids.iter().filter_map(|id| Some(entry(Position::parse(&id.id)?, id.get("d")))).collect())
+        Ok(entries(&stream.ids))
     }
+
+    /// The entry at a position, if it is there, and the last one.
+    pub async fn look(&mut self, at: Position) -> Result<(Option<Entry>, Option<Entry>), StoreError> {
+        let id = format!("{}-{}", at.epoch, at.n);
+        let (there, last): (StreamRangeReply, StreamRangeReply) = redis::pipe()
+            .cmd("XRANGE")
+            .arg(&self.key)
+            .arg(&id)
+            .arg(&id)
+            .cmd("XREVRANGE")
+            .arg(&self.key)
+            .arg("+")
+            .arg("-")
+            .arg("COUNT")
+            .arg(1)
+            .query_async(&mut self.connection)
+            .await?;
+        Ok((entries(&there.ids).pop(), entries(&last.ids).pop()))
+    }
+}
+
+fn entries(ids: &[StreamId]) -> Vec<Entry> {
+    ids.iter().filter_map(|id| Some(entry(Position::parse(&id.id)?, id.get("d")))).collect()
 }
 
 /// A kind of change, or a field, that this program does not know is passed over; an entry that says something that it
 /// cannot read is handed on as such: the line must be read anew.
 fn entry(position: Position, json: Option<String>) -> Entry {
+    let (source, bytes) = json.as_ref().map_or_else(Default::default, |json| (Hash::of(json), json.len() as u64));
     let read = |json: String| serde_json::from_str(&json).map_err(|error| error.to_string());
-    Entry { position, changes: json.ok_or_else(|| "no field d".to_owned()).and_then(read) }
+    Entry { position, changes: json.ok_or_else(|| "no field d".to_owned()).and_then(read), source, bytes }
 }
 
 #[cfg(test)]

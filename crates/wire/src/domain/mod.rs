@@ -6,6 +6,7 @@ pub mod eta;
 pub mod hall;
 pub mod identity;
 pub mod ids;
+pub mod journal;
 pub mod line;
 pub mod phase;
 pub mod place;

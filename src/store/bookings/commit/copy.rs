@@ -2,16 +2,16 @@
 //! four round trips a batch, not one for each step.
 
 use super::{Row, by_seat, status};
-use crate::store::{bookings::Bookings, errors::StoreError};
-use bytes::{BufMut, Bytes, BytesMut};
-use deadpool_postgres::{Client, GenericClient};
-use futures_util::{SinkExt, future};
-use jiff::Timestamp;
-use std::pin::pin;
-use tokio_postgres::{
-    Statement,
-    types::{IsNull, ToSql, Type},
+use crate::store::{
+    bookings::Bookings,
+    errors::StoreError,
+    postgres::copy::{CopyFile, send},
 };
+use bytes::Bytes;
+use deadpool_postgres::{Client, GenericClient};
+use futures_util::future;
+use jiff::Timestamp;
+use tokio_postgres::{Statement, types::Type};
 
 const BOOKINGS: &str = "COPY bookings (id, sale_id, grant_id, visitor_id, status, hold_expires_at, seats, together, nth) \
                         FROM STDIN BINARY";
@@ -44,10 +44,10 @@ impl Bookings {
         // What is joined is queued in this order, at the first poll. The second COPY must not be among it: a COPY that
         // PostgreSQL refuses to start, because the first has failed, leaves the driver out of step. COMMIT may: after a
         // COPY that failed it is a ROLLBACK.
-        let (begun, copied) = future::join(begin, send(client, &bookings_statement, booking_rows)).await;
+        let (begun, copied) = future::join(begin, copy(client, &bookings_statement, booking_rows)).await;
         begun.and(copied)?;
         let commit = client.batch_execute("COMMIT");
-        let (copied, committed) = future::join(send(client, &seats_statement, seat_rows), commit).await;
+        let (copied, committed) = future::join(copy(client, &seats_statement, seat_rows), commit).await;
         Ok(copied.and(committed)?)
     }
 
@@ -79,44 +79,6 @@ impl Bookings {
     }
 }
 
-async fn send(client: &Client, statement: &Statement, rows: Bytes) -> Result<(), tokio_postgres::Error> {
-    let mut sink = pin!(client.copy_in(statement).await?);
-    sink.send(rows).await?;
-    sink.finish().await?;
-    Ok(())
-}
-
-/// Rows in PostgreSQL's binary COPY format (PostgreSQL's manual, "COPY", "Binary Format").
-struct CopyFile {
-    types: &'static [Type],
-    bytes: BytesMut,
-}
-
-impl CopyFile {
-    fn new(types: &'static [Type], capacity: usize) -> Self {
-        let mut bytes = BytesMut::with_capacity(64 + capacity);
-        bytes.put_slice(b"PGCOPY\n\xff\r\n\0");
-        bytes.put_i32(0); // flags: none
-        bytes.put_i32(0); // length of the header's extension
-        Self { types, bytes }
-    }
-
-    fn row(&mut self, values: &[&(dyn ToSql + Sync)]) -> Result<(), StoreError> {
-        self.bytes.put_i16(self.types.len() as i16);
-        for (value, kind) in values.iter().zip(self.types) {
-            let at = self.bytes.len();
-            self.bytes.put_i32(-1); // NULL, until its length is known
-            let encoded = value.to_sql_checked(kind, &mut self.bytes);
-            if let IsNull::No = encoded.map_err(|e| StoreError::Corrupt(e.to_string()))? {
-                let length = (self.bytes.len() - at - 4) as i32;
-                self.bytes[at..at + 4].copy_from_slice(&length.to_be_bytes());
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Bytes {
-        self.bytes.put_i16(-1);
-        self.bytes.freeze()
-    }
+async fn copy(client: &Client, statement: &Statement, rows: Bytes) -> Result<(), tokio_postgres::Error> {
+    send(client.copy_in(statement).await?, rows).await
 }

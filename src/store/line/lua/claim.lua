@@ -3,5 +3,8 @@ local place = place_of(ARGV[1])
 if not place or place.state ~= 'g' then
   return 0
 end
-redis.call('ZREM', claims, ARGV[1])
+if redis.call('ZREM', claims, ARGV[1]) == 1 then
+  note('claimed', { ARGV[1], place.seq })
+  publish()
+end
 return 1

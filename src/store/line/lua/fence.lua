@@ -15,7 +15,7 @@ end
 local deadlines, claimed = scores_if_due(grants), scores_if_due(claims)
 
 local until_ms = string.format('%.0f', now + tonumber(ARGV[1]))
-local reply, fenced, members, mine = {}, {}, {}, {}
+local reply, fenced, unclaimed, unclaimed_seqs, mine = {}, {}, {}, {}, {}
 for i, visitor in ipairs(visitors) do
   local at = 4 * i - 2
   local owned = owned_of_granted(records[i], ARGV[at + 1], ARGV[at + 2])
@@ -29,11 +29,18 @@ for i, visitor in ipairs(visitors) do
       mine[visitor] = true
       fenced[#fenced + 1] = until_ms
       fenced[#fenced + 1] = visitor
-      members[#members + 1] = visitor
+      unclaimed[#unclaimed + 1] = visitor
+      unclaimed_seqs[#unclaimed_seqs + 1] = tonumber(ARGV[at + 1])
     end
   end
   reply[i] = { answer, tonumber(owned or 0), answer == 'ok' and until_ms or '0' }
 end
+for i, claim in ipairs(ask('ZMSCORE', claims, unclaimed)) do
+  if claim then
+    note('claimed', { unclaimed[i], unclaimed_seqs[i] })
+  end
+end
+publish()
 many('ZADD', fences, fenced)
-many('ZREM', claims, members)
+many('ZREM', claims, unclaimed)
 return reply

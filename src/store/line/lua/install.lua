@@ -17,4 +17,6 @@ end
 for i = 8 + holds, #ARGV, 2 do
   redis.call('HSET', places, ARGV[i], 'b:0:0:' .. ARGV[i + 1])
 end
+changes.installed = { seats = tonumber(ARGV[4]), booked = members(ARGV[6]), held = holds }
+publish()
 return 1

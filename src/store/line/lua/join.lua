@@ -2,9 +2,9 @@
 -- ARGV: instance, then for each: visitor, connection ('' for a plain call), good until (ms from now, for plain
 -- calls), mode ('join', 'again' after a booking, 'recheck' never draws), owned (seats booked so far), token's seq
 -- ('' without a token).
--- Answers as standing.lua says.
-local drawn = 0
-local function draw(visitor, owned)
+-- Answers as standing.lua says. Who would draw a place while the journal is full gets none.
+local drawn, full = 0, journal_is_full()
+local function draw(visitor, owned, before)
   drawn = drawn + 1
   local seq = redis.call('HINCRBY', sale, 'seq', 1)
   local range = changes.joined
@@ -13,6 +13,7 @@ local function draw(visitor, owned)
   else
     changes.joined = { range and range[1] or seq, seq }
   end
+  note('drawn', { visitor, seq, owned, before })
   redis.call('ZADD', line, seq, visitor)
   return { state = 'w', seq = seq, turn = 0, owned = owned }
 end
@@ -24,6 +25,7 @@ local function restore(visitor, seq)
     redis.call('HSET', sale, 'seq', seq)
   end
   note('restored', seq)
+  note('found', { visitor, seq })
   return { state = 'w', seq = seq, turn = 0, owned = 0 }
 end
 
@@ -38,7 +40,7 @@ for i = 2, #ARGV, 6 do
     elseif mode ~= 'recheck' and (not place or place.state == 'x' or (place.state == 'b' and mode == 'again')) then
       -- What was booked before still counts when a later place came to nothing.
       local before_owned = place and place.state == 'x' and place.owned or 0
-      place = draw(visitor, math.max(tonumber(owned), before_owned))
+      place = not full and draw(visitor, math.max(tonumber(owned), before_owned), place and place.seq or 0) or nil
       fresh = 1
     elseif place and place.state == 'a' then
       place = come_back(visitor, place)

@@ -3,8 +3,8 @@
 local line, returned, away, places, grants, claims, fences, presence, instances, booked, blocked, taken, held,
   events, sale = unpack(KEYS)
 
--- Entries kept for followers that fell behind.
-local STREAM_LENGTH = 1000000
+-- Bytes of entries that may wait for the journal. What is not journaled is not trimmed, so more would fill Redis.
+local UNJOURNALED_MAX = 256 * 1024 * 1024
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000) -- ms; the only clock of a line
@@ -26,10 +26,11 @@ local function publish()
     return tonumber(redis.call('HGET', sale, 'n') or 0)
   end
   local n = redis.call('HINCRBY', sale, 'n', 1)
-  changes.at = now
+  changes.at, changes.written = now, tonumber(redis.call('HGET', sale, 'written')) or 0
   local epoch = redis.call('HGET', sale, 'epoch')
+  local entry = cjson.encode(changes)
   local function add()
-    return redis.pcall('XADD', events, 'MAXLEN', '~', STREAM_LENGTH, epoch .. '-' .. n, 'd', cjson.encode(changes))
+    return redis.pcall('XADD', events, epoch .. '-' .. n, 'd', entry)
   end
   local added = add()
   if type(added) == 'table' and added.err and added.err:find('equal or smaller', 1, true) then
@@ -45,6 +46,7 @@ local function publish()
   if type(added) == 'table' and added.err then
     error(added)
   end
+  redis.call('HSET', sale, 'written', changes.written + #entry)
   return n
 end
 
@@ -56,6 +58,11 @@ end
 
 local function number(field)
   return tonumber(redis.call('HGET', sale, field) or 0) or 0
+end
+
+-- Whether so much waits for the journal that nothing may be added which can wait: draws and ticks.
+local function journal_is_full()
+  return number('written') - number('journaled') > (tonumber(redis.call('HGET', sale, 'unjournaled_max')) or UNJOURNALED_MAX)
 end
 
 -- A place is 'state:seq:turn:owned'. States: w in the line, r returned, a away (or missed: turn 1), g granted,
@@ -100,6 +107,20 @@ local function ask(command, key, members)
     end
   end
   return answers
+end
+
+-- A bitmap as the journal has it: the numbers of the bits that are set. Redis counts bits from the highest.
+local function members(bitmap)
+  local list = {}
+  for at = 1, #bitmap do
+    local byte = bitmap:byte(at)
+    for bit = 0, byte == 0 and -1 or 7 do
+      if math.floor(byte / 2 ^ (7 - bit)) % 2 == 1 then
+        list[#list + 1] = (at - 1) * 8 + bit
+      end
+    end
+  end
+  return list
 end
 
 -- Takes the visitor out of every set that a live grant is in.

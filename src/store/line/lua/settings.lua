@@ -14,6 +14,8 @@ redis.call('HSET', sale, 'version', ARGV[1], 'command', ARGV[2], 'rate', ARGV[3]
   'grant_ttl_ms', ARGV[5], 'claim_ms', ARGV[6], 'away_ms', ARGV[7])
 redis.call('SET', blocked, ARGV[8])
 changes.settings = tonumber(ARGV[1])
+changes.in_force = { rate = tonumber(ARGV[3]), max_active = tonumber(ARGV[4]), grant_ttl_ms = tonumber(ARGV[5]),
+  claim_ms = tonumber(ARGV[6]), away_ms = tonumber(ARGV[7]), blocked = members(ARGV[8]) }
 refresh_phase(true)
 publish()
 return 1

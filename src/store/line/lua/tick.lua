@@ -23,7 +23,7 @@ end
 if now >= last and now - last < TICK_MS_MIN then
   return skip()
 end
-if proof_age > PROOF_MS_MAX then
+if proof_age > PROOF_MS_MAX or journal_is_full() then
   return skip()
 end
 
