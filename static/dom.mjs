@@ -33,8 +33,15 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** Whoever stood in what goes away stands in its surroundings then: a keyboard must not lose its place. */
 export function setHidden(node, hidden) {
-  if (node.hidden !== hidden) node.hidden = hidden;
+  if (node.hidden === hidden) return;
+  const focused = hidden && node.contains(document.activeElement);
+  node.hidden = hidden;
+  if (!focused) return;
+  const home = node.parentElement.closest("section, main");
+  home.setAttribute("tabindex", "-1");
+  home.focus({ preventScroll: true });
 }
 
 export function setAttr(node, name, value) {
@@ -51,6 +58,9 @@ export function button(label, props, click) {
 export function setDisabled(node, disabled) {
   setAttr(node, "aria-disabled", disabled ? "true" : null);
 }
+
+/** The part of a question that its buttons may take and stay in sight. */
+const ACTIONS_MAX = 0.4;
 
 /**
  * A modal question; resolves to true only when the visitor says yes. `list`: what it is about, item
@@ -71,6 +81,9 @@ export function ask({ title, text, yes, no, test, list = [], kind = "danger" }) 
     });
     document.body.append(dialog);
     dialog.showModal();
+    // Large text on a small screen: buttons that stay in sight would cover what is asked.
+    const actions = dialog.lastElementChild;
+    setAttr(dialog, "data-cramped", actions.offsetHeight > dialog.clientHeight * ACTIONS_MAX ? "yes" : null);
   });
 }
 

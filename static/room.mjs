@@ -14,6 +14,8 @@ const TICK_MS = 250;
 const PLAN_RANK = 500;
 const PLAN_SPREAD_MS = 10_000;
 const RETRY_MS = 4_000;
+/** How often a page of a closed sale asks what became of a hold. */
+const HOLD_POLL_MS = 5_000;
 
 let identity = broughtIdentity;
 let placeRefused = false;
@@ -47,13 +49,14 @@ const connection = new Connection({
   onStop: stopped,
 });
 tabs.onFree = () => { if (state.elsewhere) useHere(); };
-tabs.onLook = () => setTitle(state.sale?.name ?? "", t("waiting_title"));
+tabs.onLook = () => setTitle(state.sale?.name ?? "", t(heading(screenOf(state))));
 const frame = new Frame(document.getElementById("room"), {
   leave: () => connection.send({ type: "leave" }),
   rejoin: () => join({ type: "rejoin" }),
   again: () => join({ type: "again" }),
   claim: () => { acted = true; follow(); },
   toggle: (guid) => dispatch({ type: "toggle", guid }),
+  choose: (choice) => dispatch({ type: "choose", choice }),
   redeemPicked: () => redeem({ seats: state.picked }),
   redeemBest: (best) => redeem({ best }),
   useHere,
@@ -76,14 +79,15 @@ function dispatch(action) {
 function change(next, message = null) {
   const before = state;
   state = next;
-  if (message) remember(message);
-  if (state.picked !== before.picked) store.setPicks(hasChosen(state) ? { token: state.grant.token, picked: state.picked } : null);
+  if (message) remember(message, before);
+  const { grant, picked, choice } = state;
+  if (grant && (picked !== before.picked || choice !== before.choice)) store.setPicks({ token: grant.token, picked, choice });
   follow(before);
   frame.update(state, performance.now());
 }
 
 /** What the browser keeps; written before the page acts on it. */
-function remember({ type, place }) {
+function remember({ type, place }, before) {
   if (type === "joined") {
     if (place) store.setPlace(place);
     store.setLeft(false);
@@ -94,6 +98,7 @@ function remember({ type, place }) {
   }
   if (type === "lapsed") store.setLeft(state.lapsed.reason === "left");
   if (["joined", "rank", "lapsed", "booking"].includes(type)) store.setStart(state.freshPlace ? null : state.start);
+  if (before.grant && !state.grant && ["lapsed", "booking"].includes(type)) store.setPicks(null);
   if (type === "booking") store.setBookings(state.bookings);
   if (type === "granted") store.setMaxSeats(state.maxSeats);
 }
@@ -164,7 +169,7 @@ function stopped(word) {
   } else {
     tabs.release();
     dispatch({ type: "stop", stop: word });
-    if (word === "closed") lookUpBooking();
+    if (word === "closed") watchBooking();
   }
 }
 
@@ -184,7 +189,7 @@ function newId() {
 
 function useHere() {
   tabs.hold();
-  dispatch({ type: "use_here" });
+  dispatch({ type: "use_here", picks: store.picks() });
   connection.start();
 }
 
@@ -212,10 +217,23 @@ async function loadSale() {
   }
 }
 
-/** A closed sale takes no sockets, but still tells a visitor what he has booked. */
+let watching = false;
+
+/** A closed sale takes no sockets, but still tells a visitor what he has booked, and what became of a hold. */
+async function watchBooking() {
+  if (watching) return;
+  watching = true;
+  do {
+    await lookUpBooking();
+    if (state.booking?.status !== "held") break;
+    await pause(HOLD_POLL_MS * (0.5 + Math.random()));
+  } while (state.stop === "closed");
+  watching = false;
+}
+
 async function lookUpBooking() {
   const place = store.place();
-  if (!place || state.booking) return;
+  if (!place) return;
   try {
     const me = await getJson(`${api}/places/me`, { authorization: `Bearer ${place}` });
     if (!me.booking) return;
@@ -289,7 +307,7 @@ async function start() {
   frame.update(state, performance.now());
   watchVisitor();
   lastFailureCheck = performance.now();
-  loadSale().then(() => { if (state.stop === "closed") lookUpBooking(); });
+  loadSale().then(() => { if (state.stop === "closed") watchBooking(); });
   if (await takenElsewhere) {
     early?.socket.close();
     dispatch({ type: "elsewhere", elsewhere: "open" });

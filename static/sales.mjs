@@ -61,9 +61,10 @@ async function load() {
 
 /** A redraw must not take the keyboard's place in the list away. */
 function refresh() {
-  const focused = document.activeElement?.dataset?.sale;
+  const { activeElement: focused } = document;
+  const again = focused?.dataset.sale ? `[data-sale="${focused.dataset.sale}"]` : focused?.matches(".language") ? ".language" : null;
   show();
-  if (focused) root.querySelector(`[data-sale="${focused}"]`)?.focus();
+  if (again) root.querySelector(again)?.focus();
 }
 
 chooseLanguage();

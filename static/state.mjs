@@ -6,6 +6,8 @@
 import { applyChanges, decodeTaken } from "./bitmap.mjs";
 import { serverClock } from "./clock.mjs";
 
+const CHOICE = { mode: "pick", count: 2, category: "", together: true };
+
 /** @param remembered what store.mjs kept: { hadPlace, start, bookings, maxSeats, left, picks } */
 export function initial(remembered = {}) {
   return {
@@ -29,7 +31,8 @@ export function initial(remembered = {}) {
     planFailed: false,
     map: null, // { version, taken, gap }
     picked: [], // seat_guids, in the order of picking
-    keptPicks: remembered.picks ?? null, // { token, picked }: of this tab before it was reloaded
+    keptPicks: remembered.picks ?? null, // { token, picked, choice }: before a reload, or of another tab
+    choice: CHOICE, // how to choose: by picking, or what of the best
     lostPicks: [], // picked seats that others took meanwhile
     redeem: null, // { request, seats | best, lost }: sent and not yet answered
     refusal: null, // { reason, seats, retry }
@@ -59,6 +62,7 @@ function joined(state, message, at) {
   const next = {
     ...state,
     stop: null, elsewhere: null, error: null, lapsed: null, again: false,
+    hadPlace: true,
     phase: message.phase,
     opensAt: message.opens_at ?? null,
     clock: serverClock(message.now, at) ?? state.clock,
@@ -86,6 +90,7 @@ function placeOf({ state, rank, total, eta_s }, before, at) {
     lowestHigh: before?.lowestHigh ?? null,
     slower: before?.slower ?? false,
     movedAt: before && before.rank === rank ? before.movedAt : at,
+    heardAt: at,
   }, eta_s, at);
 }
 
@@ -105,13 +110,14 @@ function rank(state, message, at) {
   const movedAt = message.rank < place.rank ? at : place.movedAt;
   return {
     ...state,
-    place: withEta({ ...place, rank: message.rank, total: message.total, movedAt }, message.eta_s, at),
+    place: withEta({ ...place, rank: message.rank, total: message.total, movedAt, heardAt: at }, message.eta_s, at),
   };
 }
 
 function granted(state, message, at) {
   const same = state.grant?.token === message.token;
-  const picked = same ? state.picked : state.keptPicks?.token === message.token ? state.keptPicks.picked : [];
+  const kept = state.keptPicks?.token === message.token ? state.keptPicks : {};
+  const picked = same ? state.picked : kept.picked ?? [];
   const claimed = message.claim_in_ms === null || message.claim_in_ms === undefined;
   return dropTakenPicks({
     ...state,
@@ -129,6 +135,7 @@ function granted(state, message, at) {
     // whether to offer another turn. Guessed too high, the server's 4403 corrects it.
     maxSeats: message.max_seats + seatsBooked(state),
     picked, keptPicks: null,
+    choice: same ? state.choice : { ...CHOICE, ...kept.choice },
     lostPicks: same ? state.lostPicks : [],
     redeem: same ? state.redeem : null,
     refusal: same ? state.refusal : null,
@@ -204,11 +211,13 @@ function booking(state, message, at) {
     together: message.together ?? null,
     holdExpiresAt: holds ? at + message.hold_expires_in_ms : null,
   };
-  const known = state.bookings.some(({ id }) => id === entry.id);
+  const known = state.bookings.find(({ id }) => id === entry.id);
+  const answer = state.redeem !== null && message.request === state.redeem.request;
+  // Who chose the seats: only this page knows it, and a reload has it from the list that it kept.
+  entry.best = known?.best ?? (answer && state.redeem.best !== undefined);
   const bookings = known
     ? state.bookings.map((other) => (other.id === entry.id ? entry : other))
     : [...state.bookings, entry];
-  const answer = state.redeem !== null && message.request === state.redeem.request;
   const current = answer || state.place?.state === "booked" || state.booking?.id === entry.id;
   // News of an earlier booking must not push the line or a running turn off the screen.
   if (!current) return { ...state, bookings };
@@ -243,7 +252,9 @@ const ON_ACTION = {
   // The server knows of bookings that this browser may not: no more offers to join again.
   limit: (state) => ({ ...state, again: false, maxSeats: seatsBooked(state) }),
   elsewhere: (state, { elsewhere }) => ({ ...state, elsewhere }),
-  use_here: (state) => ({ ...state, elsewhere: null, stop: null }),
+  // What another tab chose in this turn meanwhile is chosen here.
+  use_here: (state, { picks }) => ({ ...state, elsewhere: null, stop: null, grant: null, picked: [], redeem: null, keptPicks: picks }),
+  choose: (state, { choice }) => ({ ...state, choice: { ...state.choice, ...choice } }),
   seats_asked: (state) => ({ ...state, grant: state.grant && { ...state.grant, asked: true } }),
   toggle: (state, { guid }) => toggle(state, guid),
   redeem: (state, { request, seats, best }) => ({
@@ -285,8 +296,8 @@ export function mayJoinAgain(state) {
 }
 
 /** Whether going away now would lose what the visitor has chosen in his turn. */
-export function hasChosen({ grant, picked, redeem }) {
-  return grant !== null && (picked.length > 0 || redeem !== null);
+export function hasChosen({ grant, picked, redeem, stop, elsewhere }) {
+  return grant !== null && stop === null && elsewhere === null && (picked.length > 0 || redeem !== null);
 }
 
 /** Whether a (re)connect should send `join`: never behind the back of someone who is out. */
@@ -296,10 +307,12 @@ export function wantsPlace(state) {
 }
 
 /** What a visitor who is cut off has on the server meanwhile; null where this page cannot know. */
-export function keptWhile(state) {
-  if (state.grant) return "turn";
+export function keptWhile(state, at) {
+  if (state.lapsed) return state.lapsed.reason === "missed" ? "line" : null;
+  if (state.grant) return at < state.grant.expiresAt ? "turn" : null;
   if (state.place?.state === "waiting") return "line";
-  if (state.booking) return { held: "held", confirmed: "booked" }[state.booking.status] ?? null;
+  if (state.booking?.status === "held") return at < (state.booking.holdExpiresAt ?? Infinity) ? "held" : null;
+  if (state.booking) return state.booking.status === "confirmed" ? "booked" : null;
   return state.hadPlace ? null : "none";
 }
 

@@ -36,9 +36,9 @@ export function openStore(sale, local = storage("localStorage"), session = stora
     setBookings: (list) => write(local, "bookings", list),
     maxSeats: () => read(local, "max_seats"),
     setMaxSeats: (count) => write(local, "max_seats", count),
-    /** Per tab: the seats chosen in the turn under way, { token, picked }. */
-    picks: () => read(session, "picks"),
-    setPicks: (picks) => write(session, "picks", picks),
+    /** What was chosen in the turn under way, { token, picked, choice }: of all tabs, for a turn may go on in another. */
+    picks: () => read(local, "picks"),
+    setPicks: (picks) => write(local, "picks", picks),
     /** Per tab: someone who left and reloads is asked before a new place is drawn. */
     left: () => read(session, "left") === true,
     setLeft: (left) => write(session, "left", left ? true : null),

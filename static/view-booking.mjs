@@ -50,7 +50,7 @@ export function bookingView(ctx) {
       setText(text, t(`${word}_text`));
       setText(id, booking.id);
       setText(count, t("seats_count", { count: booking.seats.length }));
-      setHidden(apart, booking.together !== false || booking.seats.length < 2 || booking.status === "released");
+      setHidden(apart, !booking.best || booking.together !== false || booking.seats.length < 2 || booking.status === "released");
       const key = JSON.stringify([booking.seats, plan !== null]);
       if (key !== shown) {
         shown = key;
@@ -62,7 +62,7 @@ export function bookingView(ctx) {
       if (held) {
         const left = booking.holdExpiresAt - at;
         setHidden(timeLabel, left <= 0);
-        setText(time, left > 0 ? countdown(left) : t("held_over"));
+        setText(time, left > 0 ? countdown(left) : t(state.link.status === "cut" || !navigator.onLine ? "held_over_cut" : "held_over"));
         time.classList.toggle("is-words", left <= 0);
         setAttr(timer, "data-urgent", left < 60_000 ? "yes" : null);
         const spoken = spokenSeconds(spokenMs, left);
@@ -74,7 +74,7 @@ export function bookingView(ctx) {
   };
 
   function updateAgain(state) {
-    const word = state.phase === "closed" ? t("closed_text") : atLimit(state) ? t("limit_note") : "";
+    const word = state.phase === "closed" ? t("closed_text") : state.booking.status !== "held" && atLimit(state) ? t("limit_note") : "";
     setHidden(closed, word === "");
     setText(closed, word);
     // While seats are held the visitor has to pay, not to queue.

@@ -72,27 +72,25 @@ function bookButton(node, { redeem, link, grant }, at, ready, label) {
 }
 
 export function bestForm(ctx) {
-  let count = 2;
   let max = 1;
   const output = el("output", { class: "count", "aria-live": "polite", test: "best-count" });
-  const step = (by) => {
-    count = Math.max(1, Math.min(max, count + by));
-    show();
-  };
+  const count = () => Math.max(1, Math.min(max, last.choice.count));
+  const step = (by) => ctx.do.choose({ count: Math.max(1, Math.min(max, count() + by)) });
   const less = button("−", { class: "step", "aria-label": t("best_less"), test: "best-less" }, () => step(-1));
   const more = button("+", { class: "step", "aria-label": t("best_more"), test: "best-more" }, () => step(1));
-  const category = el("select", { id: "best-category", test: "best-category" }, el("option", { value: "" }, t("best_any")));
-  const together = el("input", { type: "checkbox", id: "best-together", "aria-describedby": "best-together-text", test: "best-together" });
-  together.checked = true;
+  const category = el("select", { id: "best-category", test: "best-category", on: { change: () => ctx.do.choose({ category: category.value }) } }, el("option", { value: "" }, t("best_any")));
+  const together = el("input", { type: "checkbox", id: "best-together", "aria-describedby": "best-together-text", test: "best-together",
+    on: { change: () => ctx.do.choose({ together: together.checked }) } });
   const book = button("", { class: "button primary wide", test: "redeem-best" }, async () => {
     // The wire is strict: only what was chosen is sent.
+    const { choice } = last;
     const best = {
-      count,
-      ...(category.value === "" ? {} : { category: category.value }),
-      ...(together.checked && count > 1 ? { together: true } : {}),
+      count: count(),
+      ...(choice.category === "" ? {} : { category: choice.category }),
+      ...(choice.together && count() > 1 ? { together: true } : {}),
     };
-    const list = [t("seats_count", { count }), best.category ?? t("best_any"), best.together && t("best_together")].filter(Boolean);
-    if (await review("best", count, list)) ctx.do.redeemBest(best);
+    const list = [t("seats_count", { count: best.count }), best.category ?? t("best_any"), best.together && t("best_together")].filter(Boolean);
+    if (await review("best", best.count, list)) ctx.do.redeemBest(best);
   });
   const togetherRow = el("div", { class: "field check" }, together, el("label", { for: "best-together" }, t("best_together"),
     el("span", { class: "quiet", id: "best-together-text" }, t("best_together_text"))));
@@ -102,24 +100,23 @@ export function bestForm(ctx) {
       el("div", { class: "stepper", role: "group", "aria-labelledby": "best-count-label" }, less, output, more)),
     categoryRow, togetherRow, book);
   let last = null;
-  let lastAt = 0;
   let seen = null;
 
   function show() {
-    setText(output, String(count));
-    setDisabled(less, count <= 1);
-    setDisabled(more, count >= max);
-    setHidden(togetherRow, count < 2);
-    if (last) bookButton(book, last, lastAt, true, t("best_redeem", { count }));
+    setText(output, String(count()));
+    setDisabled(less, count() <= 1);
+    setDisabled(more, count() >= max);
+    setHidden(togetherRow, count() < 2);
+    together.checked = last.choice.together;
+    // Until the plan is there a kept choice has no option.
+    if ([...category.options].some(({ value }) => value === last.choice.category)) category.value = last.choice.category;
   }
 
   return {
     root,
     update(state, at) {
       last = state;
-      lastAt = at;
       max = state.grant.maxSeats;
-      count = Math.min(count, max);
       const taken = state.map?.taken ?? null;
       if (state.plan && (seen === null || seen.taken !== taken || seen.plan !== state.plan)) {
         seen = { plan: state.plan, taken };
@@ -127,6 +124,7 @@ export function bestForm(ctx) {
         setHidden(categoryRow, category.options.length < 3);
       }
       show();
+      bookButton(book, state, at, true, t("best_redeem", { count: count() }));
     },
   };
 }

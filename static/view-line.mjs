@@ -7,6 +7,8 @@ import { serverTime } from "./clock.mjs";
 import { dateTime, etaWords, number, t, untilWords } from "./i18n.mjs";
 import { isNext, stillFor } from "./state.mjs";
 
+/** Nobody is told of a change of the others alone. */
+const TOTAL_OLD_MS = 15_000;
 const WHY_PHASES = ["paused", "all_held", "sold_out"];
 
 export function lineView(ctx) {
@@ -44,7 +46,7 @@ export function lineView(ctx) {
       rank.update(state);
       alerts.update();
       eta.update(...etaFact(state, at));
-      total.update(t("total_people", { count: number(place.total) }), "");
+      total.update(t("total_people", { count: number(place.total) }), at - place.heardAt > TOTAL_OLD_MS ? t("total_old") : "");
       setHidden(total.root, place.total <= place.rank);
       setAttr(root, "data-link", state.link.status);
     },
@@ -78,7 +80,7 @@ function rankCard() {
       setHidden(progress, !known);
       if (!known) return;
       // Rounded down: 100 % would say that it is over.
-      const percent = Math.floor(((start - rank) / start) * 100);
+      const percent = Math.min(99, Math.floor(((start - rank) / start) * 100));
       bar.firstChild.style.transform = `scaleX(${(start - rank) / start})`;
       setAttr(bar, "aria-valuenow", String(percent));
       setText(startWord, t("progress_start", { count: number(start) }));

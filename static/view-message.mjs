@@ -31,7 +31,7 @@ const SCREENS = {
   /** Until the script of the turn is there. */
   granted: () => ({}),
   elsewhere: ({ do: commands }) => {
-    const stayed = el("p", { class: "quiet", role: "status", hidden: true }, t("elsewhere_stayed"));
+    const stayed = el("p", { class: "quiet", role: "status", tabindex: "-1", hidden: true }, t("elsewhere_stayed"));
     const stay = action("elsewhere_stay", "button", "stay", commands.stayElsewhere);
     return {
       actions: [action("use_here", "button primary", "use-here", commands.useHere), stay],

@@ -14,16 +14,16 @@ const BARS_MAX = 0.5;
 
 export function turnView(ctx) {
   const bar = turnBar(ctx);
-  const modes = modeSwitch((mode) => setAttr(root, "data-mode", mode));
+  const modes = modeSwitch(ctx);
   const refusal = refusalBox();
   const pick = pickPanel(ctx);
   const best = bestForm(ctx);
   const stage = mapCard(ctx);
-  const root = el("section", { class: "screen turn", "data-mode": "pick" },
+  const root = el("section", { class: "screen turn" },
     el("h1", { class: "turn-title" }, t("granted_title")), bar.root,
     el("div", { class: "turn-grid" },
       stage.root,
-      el("aside", { class: "panel" }, modes, refusal.root, best.root, pick.root,
+      el("aside", { class: "panel" }, modes.root, refusal.root, best.root, pick.root,
         el("div", { class: "line-tools" }, leaveButton(ctx, "giveup")))));
   ctx.say(t("turn_alert"), true);
   const bars = [bar.root, pick.root];
@@ -37,12 +37,15 @@ export function turnView(ctx) {
   return {
     root,
     update(state, at) {
+      setAttr(root, "data-mode", state.choice.mode);
+      modes.update(state);
       bar.update(state, at);
       stage.update(state);
       refusal.update(state);
       pick.update(state, at);
       best.update(state, at);
     },
+    keep: stage.keep,
     destroy: () => {
       observer.disconnect();
       stage.destroy();
@@ -52,7 +55,7 @@ export function turnView(ctx) {
 
 function turnBar(ctx) {
   const time = el("strong", { class: "time", role: "timer", test: "turn-left" });
-  const over = el("p", { class: "turn-over", role: "status", hidden: true }, t("turn_over"));
+  const over = el("p", { class: "turn-over", role: "status", hidden: true });
   const claimText = el("span", { test: "claim-left" });
   const claim = el("p", { class: "claim", test: "claim", hidden: true }, claimText,
     button(t("turn_claim_button"), { class: "button primary small", test: "claim-button" }, () => ctx.do.claim()));
@@ -63,11 +66,12 @@ function turnBar(ctx) {
   let spokenMs = Infinity;
   return {
     root,
-    update({ grant, phase }, at) {
+    update({ grant, phase, link }, at) {
       const left = grant.expiresAt - at;
       setText(time, countdown(left));
       setAttr(root, "data-urgent", left < 30_000 ? "now" : left < 60_000 ? "soon" : null);
       setHidden(over, left > 0);
+      setText(over, t(link.status === "live" && navigator.onLine ? "turn_over" : "turn_over_cut"));
       setHidden(promise, left <= 0);
       const gone = phase === "sold_out" || phase === "all_held";
       setText(promise, t(gone ? `turn_${phase}` : "turn_no_promise"));
@@ -82,14 +86,15 @@ function turnBar(ctx) {
   };
 }
 
-function modeSwitch(onMode) {
-  const choose = (mode) => {
-    for (const node of buttons) setAttr(node, "aria-pressed", String(node.dataset.mode === mode));
-    onMode(mode);
-  };
+function modeSwitch(ctx) {
   const buttons = ["pick", "best"].map((mode) =>
-    button(t(`mode_${mode}`), { class: "mode", "data-mode": mode, "aria-pressed": String(mode === "pick"), test: `mode-${mode}` }, () => choose(mode)));
-  return el("div", { class: "modes", role: "group", "aria-label": t("mode_label") }, ...buttons);
+    button(t(`mode_${mode}`), { class: "mode", "data-mode": mode, test: `mode-${mode}` }, () => ctx.do.choose({ mode })));
+  return {
+    root: el("div", { class: "modes", role: "group", "aria-label": t("mode_label") }, ...buttons),
+    update: ({ choice }) => {
+      for (const node of buttons) setAttr(node, "aria-pressed", String(node.dataset.mode === choice.mode));
+    },
+  };
 }
 
 function mapCard(ctx) {
@@ -109,6 +114,7 @@ function mapCard(ctx) {
         map = new SeatMap(state.plan, (guid) => ctx.do.toggle(guid));
         parts = [legend(map, state.plan), zoneChips(map, state.plan)];
         place.replaceChildren(map.root, parts[1].root, parts[0].root);
+        if (ctx.kept) map.zoom.restore(ctx.kept);
       }
       const live = state.link.status === "live" && state.map?.version !== null && !state.map?.gap;
       const word = ready ? (live ? "" : t("map_stale")) : t(state.planFailed ? "map_failed" : "map_loading");
@@ -119,6 +125,7 @@ function mapCard(ctx) {
       map.update(state);
       for (const part of parts) part.update(state);
     },
+    keep: () => map?.zoom.keep() ?? null,
     destroy: () => map?.destroy(),
   };
 }

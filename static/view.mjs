@@ -28,6 +28,8 @@ export class Frame {
     this.key = null;
     this.spoken = null;
     this.spokenAt = -Infinity;
+    /** What a screen that is built anew goes on from. */
+    this.kept = null;
     this.#build();
   }
 
@@ -56,6 +58,7 @@ export class Frame {
 
   /** After a change of language every word is new. */
   rebuild() {
+    this.kept = this.view?.keep?.() ?? null;
     this.view?.destroy?.();
     this.view = null;
     this.key = null;
@@ -80,7 +83,8 @@ export class Frame {
     this.view?.destroy?.();
     takeBackQuestion();
     this.key = key;
-    this.view = make({ do: this.commands, say: (text, urgent) => this.say(text, urgent), lasting: this.lasting, screen, state });
+    this.view = make({ do: this.commands, say: (text, urgent) => this.say(text, urgent), lasting: this.lasting, screen, state, kept: this.kept });
+    this.kept = null;
     this.main.replaceChildren(this.view.root);
     if (first) return;
     // The old screen's focus is gone with it: keyboards and screen readers go on at the new heading.
@@ -114,7 +118,7 @@ export class Frame {
     setHidden(this.stale, !(long || (offline && status !== "idle")));
     if (cut && !offline && status !== "cut") return; // While a try is running keep the words of the cut before it.
     const reason = offline ? "offline" : ["busy", "unavailable", "drain"].includes(why) ? why : state.clock ? "stale" : "failed";
-    const kept = keptWhile(state);
+    const kept = keptWhile(state, at);
     setText(this.stale, [t(`link_${reason}`), kept && t(`kept_${kept}`)].filter(Boolean).join(" "));
   }
 

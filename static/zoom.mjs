@@ -35,6 +35,18 @@ export class Zoom {
     return Math.min(clientWidth / this.plan.box.width, clientHeight / this.plan.box.height) || 0.1;
   }
 
+  /** Where the drawing stands, for another one of the same hall to `restore`. */
+  keep() {
+    const { scrollLeft, scrollTop } = this.scroller;
+    return this.fitted ? null : { scale: this.scale, scrollLeft, scrollTop };
+  }
+
+  restore({ scale, scrollLeft, scrollTop }) {
+    this.fitted = false;
+    this.#apply(scale);
+    Object.assign(this.scroller, { scrollLeft, scrollTop });
+  }
+
   fit() {
     this.fitted = true;
     this.#apply(this.fitScale);

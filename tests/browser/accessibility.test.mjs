@@ -166,6 +166,23 @@ describe("for everyone", () => {
     assert.ok(await focused(hook("language")));
   });
 
+  scene("the list of sales keeps the focus as it changes", async (cast) => {
+    const page = await (await cast.context(CALM)).newPage();
+    await page.route("**/v1/sales", async (route) => {
+      const answer = await route.fetch();
+      const { sales } = await answer.json();
+      await route.fulfill({ json: { sales: sales.map((sale) => ({ ...sale, waiting: Date.now() })) } });
+    });
+    await server.sale();
+    await page.clock.install();
+    await page.goto(`${server.url}/`);
+    await page.locator(hook("language")).focus();
+    const before = await page.innerText("main");
+    await page.clock.runFor(11_000);
+    await page.waitForFunction((text) => document.querySelector("main").innerText !== text, before);
+    assert.ok(await page.evaluate((wanted) => document.activeElement.matches(wanted), hook("language")));
+  });
+
   scene("the page follows the size of text that the browser is set to", async (cast) => {
     const page = await cast.visitor(await server.sale({ phase: "paused" }), CALM);
     await state(page, "waiting");

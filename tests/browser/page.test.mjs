@@ -163,9 +163,10 @@ describe("before the turn", { concurrency: 3 }, () => {
     const page = await cast.tab(context, sale);
     await state(page, "granted");
     await page.locator(hook("claim")).waitFor({ state: "attached" });
-    await click(page, "claim-button");
+    await page.locator(hook("claim-button")).press("Enter");
     await page.locator("circle.seat").first().waitFor();
     await gone(page, "claim");
+    assert.notEqual(await page.evaluate(() => document.activeElement.tagName), "BODY", "the keyboard has not lost its place");
   });
 
   scene("all held, sold out, and open again when a seat is given back", async (cast) => {

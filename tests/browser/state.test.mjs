@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
 import { countdown } from "../../static/clock.mjs";
-import { act, initial, isNext, keptWhile, mayJoinAgain, receive, screenOf, stillFor, wantsPlace } from "../../static/state.mjs";
+import { act, hasChosen, initial, isNext, keptWhile, mayJoinAgain, receive, screenOf, stillFor, wantsPlace } from "../../static/state.mjs";
 import { BOOKING, GRANTED, JOINED, PLAN } from "./samples.mjs";
 
 /** Plays messages (by `type`) and actions (by `do`) into a fresh page. */
@@ -79,9 +79,16 @@ describe("state: only what is so", () => {
     assert.equal(keptWhile(initial()), "none");
     assert.equal(keptWhile(initial({ hadPlace: true })), null);
     assert.equal(keptWhile(play(JOINED)), "line");
-    assert.equal(keptWhile(play(...TURN)), "turn");
-    assert.equal(keptWhile(play({ ...JOINED, state: "booked" }, BOOKING)), "booked");
-    assert.equal(keptWhile(play({ ...JOINED, state: "booked" }, { ...BOOKING, status: "held" })), "held");
+    const { expiresAt } = play(...TURN).grant;
+    assert.equal(keptWhile(play(...TURN), expiresAt - 1), "turn");
+    assert.equal(keptWhile(play(...TURN), expiresAt), null);
+    const booked = (fields) => play({ ...JOINED, state: "booked" }, { ...BOOKING, ...fields });
+    assert.equal(keptWhile(booked({}), 0), "booked");
+    assert.equal(keptWhile(booked({ status: "held", hold_expires_in_ms: 9 }), 8), "held");
+    assert.equal(keptWhile(booked({ status: "held", hold_expires_in_ms: 9 }), 9), null);
+    assert.equal(keptWhile(booked({ status: "released" }), 0), null);
+    const lapsed = (reason) => keptWhile(play(JOINED, { type: "lapsed", reason }), 0);
+    assert.deepEqual(["missed", "expired", "left"].map(lapsed), ["line", null, null]);
   });
 
   test("an estimate that the line has outlived is taken back", () => {
@@ -244,9 +251,27 @@ describe("state: ends", () => {
     assert.equal(screenOf(play({ do: "sale", sale: { phase: "closed" } })), "closed");
   });
 
+  test("whether seats were chosen by the server is remembered with the booking", () => {
+    const book = (what) => playOn(play(...TURN), { do: "redeem", request: "r1", ...what }, { ...BOOKING, request: "r1" });
+    assert.equal(book({ best: { count: 2 } }).booking.best, true);
+    assert.equal(book({ seats: ["A-1-0"] }).booking.best, false);
+    const kept = JSON.parse(JSON.stringify(book({ best: { count: 2 } }).bookings));
+    assert.equal(playOn(initial({ bookings: kept }), { ...JOINED, state: "booked" }, BOOKING).booking.best, true);
+    assert.equal(play({ ...JOINED, state: "booked" }, BOOKING).booking.best, false, "nobody knows");
+  });
+
+  test("used here again after a takeover, with what the other tab chose", () => {
+    const chosen = playOn(play(...TURN), { do: "toggle", guid: "A-1-0" }, { do: "stop", stop: "replaced" });
+    assert.equal(hasChosen(chosen), false, "it is the other tab's now");
+    const picks = { token: GRANTED.token, picked: ["A-1-1"], choice: { mode: "best", count: 3 } };
+    const back = playOn(chosen, { do: "use_here", picks }, JOINED, GRANTED);
+    assert.deepEqual(back.picked, ["A-1-1"]);
+    assert.deepEqual(back.choice, { mode: "best", count: 3, category: "", together: true });
+  });
+
   test("used here again after a takeover", () => {
     const state = play(JOINED, { do: "stop", stop: "replaced" });
     assert.equal(screenOf(state), "replaced");
-    assert.equal(wantsPlace(playOn(state, { do: "use_here" })), true);
+    assert.equal(wantsPlace(playOn(state, { do: "use_here", picks: null })), true);
   });
 });

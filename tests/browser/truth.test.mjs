@@ -16,6 +16,13 @@ after(async () => {
 });
 const scene = (name, play) => scenario(name, () => server, play);
 
+/** Lets time pass on the page: `window.skippedMs`. */
+const SKIP = () => {
+  const now = performance.now.bind(performance);
+  window.skippedMs = 0;
+  performance.now = () => now() + window.skippedMs;
+};
+
 /** Plays behind a proxy that knows no WebSocket. */
 async function withoutSockets(cast, options, play) {
   const wire = await Wire.start(server.ports[0]);
@@ -110,11 +117,7 @@ describe("only what is so", { concurrency: 3 }, () => {
   scene("when the time is up nothing more is offered, until the server gives more", async (cast) => {
     const sale = await server.sale();
     const context = await cast.context();
-    await context.addInitScript(() => {
-      const now = performance.now.bind(performance);
-      window.skippedMs = 0;
-      performance.now = () => now() + window.skippedMs;
-    });
+    await context.addInitScript(SKIP);
     const page = await cast.tab(context, sale);
     await state(page, "granted");
     await page.locator(seat("A-1-1")).click();
@@ -123,8 +126,50 @@ describe("only what is so", { concurrency: 3 }, () => {
     await page.locator(`${hook("redeem")}[aria-disabled="true"]`).waitFor();
     await page.locator(".turn-over").waitFor();
     await gone(page, "turn-promise");
+    await context.setOffline(true);
+    await reads(page, "stale", /^Your device is offline\. The page reconnects as soon as the network is back\.$/);
+    await page.getByText("The page asks the server as soon as the connection is back.").waitFor();
+    await context.setOffline(false);
     await page.evaluate(() => { window.skippedMs = 0; });
     await page.locator(`${hook("redeem")}:not([aria-disabled="true"])`).waitFor();
+  });
+
+  scene("seats that the visitor chose apart are not called the best there were", async (cast) => {
+    const page = await cast.visitor(await server.sale());
+    await state(page, "granted");
+    await page.locator(seat("A-1-1")).click();
+    await page.locator(seat("A-4-2")).click();
+    await book(page);
+    await state(page, "booked");
+    assert.doesNotMatch(await page.innerText("main"), /side by side/);
+    await page.reload();
+    await state(page, "booked");
+    assert.doesNotMatch(await page.innerText("main"), /side by side/);
+  });
+
+  scene("what becomes of a hold is told after the sale is closed too", async (cast) => {
+    const sale = await server.sale({ hold_ttl_s: 600 });
+    const page = await cast.visitor(sale, CUT);
+    await state(page, "granted");
+    for (const guid of ["A-1-1", "A-1-2", "A-1-3", "A-1-4"]) await page.locator(seat(guid)).click();
+    await book(page);
+    await state(page, "held");
+    assert.doesNotMatch(await page.innerText("main"), /You have booked/);
+    await server.set(sale, { phase: "closed" });
+    await page.waitForSelector('body[data-link="idle"]', { state: "attached" });
+    await server.admin("POST", `/bookings/${await text(page, "booking-id")}/confirm`);
+    await state(page, "booked");
+  });
+
+  scene("how many are in line is as old as it says", async (cast) => {
+    const sale = await server.sale({ phase: "paused" });
+    const context = await cast.context();
+    await context.addInitScript(SKIP);
+    const page = await cast.tab(context, sale);
+    await ranked(page, 0);
+    assert.equal(await page.locator(hook("total-reason")).isVisible(), false);
+    await page.evaluate(() => { window.skippedMs = 60_000; });
+    await reads(page, "total-reason", "When your place last changed.");
   });
 
   scene("the time that is spoken is the time that is left", async (cast) => {

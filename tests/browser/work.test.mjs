@@ -106,6 +106,44 @@ describe("a turn's work", { concurrency: 3 }, () => {
     await gone(page, "review");
   });
 
+  scene("a turn goes along to another tab and another language as it is", async (cast) => {
+    const sale = await server.sale();
+    const context = await cast.context();
+    const first = await cast.tab(context, sale);
+    await state(first, "granted");
+    await first.locator(seat("A-1-1")).click();
+    await first.locator(seat("A-4-2")).click();
+    await reads(first, "picked-count", "2 of 4 selected");
+    const second = await cast.tab(context, sale);
+    await state(second, "elsewhere");
+    await click(second, "use-here");
+    await reads(second, "picked-count", "2 of 4 selected");
+    await state(first, "replaced");
+    const leaving = answerLeaving(first, () => true);
+    await first.reload();
+    await state(first, "elsewhere");
+    assert.deepEqual(leaving, [], "it has nothing to lose any more");
+    await click(second, "mode-best");
+    await click(second, "best-more");
+    await second.locator(hook("best-category")).selectOption("VIP");
+    await second.locator(hook("best-together")).uncheck();
+    await click(second, "language");
+    await reads(second, "best-count", "3");
+    assert.equal(await second.locator(hook("best-category")).inputValue(), "VIP");
+    await click(second, "language");
+    second.on("dialog", (dialog) => dialog.accept());
+    await second.reload();
+    await reads(second, "best-count", "3");
+    assert.equal(await second.locator(hook("best-together")).isChecked(), false);
+    await click(second, "mode-pick");
+    await reads(second, "picked-count", "2 of 4 selected");
+    await click(second, "zoom-in");
+    const width = () => second.locator(hook("seat-map")).evaluate((map) => map.style.width);
+    const zoomed = await width();
+    await click(second, "language");
+    assert.equal(await width(), zoomed);
+  });
+
   scene("going away with seats chosen is asked for, and only then", async (cast) => {
     const sale = await server.sale();
     const page = await cast.visitor(sale);
