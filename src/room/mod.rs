@@ -128,7 +128,11 @@ impl Room {
 
     /// Whether nobody needs the room any more: the sale is closed, and everyone has heard of it.
     pub(crate) fn is_over(&self) -> bool {
-        self.line.is_over() && self.journal.is_whole() && self.sockets.is_empty() && !self.is_busy() && !self.seats.map().any_held()
+        self.line.is_over()
+            && self.journal.is_whole()
+            && self.sockets.is_empty()
+            && !self.is_busy()
+            && !self.seats.map().any_held()
     }
 
     /// Ends the room's tasks.

@@ -1,14 +1,16 @@
 //! The rooms of this instance: one for each sale that is not over.
 
 use super::{
-    Parts, Room, closed::ClosedSale, errors::RoomError, glance::Revision, health::Health,
-    journal::Records, outbox::Outbox,
+    Parts, Room, closed::ClosedSale, errors::RoomError, glance::Revision, health::Health, journal::Records,
+    outbox::Outbox,
 };
 use crate::{
     drain::Drain,
     limits::SALES_POLL,
     metrics,
-    store::{bookings::Bookings, errors::StoreError, journal::Journal, postgres::Pool, redis::Redis, sales::Sales},
+    store::{
+        bookings::Bookings, errors::StoreError, journal::Journal, postgres::Pool, redis::Redis, sales::Sales,
+    },
 };
 use dashmap::DashMap;
 use std::{

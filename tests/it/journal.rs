@@ -21,7 +21,11 @@ fn journal(world: &World, sale: &str) -> Journal {
 }
 
 /// Waits until the journal says what is wanted of all its entries.
-async fn journaled(world: &World, sale: &str, is_there: impl Fn(&[Entry]) -> bool) -> Vec<(Batch, Vec<Written>)> {
+async fn journaled(
+    world: &World,
+    sale: &str,
+    is_there: impl Fn(&[Entry]) -> bool,
+) -> Vec<(Batch, Vec<Written>)> {
     let journal = journal(world, sale);
     loop {
         let mut batches = Vec::new();
@@ -101,7 +105,11 @@ async fn what_happens_is_chained_and_each_place_can_be_proved_by_its_owner_alone
         entries.iter().map(what).filter(|value| *value != json!([]) && !value.is_null()).collect()
     };
     assert_eq!(all(|entry| json!(entry.drawn)), [json!([[1, 1]]), json!([[2, 2]]), json!([[3, 3]])]);
-    assert_eq!(all(|entry| json!(entry.again)), [json!([[3, 2, 0]])], "lee's second place is after his first");
+    assert_eq!(
+        all(|entry| json!(entry.again)),
+        [json!([[3, 2, 0]])],
+        "lee's second place is after his first"
+    );
     assert_eq!(all(|entry| json!(entry.left)), [json!([2])]);
     assert_eq!(all(|entry| json!(entry.claimed)), [json!([1])]);
     assert_eq!(all(|entry| json!(entry.settings))[0]["rate"], json!(100.0));
@@ -145,7 +153,9 @@ async fn another_instance_goes_on_where_one_has_left() {
     let sale = one.sale(json!({})).await;
     let (kim, _) = one.join(&sale).await;
     let drawn = |seqs: u64| {
-        move |entries: &[Entry]| entries.iter().map(|entry| entry.places().count() as u64).sum::<u64>() == seqs
+        move |entries: &[Entry]| {
+            entries.iter().map(|entry| entry.places().count() as u64).sum::<u64>() == seqs
+        }
     };
     journaled(World::shared(), &sale, drawn(1)).await;
     drop(kim);
@@ -186,7 +196,8 @@ async fn a_stream_that_is_not_the_one_journaled_is_never_added() {
     let server = Server::start_in(&world).await;
     let sale = server.sale(json!({})).await;
     let (_kim, _) = server.join(&sale).await;
-    let before = journaled(&world, &sale, |entries| entries.iter().any(|entry| !entry.drawn.is_empty())).await;
+    let before =
+        journaled(&world, &sale, |entries| entries.iter().any(|entry| !entry.drawn.is_empty())).await;
     server.stop().await;
     // As if Redis had come back with older state and written other entries under the same numbers.
     let pool = postgres_pool(&world.postgres.url(), 1).unwrap();
@@ -194,9 +205,12 @@ async fn a_stream_that_is_not_the_one_journaled_is_never_added() {
     pool.get().await.unwrap().execute(other, &[]).await.unwrap();
     let server = Server::start_in(&world).await;
     let (_lee, _) = server.join(&sale).await;
-    while !server.metrics().await.lines().any(|line| {
-        line.strip_prefix("waitroom_journal_forks_total ").is_some_and(|count| count != "0")
-    }) {
+    while !server
+        .metrics()
+        .await
+        .lines()
+        .any(|line| line.strip_prefix("waitroom_journal_forks_total ").is_some_and(|count| count != "0"))
+    {
         sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(journaled(&world, &sale, |_| true).await.len(), before.len());
@@ -212,7 +226,8 @@ async fn while_too_much_waits_for_the_journal_nobody_is_drawn_and_nothing_is_tri
     let client = redis::Client::open(world.redis.url()).unwrap();
     let mut redis = client.get_multiplexed_async_connection().await.unwrap();
     let key = format!("waitroom:{{{sale}}}:sale");
-    let bound = |bytes: &'static str| redis::cmd("HSET").arg(&key).arg("unjournaled_max").arg(bytes).to_owned();
+    let bound =
+        |bytes: &'static str| redis::cmd("HSET").arg(&key).arg("unjournaled_max").arg(bytes).to_owned();
     bound("-1").query_async::<()>(&mut redis).await.unwrap();
     server.open(&sale).await;
     let mut lee = server.connect(&sale).await;

@@ -27,7 +27,8 @@ pub async fn head(State(edge): State<Arc<Edge>>, Path(sale): Path<String>) -> Re
     let records = edge.rooms.records(&id);
     let make = async { records.head().await.map_err(HttpError::from) };
     let head = edge.state.cache.head(id, make).await.map_err(shared)?;
-    let nothing = || HttpError::new(StatusCode::NOT_FOUND, "no_journal", "nothing of this sale is journaled yet");
+    let nothing =
+        || HttpError::new(StatusCode::NOT_FOUND, "no_journal", "nothing of this sale is journaled yet");
     let head = head.ok_or_else(nothing)?;
     Ok(([(header::CACHE_CONTROL, "public, max-age=1")], Json(head)).into_response())
 }

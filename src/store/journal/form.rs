@@ -106,7 +106,10 @@ mod tests {
         }
         assert_eq!((entry.drawn.clone(), entry.again.clone()), (vec![(1, 2), (4, 4)], vec![(2, 9, 2)]));
         assert!(entry.places().eq(places.iter().map(|place| place.seq)));
-        assert_eq!(places.iter().map(|p| p.visitor.as_str()).collect::<Vec<_>>(), ["kim", "lee", "park", "choi"]);
+        assert_eq!(
+            places.iter().map(|p| p.visitor.as_str()).collect::<Vec<_>>(),
+            ["kim", "lee", "park", "choi"]
+        );
         assert_ne!(places[0].salt, places[1].salt);
         assert_eq!(serde_json::from_str::<journal::Entry>(&text).unwrap(), entry);
     }

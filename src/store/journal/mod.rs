@@ -8,8 +8,9 @@ use super::{
     errors::StoreError,
     line::stream::Changes,
     postgres::{
+        bigint,
         copy::{CopyFile, send},
-        bigint, unsigned,
+        unsigned,
     },
 };
 use deadpool_postgres::{GenericClient, Pool, Transaction};
@@ -126,7 +127,8 @@ impl Journal {
     /// The chain's end, for everyone; nothing before the first batch.
     pub async fn head(&self) -> Result<Option<Head>, StoreError> {
         let client = self.pool.get().await?;
-        let newest = format!("SELECT {BATCH} FROM journal_batches WHERE sale_id = $1 ORDER BY batch DESC LIMIT 1");
+        let newest =
+            format!("SELECT {BATCH} FROM journal_batches WHERE sale_id = $1 ORDER BY batch DESC LIMIT 1");
         let row = client.query_opt(&client.prepare_cached(&newest).await?, &[&self.sale.as_str()]).await?;
         Ok(row.map(|row| batch(&row)).transpose()?.map(|batch| batch.head(&self.sale)))
     }
@@ -135,12 +137,7 @@ impl Journal {
     ///
     /// # Errors
     /// Another instance writes by now, or PostgreSQL is away: what became of them is not known then.
-    pub async fn append(
-        &self,
-        holder: &str,
-        tail: &Tail,
-        records: &[Record],
-    ) -> Result<Tail, JournalError> {
+    pub async fn append(&self, holder: &str, tail: &Tail, records: &[Record]) -> Result<Tail, JournalError> {
         let (Some(first), Some(last)) = (records.first(), records.last()) else {
             return Ok(tail.clone());
         };
@@ -153,14 +150,22 @@ impl Journal {
         let mut places = CopyFile::new(&PLACES_TYPES, 512 * records.len());
         for Record { position, changes, .. } in records {
             let (entry, drawn) = form::of(changes, &mut salts);
-            let text = serde_json::to_string(&entry).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            let text =
+                serde_json::to_string(&entry).map_err(|error| StoreError::Corrupt(error.to_string()))?;
             leaves.push(entry_leaf(*position, &text));
             let mut commitments = Vec::with_capacity(32 * drawn.len());
             let (epoch, n) = (bigint(position.epoch), bigint(position.n));
             for place in &drawn {
                 leaves.push(place_leaf(*position, place.seq, &place.commitment));
                 commitments.extend_from_slice(&place.commitment.0);
-                places.row(&[&sale, &bigint(place.seq), &epoch, &n, &place.visitor.as_str(), &place.salt.as_slice()])?;
+                places.row(&[
+                    &sale,
+                    &bigint(place.seq),
+                    &epoch,
+                    &n,
+                    &place.visitor.as_str(),
+                    &place.salt.as_slice(),
+                ])?;
             }
             rows.row(&[&sale, &epoch, &n, &bigint(number), &text, &commitments])?;
         }
@@ -251,7 +256,10 @@ fn tail(row: &Row) -> Result<Tail, StoreError> {
 }
 
 fn hash(bytes: &[u8]) -> Result<Hash, StoreError> {
-    bytes.try_into().map(Hash).map_err(|_| StoreError::Corrupt("a hash of the journal has not 32 bytes".into()))
+    bytes
+        .try_into()
+        .map(Hash)
+        .map_err(|_| StoreError::Corrupt("a hash of the journal has not 32 bytes".into()))
 }
 
 /// What nobody can guess, from the system's generator: so many salts.

@@ -86,5 +86,6 @@ impl Journal {
 }
 
 fn read(text: &str) -> Result<Entry, StoreError> {
-    serde_json::from_str(text).map_err(|error| StoreError::Corrupt(format!("an entry of the journal: {error}")))
+    serde_json::from_str(text)
+        .map_err(|error| StoreError::Corrupt(format!("an entry of the journal: {error}")))
 }

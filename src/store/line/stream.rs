@@ -1,7 +1,10 @@
 //! The stream of a line: one numbered entry for each call that changed it, read on a connection of its own.
 
 use crate::store::{errors::StoreError, redis::BLOCK};
-use redis::{aio::MultiplexedConnection, streams::{StreamId, StreamRangeReply, StreamReadReply}};
+use redis::{
+    aio::MultiplexedConnection,
+    streams::{StreamId, StreamRangeReply, StreamReadReply},
+};
 use serde::Deserialize;
 use uuid::Uuid;
 use wire::domain::{
@@ -230,7 +233,8 @@ fn entries(ids: &[StreamId]) -> Vec<Entry> {
 /// A kind of change, or a field, that this program does not know is passed over; an entry that says something that it
 /// cannot read is handed on as such: the line must be read anew.
 fn entry(position: Position, json: Option<String>) -> Entry {
-    let (source, bytes) = json.as_ref().map_or_else(Default::default, |json| (Hash::of(json), json.len() as u64));
+    let (source, bytes) =
+        json.as_ref().map_or_else(Default::default, |json| (Hash::of(json), json.len() as u64));
     let read = |json: String| serde_json::from_str(&json).map_err(|error| error.to_string());
     Entry { position, changes: json.ok_or_else(|| "no field d".to_owned()).and_then(read), source, bytes }
 }

@@ -11,7 +11,10 @@ use tokio_postgres::{
 };
 
 /// Sends the rows of a COPY … FROM STDIN BINARY that has begun.
-pub(in crate::store) async fn send(sink: CopyInSink<Bytes>, rows: Bytes) -> Result<(), tokio_postgres::Error> {
+pub(in crate::store) async fn send(
+    sink: CopyInSink<Bytes>,
+    rows: Bytes,
+) -> Result<(), tokio_postgres::Error> {
     let mut sink = pin!(sink);
     sink.send(rows).await?;
     sink.finish().await?;

@@ -41,7 +41,9 @@ pub enum ReceiptFault {
     #[error("the receipt contradicts itself: it was changed, or is not whole")]
     Broken,
     /// Its visitor, seq and salt do not make the leaf that its path leads from.
-    #[error("the receipt's visitor, seq and salt do not lead to its root: they were changed, or are another's")]
+    #[error(
+        "the receipt's visitor, seq and salt do not lead to its root: they were changed, or are another's"
+    )]
     Foreign,
 }
 
