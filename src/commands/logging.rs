@@ -13,8 +13,8 @@ use tracing_subscriber::{
 
 use crate::settings::{LogFormat, LogSettings};
 
-/// They print what they send at lower levels: visitors' ids and seats.
-const DRIVERS: [&str; 2] = ["tokio_postgres", "redis"];
+/// Whose lower levels are shown. Libraries print there what they send and hear: visitors' ids, seats and tokens.
+const OURS: [&str; 3] = ["waitroom", "wire", "load"];
 
 /// Starts logging, once a process.
 pub(super) fn start(settings: &LogSettings) {
@@ -32,7 +32,7 @@ pub(super) fn start(settings: &LogSettings) {
 
 fn may_be_told(event: &Metadata<'_>) -> bool {
     let target = event.target().split("::").next().unwrap_or_default();
-    *event.level() <= Level::INFO || !DRIVERS.contains(&target)
+    *event.level() <= Level::INFO || OURS.contains(&target)
 }
 
 #[cfg(test)]

@@ -18,11 +18,20 @@ use crate::{
     },
     settings::Cidr,
 };
-use axum::Router;
+use axum::{
+    Router,
+    http::{HeaderMap, header},
+};
 use cache::Cache;
 use error::HttpError;
 use std::{sync::Arc, sync::atomic::AtomicU64};
 use wire::domain::{ids::SaleId, token::Keyring};
+
+/// The token that a request brings; the scheme's name may be in any case (RFC 9110, 11.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
 
 /// What every handler may use.
 pub struct Edge {

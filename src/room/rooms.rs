@@ -9,7 +9,12 @@ use crate::{
     limits::SALES_POLL,
     metrics,
     store::{
-        bookings::Bookings, errors::StoreError, journal::Journal, postgres::Pool, redis::Redis, sales::Sales,
+        bookings::Bookings,
+        errors::StoreError,
+        journal::Journal,
+        postgres::Pool,
+        redis::Redis,
+        sales::{Sales, Version},
     },
 };
 use dashmap::DashMap;
@@ -228,7 +233,7 @@ impl Rooms {
 
     /// The ids of all sales, oldest first.
     pub async fn ids(&self) -> Result<Vec<SaleId>, RoomError> {
-        Ok(self.sales.versions().await?.into_iter().map(|(id, _, _)| id).collect())
+        Ok(self.sales.versions().await?.into_iter().map(|sale| sale.id).collect())
     }
 
     /// The sale that a booking belongs to.
@@ -251,15 +256,18 @@ impl Rooms {
         let versions = self.sales.versions().await?;
         for room in self.all() {
             let id = &room.sale.id;
-            let is_known = versions.iter().any(|(known, _, _)| known == id);
-            // A sale that was made since then is not in the list.
-            let is_gone = !is_known && self.sales.state(id, 0).await?.is_none();
+            let is_gone = match versions.iter().find(|sale| sale.id == *id) {
+                // There is another sale of that id by now.
+                Some(sale) => sale.first_epoch > room.sale.first_epoch,
+                // A sale that was made since then is not in the list.
+                None => self.sales.state(id, 0).await?.is_none(),
+            };
             if is_gone || room.is_over() {
                 tracing::info!(sale = %id, "the room ends");
                 self.end(id);
             }
         }
-        for (id, version, is_over) in versions {
+        for Version { id, version, is_over, .. } in versions {
             match self.open(&id) {
                 // The stream tells of changes; this is for what it could not tell, such as a crash in between.
                 Some(room) if room.line.state().version < version => room.sync().await?,

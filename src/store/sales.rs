@@ -7,7 +7,11 @@ use super::{
 use crate::metrics;
 use deadpool_postgres::{GenericClient, Object, Pool};
 use jiff::Timestamp;
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 use tokio::time::timeout;
 use tokio_postgres::{Row, binary_copy::BinaryCopyInWriter, error::SqlState, types::Type};
 use uuid::Uuid;
@@ -26,6 +30,20 @@ const PROOF_TIMEOUT: Duration = Duration::from_millis(1_500);
 #[derive(Clone)]
 pub struct Sales {
     pool: Pool,
+    /// When PostgreSQL was last found to take no writes: connections of before are of no use.
+    read_only: Arc<Mutex<Option<Instant>>>,
+}
+
+/// A sale, as far as its room must know it.
+pub struct Version {
+    /// Which.
+    pub id: SaleId,
+    /// Rises with each change by the operator.
+    pub version: u64,
+    /// Tells it from a deleted sale of the same id.
+    pub first_epoch: u64,
+    /// Closed, and nothing is held any more.
+    pub is_over: bool,
 }
 
 const STATE: &str = "version, name, anonymous, phase, notice, opens_at, rate, max_active, grant_ttl_s, claim_s, away_s, max_seats, \
@@ -34,19 +52,22 @@ const STATE: &str = "version, name, anonymous, phase, notice, opens_at, rate, ma
 impl Sales {
     /// Over a pool.
     pub fn new(pool: Pool) -> Self {
-        Self { pool }
+        Self { pool, read_only: Arc::default() }
     }
 
     /// Creates a sale in phase `scheduled`; false if its id is taken, or too like another's by its hash.
     pub async fn create(&self, sale: &NewSale<'_>) -> Result<bool, StoreError> {
         let mut client = self.pool.get().await?;
         let tx = client.transaction().await?;
+        // A hall has up to a million seats.
+        tx.batch_execute("SET LOCAL statement_timeout = 0").await?;
         let s = sale.settings;
         let inserted = tx
             .execute(
                 "INSERT INTO sales (id, name, plan, anonymous, opens_at, rate, max_active, grant_ttl_s, claim_s, \
-                 away_s, max_seats, hold_ttl_s, epoch, first_epoch) \
-                 SELECT $1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12, coalesce(max(epoch), 0), coalesce(max(epoch), 0) \
+                 away_s, max_seats, hold_ttl_s, epoch, first_epoch, version) \
+                 SELECT $1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12, coalesce(max(epoch), 0), coalesce(max(epoch), 0), \
+                 coalesce(max(version), 0) + 1 \
                  FROM deleted_sales WHERE sale_id = $1 ON CONFLICT DO NOTHING",
                 &[
                     &sale.id.as_str(),
@@ -85,18 +106,26 @@ impl Sales {
         Ok(true)
     }
 
-    /// Ids and versions of all sales, oldest first, and whether they are over: closed, and nothing is held any more.
-    pub async fn versions(&self) -> Result<Vec<(SaleId, u64, bool)>, StoreError> {
+    /// All sales, oldest first, as far as rooms must know them.
+    pub async fn versions(&self) -> Result<Vec<Version>, StoreError> {
         let client = self.pool.get().await?;
         let statement = client
             .prepare_cached(
-                "SELECT id, version, phase = 'closed' AND NOT EXISTS \
+                "SELECT id, version, first_epoch, phase = 'closed' AND NOT EXISTS \
                  (SELECT FROM bookings WHERE sale_id = sales.id AND status = 'held') \
                  FROM sales ORDER BY created_at, id",
             )
             .await?;
         let rows = client.query(&statement, &[]).await?;
-        rows.iter().map(|row| Ok((sale_id(row.get(0))?, unsigned(row.get(1)), row.get(2)))).collect()
+        let version = |row: &Row| {
+            Ok(Version {
+                id: sale_id(row.get(0))?,
+                version: unsigned(row.get(1)),
+                first_epoch: unsigned(row.get(2)),
+                is_over: row.get(3),
+            })
+        };
+        rows.iter().map(version).collect()
     }
 
     /// The whole sale, its plan included.
@@ -192,16 +221,16 @@ impl Sales {
         let tx = client.transaction().await?;
         // A big sale has a million rows.
         tx.batch_execute("SET LOCAL statement_timeout = 0").await?;
-        let query = "SELECT phase = 'closed', epoch FROM sales WHERE id = $1 FOR UPDATE";
+        let query = "SELECT phase = 'closed', epoch, version FROM sales WHERE id = $1 FOR UPDATE";
         let Some(row) = tx.query_opt(query, &[&id.as_str()]).await? else { return Ok(None) };
         if !row.get::<_, bool>(0) {
             return Ok(Some(false));
         }
-        let epoch: i64 = row.get(1);
+        let (epoch, version): (i64, i64) = (row.get(1), row.get(2));
         tx.execute(
-            "INSERT INTO deleted_sales (sale_id, epoch) VALUES ($1, $2) \
-             ON CONFLICT (sale_id) DO UPDATE SET epoch = excluded.epoch",
-            &[&id.as_str(), &epoch],
+            "INSERT INTO deleted_sales (sale_id, epoch, version) VALUES ($1, $2, $3) \
+             ON CONFLICT (sale_id) DO UPDATE SET epoch = excluded.epoch, version = excluded.version",
+            &[&id.as_str(), &epoch, &version],
         )
         .await?;
         let journal = ["journal", "journal_batches", "journal_heads", "journal_places"];
@@ -229,14 +258,18 @@ impl Sales {
     }
 
     /// Begins a new life of the line: its epoch, and the shift of deadlines so far in ms.
-    pub async fn next_epoch(&self, id: &SaleId) -> Result<(u64, i64), StoreError> {
+    ///
+    /// # Errors
+    /// The sale was deleted, even if there is another of its id by now.
+    pub async fn next_epoch(&self, sale: &Sale) -> Result<(u64, i64), StoreError> {
         let client = self.pool.get().await?;
         let row = client
-            .query_one(
-                "UPDATE sales SET epoch = epoch + 1 WHERE id = $1 RETURNING epoch, shift_ms",
-                &[&id.as_str()],
+            .query_opt(
+                "UPDATE sales SET epoch = epoch + 1 WHERE id = $1 AND first_epoch = $2 RETURNING epoch, shift_ms",
+                &[&sale.id.as_str(), &i64::try_from(sale.first_epoch).unwrap_or(i64::MAX)],
             )
             .await?;
+        let row = row.ok_or_else(|| StoreError::Corrupt(format!("sale {} was deleted", sale.id)))?;
         Ok((unsigned(row.get(0)), row.get(1)))
     }
 
@@ -253,7 +286,22 @@ impl Sales {
             drop(Object::take(client));
             return Err(StoreError::Timeout(Store::Postgres));
         };
-        if answer?.get(0) { Err(StoreError::ReadOnly) } else { Ok(()) }
+        if answer?.get(0) {
+            *self.read_only() = Some(Instant::now());
+            // The next proof asks whatever is behind the address then.
+            drop(Object::take(client));
+            self.pool.retain(|_, _| false);
+            return Err(StoreError::ReadOnly);
+        }
+        // Those that were in use then come back to the pool later.
+        if let Some(at) = *self.read_only() {
+            self.pool.retain(|_, metrics| metrics.created > at);
+        }
+        Ok(())
+    }
+
+    fn read_only(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.read_only.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

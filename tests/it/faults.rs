@@ -131,3 +131,30 @@ async fn a_leaving_server_sends_its_visitors_on() {
     again.say(json!({ "type": "join", "place": joined["place"] })).await;
     assert_eq!(again.hear("joined").await["rank"], 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_foreign_hand_writes_into_the_stream_stops_nobody() {
+    let world = World::new();
+    let server = Server::start_in(&world).await;
+    let client = redis::Client::open(world.redis.url()).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    // An id far ahead of the line's; then a field that is no text, under the number that comes next.
+    for stray in [&b"x"[..], b"\xff"] {
+        let sale = server.sale(json!({})).await;
+        let (mut kim, _) = server.join(&sale).await;
+        let key = format!("waitroom:{{{sale}}}:events");
+        let n: u64 = redis::cmd("HGET")
+            .arg(format!("waitroom:{{{sale}}}:sale"))
+            .arg("n")
+            .query_async(&mut redis)
+            .await
+            .unwrap();
+        let id = if stray == b"x" { "*".to_owned() } else { format!("1-{}", n + 1) };
+        redis::cmd("XADD").arg(&key).arg(id).arg(stray).arg("y").query_async::<()>(&mut redis).await.unwrap();
+        server.open(&sale).await;
+        kim.hear("granted").await;
+        let (mut lee, _) = server.join(&sale).await;
+        lee.hear("granted").await;
+    }
+    server.stop().await;
+}

@@ -189,3 +189,42 @@ async fn a_scenarios_sale_is_open_when_it_is_due() {
         assert_eq!(server.show(sale.as_str()).await["phase"], phase, "{ahead_s}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_of_a_deleted_ones_id_is_another_on_every_instance() {
+    let (one, two) = (Server::start().await, Server::start().await);
+    let sale = one.sale(json!({})).await;
+    one.open(&sale).await;
+    let (_kim, _) = one.join(&sale).await;
+    let (_lee, _) = two.join(&sale).await;
+    for rate in 1..10 {
+        one.patch(&sale, json!({ "rate": rate })).await; // The old one's settings have a high version.
+    }
+    one.patch(&sale, json!({ "phase": "closed" })).await;
+    let (status, answer) = one.admin("DELETE", &format!("/sales/{sale}?confirm={sale}"), None).await;
+    assert_eq!(status, 200, "{answer}");
+    let again = json!({
+        "id": sale, "name": "Again", "plan": plan(3, 10), "rate": 100, "max_active": 100, "grant_ttl_s": 30,
+        "claim_s": 30, "max_seats": 4, "anonymous": true,
+    });
+    let (status, answer) = one.admin("POST", "/sales", Some(again)).await;
+    assert_eq!(status, 201, "{answer}");
+    one.open(&sale).await;
+    // For longer than the old one's room would stay, and settings be compared.
+    for _ in 0..8 {
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(one.show(&sale).await["phase"], json!("open"));
+    }
+    for server in [&one, &two] {
+        let (status, answer) = server.public("GET", &format!("/v1/sales/{sale}"), &[]).await;
+        assert_eq!(
+            (status, &answer["phase"], &answer["seats"]),
+            (200, &json!("open"), &json!(30)),
+            "{answer}"
+        );
+        let (mut visitor, _) = server.join(&sale).await;
+        visitor.hear("granted").await;
+    }
+    one.stop().await;
+    two.stop().await;
+}

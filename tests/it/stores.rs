@@ -12,7 +12,10 @@ use tokio::{
     net::{TcpListener, UnixStream},
     time::{sleep, timeout},
 };
-use waitroom::{embedded::Redis, store::redis::redis_client};
+use waitroom::{
+    embedded::Redis,
+    store::{postgres::connect::postgres_pool, redis::redis_client},
+};
 
 /// Longer than a connection may take to come back.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -163,4 +166,28 @@ async fn a_stream_ahead_of_its_counter_is_caught_up_with() {
     let (mut kim, _) = server.join(&sale).await;
     server.open(&sale).await;
     kim.hear_past(&["joined"], "granted").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_that_takes_writes_again_is_used_again_without_anyone_cutting_a_connection() {
+    let world = World::new();
+    let server = Server::start_in(&world).await;
+    let pool = postgres_pool(&world.postgres.url(), 1).unwrap();
+    // As after a failover to a standby and back: sessions that began meanwhile take no writes, for as long as they live.
+    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+               WHERE application_name = 'waitroom' AND pid <> pg_backend_pid()";
+    let client = pool.get().await.unwrap();
+    client.batch_execute("ALTER ROLE CURRENT_USER SET default_transaction_read_only = on").await.unwrap();
+    client.batch_execute(cut).await.unwrap();
+    until_ready(&server, false).await;
+    client.batch_execute("SET default_transaction_read_only = off").await.unwrap();
+    client.batch_execute("ALTER ROLE CURRENT_USER RESET default_transaction_read_only").await.unwrap();
+    until_ready(&server, true).await;
+    let sale = server.sale(json!({})).await;
+    server.open(&sale).await;
+    let (mut kim, _) = server.join(&sale).await;
+    let token = kim.hear("granted").await["token"].clone();
+    kim.say(json!({ "type": "redeem", "request": "r", "token": token, "seats": ["A-1"] })).await;
+    kim.hear("booking").await;
+    server.stop().await;
 }

@@ -5,7 +5,7 @@ mod sales;
 mod warnings;
 
 use super::{
-    Edge,
+    Edge, bearer,
     checks::{BodyLimits, check},
     error::HttpError,
 };
@@ -56,8 +56,7 @@ async fn authorize(
     request: Request,
     next: Next,
 ) -> Result<Response, HttpError> {
-    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    let token = bearer(request.headers()).unwrap_or_default();
     // Hashes are compared, so that the time taken tells nothing of the token.
     if Sha256::digest(token) != Sha256::digest(&edge.admin_token) {
         let message = "send the admin token: Authorization: Bearer <token>";

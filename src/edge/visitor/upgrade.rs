@@ -11,6 +11,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
+use base64::{Engine, prelude::BASE64_STANDARD};
 use std::sync::{Arc, atomic::Ordering};
 use wire::{
     domain::phase::Phase,
@@ -83,7 +84,12 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
     has(header::CONNECTION, "upgrade")
         && has(header::UPGRADE, "websocket")
         && headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
-        && headers.contains_key(header::SEC_WEBSOCKET_KEY)
+        && headers.get(header::SEC_WEBSOCKET_KEY).is_some_and(is_key)
+}
+
+/// 16 bytes in base64 (RFC 6455, 4.1).
+fn is_key(key: &HeaderValue) -> bool {
+    BASE64_STANDARD.decode(key.as_bytes()).is_ok_and(|bytes| bytes.len() == 16)
 }
 
 fn upgrade_required() -> HttpError {

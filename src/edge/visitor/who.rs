@@ -1,7 +1,7 @@
 //! Who a visitor is: by place token, by the shop's identity, by the signed cookie, or nobody yet.
 
 use crate::{
-    edge::{Edge, origin},
+    edge::{Edge, bearer, origin},
     room::Room,
 };
 use axum::http::{HeaderMap, header};
@@ -42,9 +42,7 @@ pub struct Who {
 impl Proofs {
     /// From an HTTP request: the cookie, and a bearer token that is a place token or an identity.
     pub fn of_request(edge: &Edge, headers: &HeaderMap) -> Self {
-        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let bearer =
-            bearer.and_then(|value| value.strip_prefix("Bearer ")).map(|token| token.trim().to_owned());
+        let bearer = bearer(headers).map(str::to_owned);
         let is_place = |token: &String| matches!(edge.keys.verify(token), Some(Token::Place { .. }));
         let (place, identity) = match bearer {
             Some(token) if is_place(&token) => (Some(token), None),

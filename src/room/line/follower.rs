@@ -49,7 +49,16 @@ async fn follow(room: &Room, redis: &Redis) -> Result<(), StoreError> {
     let mut gaps = 0;
     while line.drain() < Drain::Done && reader.is_good() {
         let after = line.live().position;
-        let entries = reader.read(after).await?;
+        let entries = match reader.read(after).await {
+            Err(StoreError::Corrupt(why)) => {
+                tracing::warn!(sale = %room.sale.id, "the stream has what is no entry after {after:?} ({why}): reading the line anew");
+                room.resync().await?;
+                gaps += 1;
+                sleep(PAUSE_MAX.min(PAUSE_MIN * gaps)).await;
+                continue;
+            }
+            entries => entries?,
+        };
         if entries.is_empty() {
             // Silence may also mean that Redis lost what was there.
             if !line.is_current(after).await? {

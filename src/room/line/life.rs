@@ -35,7 +35,7 @@ impl LiveLine {
         if position.is_none_or(|(position, _)| position.epoch <= first_epoch) {
             let (booked_seats, held) = self.bookings.booked().await?;
             let visitors = self.bookings.visitors().await?;
-            let (epoch, shift_ms) = self.sales.next_epoch(&self.sale.id).await?;
+            let (epoch, shift_ms) = self.sales.next_epoch(&self.sale).await?;
             let install = Install {
                 epoch,
                 first_epoch,

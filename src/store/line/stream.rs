@@ -192,7 +192,7 @@ impl EventReader {
 
     /// The entries after `after`; waits about a second for the first, so it may be none.
     pub async fn read(&mut self, after: Position) -> Result<Vec<Entry>, StoreError> {
-        let reply: Option<StreamReadReply> = redis::cmd("XREAD")
+        let reply: redis::Value = redis::cmd("XREAD")
             .arg("COUNT")
             .arg(ENTRIES_MAX)
             .arg("BLOCK")
@@ -202,6 +202,9 @@ impl EventReader {
             .arg(format!("{}-{}", after.epoch, after.n))
             .query_async(&mut self.connection)
             .await?;
+        // What is no entry, by a foreign hand, is not Redis' failure.
+        let reply: Option<StreamReadReply> =
+            redis::from_redis_value(reply).map_err(|error| StoreError::Corrupt(error.to_string()))?;
         let Some(stream) = reply.and_then(|r| r.keys.into_iter().next()) else { return Ok(Vec::new()) };
         Ok(entries(&stream.ids))
     }

@@ -20,6 +20,9 @@ local function note(kind, value)
   list[#list + 1] = value
 end
 
+-- Entries of a foreign hand that one call takes out of the stream.
+local STRAY_MAX = 1000
+
 -- Appends the changes as entry n of this epoch; answers n either way.
 local function publish()
   if next(changes) == nil then
@@ -34,14 +37,21 @@ local function publish()
   end
   local added = add()
   if type(added) == 'table' and added.err and added.err:find('equal or smaller', 1, true) then
-    -- The stream is ahead of its counter, as after a restore that was not whole: the counter goes on from there.
-    local last = redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)[1][1]
-    local last_epoch, last_n = last:match('^(%d+)-(%d+)$')
-    if last_epoch == epoch then
-      n = tonumber(last_n) + 1
-      redis.call('HSET', sale, 'n', n)
-      added = add()
+    -- What no line of this epoch wrote is taken out, and the stream goes on from what is left of it. It may be ahead of its
+    -- counter all the same, as after a restore that was not whole: then the counter goes on from there.
+    local last_n = 0
+    for _, last in ipairs(redis.call('XREVRANGE', events, '+', '(' .. epoch .. '-' .. n - 1, 'COUNT', STRAY_MAX)) do
+      local last_epoch, number = last[1]:match('^(%d+)-(%d+)$')
+      if last_epoch == epoch and last[2][1] == 'd' then
+        last_n = tonumber(number)
+        break
+      end
+      redis.call('XDEL', events, last[1])
     end
+    n = math.max(n, last_n + 1)
+    redis.call('XSETID', events, epoch .. '-' .. n - 1)
+    redis.call('HSET', sale, 'n', n)
+    added = add()
   end
   if type(added) == 'table' and added.err then
     error(added)
