@@ -152,9 +152,9 @@ async fn what_a_foreign_hand_writes_into_the_stream_stops_nobody() {
         let id = if stray == b"x" { "*".to_owned() } else { format!("1-{}", n + 1) };
         redis::cmd("XADD").arg(&key).arg(id).arg(stray).arg("y").query_async::<()>(&mut redis).await.unwrap();
         server.open(&sale).await;
-        kim.hear("granted").await;
+        kim.hear_past(&["joined"], "granted").await;
         let (mut lee, _) = server.join(&sale).await;
-        lee.hear("granted").await;
+        lee.hear_past(&["joined"], "granted").await;
     }
     server.stop().await;
 }

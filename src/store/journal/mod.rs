@@ -188,38 +188,36 @@ impl Journal {
         let hash = batch.hash(&self.sale);
         send(tx.copy_in(&entries).await?, rows.finish()).await?;
         send(tx.copy_in(&named).await?, places.finish()).await?;
+        let tail = Tail { batch: number, position: last.position, hash, source: last.source };
+        self.link(&tx, &batch, &tail).await?;
+        tx.commit().await?;
+        Ok(tail)
+    }
+
+    /// Makes a batch the chain's end.
+    async fn link(
+        &self,
+        tx: &Transaction<'_>,
+        batch: &Batch,
+        tail: &Tail,
+    ) -> Result<(), tokio_postgres::Error> {
+        let sale = self.sale.as_str();
+        let (number, epoch, last) = (bigint(batch.batch), bigint(batch.epoch), bigint(batch.last));
+        let (first, leaves) = (bigint(batch.first), bigint(batch.leaves));
+        let (previous, root) = (batch.previous.0.as_slice(), batch.root.0.as_slice());
         tx.execute(
             "INSERT INTO journal_batches (sale_id, batch, previous, epoch, first, last, leaves, root, at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-            &[
-                &sale,
-                &bigint(number),
-                &batch.previous.0.as_slice(),
-                &bigint(batch.epoch),
-                &bigint(batch.first),
-                &bigint(batch.last),
-                &bigint(count),
-                &root.0.as_slice(),
-                &at,
-            ],
+            &[&sale, &number, &previous, &epoch, &first, &last, &leaves, &root, &batch.at],
         )
         .await?;
         tx.execute(
             "UPDATE journal_heads SET batch = $2, epoch = $3, n = $4, hash = $5, source = $6, \
              until = now() + make_interval(secs => $7) WHERE sale_id = $1",
-            &[
-                &sale,
-                &bigint(number),
-                &bigint(last.position.epoch),
-                &bigint(last.position.n),
-                &hash.0.as_slice(),
-                &last.source.0.as_slice(),
-                &LEASE_S,
-            ],
+            &[&sale, &number, &epoch, &last, &tail.hash.0.as_slice(), &tail.source.0.as_slice(), &LEASE_S],
         )
         .await?;
-        tx.commit().await?;
-        Ok(Tail { batch: number, position: last.position, hash, source: last.source })
+        Ok(())
     }
 
     /// Locks the chain's end. Whoever is not its holder, or knows another end, must not write. Answers PostgreSQL's time
