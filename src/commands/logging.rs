@@ -67,6 +67,7 @@ mod tests {
             || {
                 tracing::debug!(target: "tokio_postgres::prepare", "kim");
                 tracing::debug!(target: "redis", "kim");
+                tracing::trace!(target: "tungstenite::protocol", "kim");
                 tracing::info!(target: "tokio_postgres::connection", "notice");
                 tracing::debug!(target: "waitroom::room", "ours");
             },

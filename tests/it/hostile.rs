@@ -142,3 +142,20 @@ async fn pages_of_allowed_origins_may_use_the_api_and_their_cookies_say_nothing(
     assert_eq!(join("https://shop.example", &cookie).await.0, "201", "a new visitor");
     assert_eq!(join("https://evil.example", "").await.0, "403");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_needs_a_key_of_16_bytes() {
+    let server = Server::start().await;
+    let sale = server.sale(serde_json::json!({})).await;
+    for (key, status) in [("dGhlIHNhbXBsZSBub25jZQ==", "101"), ("abc", "426"), ("", "426"), ("YWJj", "426")] {
+        let mut stream = connect(&server).await;
+        let request = format!(
+            "GET /v1/sales/{sale}/ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&head[9..]), status, "{key:?}");
+    }
+}

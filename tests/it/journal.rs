@@ -82,7 +82,7 @@ async fn receipt(server: &Server, sale: &str, place: &Value) -> (u16, Value) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happens_is_chained_and_each_place_can_be_proved_by_its_owner_alone() {
     let server = Server::start().await;
-    let sale = server.sale(json!({ "plan": crate::world::plan(1, 3) })).await;
+    let sale = server.sale(json!({ "plan": crate::world::plan(1, 3), "blocked": ["A-3"] })).await;
     let (mut kim, first) = server.join(&sale).await;
     let (mut lee, second) = server.join(&sale).await;
     lee.say(json!({ "type": "leave" })).await;
@@ -112,7 +112,8 @@ async fn what_happens_is_chained_and_each_place_can_be_proved_by_its_owner_alone
     );
     assert_eq!(all(|entry| json!(entry.left)), [json!([2])]);
     assert_eq!(all(|entry| json!(entry.claimed)), [json!([1])]);
-    assert_eq!(all(|entry| json!(entry.settings))[0]["rate"], json!(100.0));
+    let settings = &all(|entry| json!(entry.settings))[0];
+    assert_eq!((&settings["rate"], &settings["blocked"]), (&json!(100.0), &json!([2])));
     let booked = &all(|entry| json!(entry.booked))[0][0];
     assert_eq!((&booked["seq"], &booked["seats"]), (&json!(1), &json!([1])));
 
@@ -142,7 +143,11 @@ async fn what_happens_is_chained_and_each_place_can_be_proved_by_its_owner_alone
             assert!(forged.verify().is_err(), "{forged:?}");
         }
     }
-    let (status, _) = server.public("GET", &format!("/v1/sales/{sale}/places/me/receipt"), &[]).await;
+    // The scheme's name may be in any case (RFC 9110, 11.1).
+    let bearer = format!("bearer {}", first["place"].as_str().unwrap());
+    let path = format!("/v1/sales/{sale}/places/me/receipt");
+    assert_eq!(server.public("GET", &path, &[("authorization", &bearer)]).await.0, 200);
+    let (status, _) = server.public("GET", &path, &[]).await;
     assert_eq!(status, 404, "nobody's");
     server.stop().await;
 }

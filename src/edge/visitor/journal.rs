@@ -1,6 +1,6 @@
 //! What is on record: the head of a sale's chain for everyone, and a visitor's proof of his place for himself.
 
-use super::places::{known, no_place, no_store};
+use super::places::{known, no_place, no_store, poll};
 use crate::{
     edge::{
         Edge,
@@ -16,7 +16,6 @@ use axum::{
 };
 use serde_json::json;
 use std::sync::Arc;
-use wire::domain::line::Poll;
 
 /// When to ask again for a receipt that is not there yet, in seconds.
 const RETRY_S: u64 = 2;
@@ -43,10 +42,7 @@ pub async fn receipt(
     let who = known(&edge, found.sale(), &headers)?;
     let seq = match (&found, who.token_seq) {
         (_, Some(seq)) => seq,
-        (Found::Room(room), None) => {
-            let poll = Poll { visitor: who.visitor.clone(), poll_ms: 0 };
-            room.line.poll(poll).await?.standing.ok_or_else(no_place)?.seq
-        }
+        (Found::Room(room), None) => poll(room, &who).await?.standing.ok_or_else(no_place)?.seq,
         (Found::Closed(_), None) => return Err(no_place()),
     };
     match edge.rooms.records(&found.sale().id).receipt(&who.visitor, seq).await? {

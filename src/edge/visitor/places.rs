@@ -207,7 +207,7 @@ pub(super) fn known(edge: &Edge, sale: &Sale, headers: &HeaderMap) -> Result<Who
     who::identify(edge, sale, &Proofs::of_request(edge, headers))?.ok_or_else(no_place)
 }
 
-async fn poll(room: &Room, who: &Who) -> Result<LineAnswer, HttpError> {
+pub(super) async fn poll(room: &Room, who: &Who) -> Result<LineAnswer, HttpError> {
     Ok(room.line.poll(Poll { visitor: who.visitor.clone(), poll_ms: POLL_MS }).await?)
 }
 

@@ -32,11 +32,7 @@ fn entry(changes: &Changes) -> journal::Entry {
     let again = changes.drawn.iter().filter(|(_, _, owned, before)| (*owned, *before) != (0, 0));
     journal::Entry {
         at: changes.at,
-        installed: changes.installed.as_ref().map(|installed| journal::Installed {
-            seats: installed.seats,
-            booked: installed.booked.clone(),
-            held: installed.held,
-        }),
+        installed: changes.installed.clone(),
         drawn: ranges(changes.drawn.iter().map(|(_, seq, ..)| *seq)),
         again: again.map(|(_, seq, owned, before)| (*seq, *before, *owned)).collect(),
         found: seqs(&changes.found),
@@ -55,14 +51,7 @@ fn entry(changes: &Changes) -> journal::Entry {
         booked: changes.booked.iter().map(change).collect(),
         freed: changes.freed.iter().map(change).collect(),
         phase: changes.phase,
-        settings: changes.in_force.as_ref().map(|settings| journal::InForce {
-            rate: settings.rate,
-            max_active: settings.max_active,
-            grant_ttl_ms: settings.grant_ttl_ms,
-            claim_ms: settings.claim_ms,
-            away_ms: settings.away_ms,
-            blocked: settings.blocked.clone(),
-        }),
+        settings: changes.in_force.clone(),
         shifted: changes.shifted.unwrap_or(0),
     }
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use wire::domain::{
     booking::BookingStatus,
     ids::{GrantKey, Seq, VisitorId},
-    journal::Hash,
+    journal::{Hash, InForce, Installed},
     line::Position,
     phase::Phase,
     place::LapseReason,
@@ -90,38 +90,6 @@ impl Changes {
     pub fn places(&self) -> usize {
         self.drawn.len() + self.found.len()
     }
-}
-
-/// What a line began its life with. Mirrors `lua/install.lua`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Installed {
-    /// Seats of the plan.
-    pub seats: u64,
-    /// Those that are booked or held.
-    #[serde(deserialize_with = "list_or_empty_object")]
-    pub booked: Vec<SeatIndex>,
-    /// Bookings that are held.
-    pub held: u64,
-}
-
-/// The operator's settings, as the scripts go by them. Mirrors `lua/settings.lua`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct InForce {
-    /// Admissions a second.
-    pub rate: f64,
-    /// Live grants at once.
-    pub max_active: u64,
-    /// A grant's life, ms.
-    pub grant_ttl_ms: i64,
-    /// Time for the first use, ms.
-    pub claim_ms: i64,
-    /// Allowed absence, ms.
-    pub away_ms: i64,
-    /// Seats not for sale.
-    #[serde(deserialize_with = "list_or_empty_object")]
-    pub blocked: Vec<SeatIndex>,
 }
 
 /// One grant: visitor, seq, turn, seats owned, 1 if it came from the returned places.

@@ -119,7 +119,8 @@ local function ask(command, key, members)
   return answers
 end
 
--- A bitmap as the journal has it: the numbers of the bits that are set. Redis counts bits from the highest.
+-- A bitmap as the journal has it: the numbers of the bits that are set; nil for none, since cjson would write an empty list
+-- as an object. Redis counts bits from the highest.
 local function members(bitmap)
   local list = {}
   for at = 1, #bitmap do
@@ -130,7 +131,7 @@ local function members(bitmap)
       end
     end
   end
-  return list
+  return next(list) and list
 end
 
 -- Takes the visitor out of every set that a live grant is in.
