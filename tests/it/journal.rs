@@ -79,6 +79,19 @@ async fn receipt(server: &Server, sale: &str, place: &Value) -> (u16, Value) {
     }
 }
 
+/// Whatever is changed in a receipt shows.
+fn assert_unforgeable(receipt: &Receipt) {
+    for forged in [
+        Receipt { seq: receipt.seq + 1, ..receipt.clone() },
+        Receipt { visitor: "someone-else".to_owned().try_into().unwrap(), ..receipt.clone() },
+        Receipt { salt: Receipt::salt_text(&[0; 16]), ..receipt.clone() },
+        Receipt { entry: receipt.entry + 1, ..receipt.clone() },
+        Receipt { head: Hash([1; 32]), ..receipt.clone() },
+    ] {
+        assert!(forged.verify().is_err(), "{forged:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happens_is_chained_and_each_place_can_be_proved_by_its_owner_alone() {
     let server = Server::start().await;
@@ -133,15 +146,7 @@ async fn what_happens_is_chained_and_each_place_can_be_proved_by_its_owner_alone
         let (batch, written) = batches.iter().find(|(batch, _)| *batch == receipt.batch).unwrap();
         let entry = written.iter().find(|written| written.n == receipt.entry).unwrap();
         assert!(entry.commitments.contains(&receipt.commitment().unwrap()), "{batch:?}");
-        for forged in [
-            Receipt { seq: seq + 1, ..receipt.clone() },
-            Receipt { visitor: "someone-else".to_owned().try_into().unwrap(), ..receipt.clone() },
-            Receipt { salt: Receipt::salt_text(&[0; 16]), ..receipt.clone() },
-            Receipt { entry: receipt.entry + 1, ..receipt.clone() },
-            Receipt { head: Hash([1; 32]), ..receipt.clone() },
-        ] {
-            assert!(forged.verify().is_err(), "{forged:?}");
-        }
+        assert_unforgeable(&receipt);
     }
     // The scheme's name may be in any case (RFC 9110, 11.1).
     let bearer = format!("bearer {}", first["place"].as_str().unwrap());
