@@ -1,6 +1,11 @@
 //! What a PostgreSQL is, and whether it keeps what it confirmed.
 
+use std::time::Duration;
 use tokio_postgres::{Client, SimpleQueryMessage};
+
+/// A table that someone else keeps for longer than this cannot be written now. The connection that waits for it is one that
+/// bookings might want.
+const PROOF_LOCK_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The facts of a PostgreSQL server that decide whether it keeps what it confirmed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,6 +66,18 @@ impl PostgresFacts {
                 .into()
         })
     }
+}
+
+/// Books nothing, as bookings are written: an error unless both tables are there, free, and may be written. A standby, or a
+/// session that may only read, says so by its SQLSTATE.
+pub async fn takes_bookings(client: &Client) -> Result<(), tokio_postgres::Error> {
+    let nothing = format!(
+        "SET LOCAL lock_timeout = {}; \
+         WITH booked AS (INSERT INTO bookings SELECT * FROM bookings WHERE false) \
+         INSERT INTO booked_seats SELECT * FROM booked_seats WHERE false",
+        PROOF_LOCK_TIMEOUT.as_millis()
+    );
+    client.batch_execute(&nothing).await
 }
 
 /// A session's process stays the same, unless a pooler lends it out: then another session's transaction takes it. Asked

@@ -1,6 +1,22 @@
 //! What a Redis is, and whether it may be trusted with a line. All from INFO: managed Redis forbids CONFIG.
 
-use std::collections::HashMap;
+use redis::{RedisResult, Script, aio::ConnectionLike};
+use std::{collections::HashMap, sync::LazyLock};
+
+/// How long the key of a proof lives.
+const PROOF_MS: u64 = 10_000;
+
+/// Writes as the line's scripts do.
+static PROOF: LazyLock<Script> =
+    LazyLock::new(|| Script::new("return redis.call('SET', KEYS[1], 1, 'PX', ARGV[1])"));
+
+/// Runs a script that writes a key of `instance`, as the line's do: an error of one that is out of memory, or whose disk is
+/// full, or that is a replica, or whose user may run no scripts. It answers all else, and is of no use.
+pub async fn takes_joins<C: ConnectionLike>(connection: &mut C, instance: &str) -> RedisResult<()> {
+    let mut proof = PROOF.prepare_invoke();
+    proof.key(format!("waitroom:probe:{instance}")).arg(PROOF_MS);
+    proof.invoke_async(connection).await
+}
 
 /// The facts of one Redis server that decide whether it may hold a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
