@@ -89,11 +89,16 @@ pub async fn create(State(edge): State<Arc<Edge>>, body: Bytes) -> Result<Respon
         anonymous: body.anonymous,
         blocked: &blocked,
     };
-    let room = edge.rooms.create(&new).await?.ok_or_else(|| {
+    if !edge.rooms.create(&new).await? {
         let message = format!("there is a sale {id} already; choose another id, or PATCH it");
-        HttpError::new(StatusCode::CONFLICT, "exists", message)
+        return Err(HttpError::new(StatusCode::CONFLICT, "exists", message));
+    }
+    let created = async { shown(&edge, &edge.find(id.as_str()).await?).await };
+    let created = created.await.map_err(|error: HttpError| {
+        let kept = format!("the sale {id} is created, need not be created again, and can be used");
+        error.although(kept).not_again()
     })?;
-    Ok((StatusCode::CREATED, Json(shown(&edge, &Found::Room(room)).await?)).into_response())
+    Ok((StatusCode::CREATED, Json(created)).into_response())
 }
 
 /// `GET /v1/admin/sales`.
@@ -215,12 +220,21 @@ pub async fn change(
     let blocked = body.blocked.as_ref().map(|names| seats_named(&sale.plan, names)).transpose()?;
     let changed = edge.rooms.change(sale, |state| apply(state, body, blocked, current)).await?;
     changed.ok_or_else(HttpError::unknown_sale)??;
-    let mut answer = shown(&edge, &edge.find(sale.id.as_str()).await?).await?;
-    if let Found::Room(room) = &found {
+    let kept = || "the change is recorded and comes into force".to_owned();
+    let answer = in_force(&edge, &found).await.map_err(|error| error.although(kept()))?;
+    Ok(Json(answer))
+}
+
+/// The sale, as it is once what is recorded of it is in force.
+async fn in_force(edge: &Edge, found: &Found) -> Result<Value, HttpError> {
+    let id = &found.sale().id;
+    edge.rooms.put_in_force(id).await?;
+    let mut answer = shown(edge, &edge.find(id.as_str()).await?).await?;
+    if let Found::Room(room) = found {
         // Its entry in the stream is on its way.
         answer["phase"] = json!(room.line.decided_phase().await?);
     }
-    Ok(Json(answer))
+    Ok(answer)
 }
 
 fn apply(
