@@ -15,4 +15,5 @@ mod line;
 mod migrations;
 mod sales;
 mod seat_map;
+mod starts;
 mod stores;

@@ -57,10 +57,9 @@ impl Redis {
         &self.instance
     }
 
-    /// What INFO tells.
+    /// What the server is.
     pub async fn facts(&self) -> Result<RedisFacts, StoreError> {
-        let info: String = redis::cmd("INFO").query_async(&mut self.shared.clone()).await?;
-        Ok(RedisFacts::parse(&info))
+        Ok(RedisFacts::read(&mut self.shared.clone(), &self.instance).await?)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
