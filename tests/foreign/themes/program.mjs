@@ -82,6 +82,23 @@ export default function theme(it, world) {
     await ends(waitroom(['migrate'], env), 0);
   });
 
+  it('a pooler that lends out sessions is refused by migrate, serve and doctor', async () => {
+    const { dir, postgres } = world.a.stores;
+    for (const mode of ['statement', 'transaction']) {
+      const port = await freePort();
+      const config = join(dir, `pgbouncer-${mode}.ini`);
+      writeFileSync(config, `[databases]\npostgres = host=${postgres.dir} user=waitroom\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = ${port}\n`
+        + `unix_socket_dir =\nauth_type = any\npool_mode = ${mode}\nignore_startup_parameters = options\n`);
+      const pooler = new Child('pgbouncer', [config], { ...postgres.user, env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` } });
+      await until('PgBouncer', () => /process up/.test(pooler.output));
+      const postgres_url = `postgres://waitroom@127.0.0.1:${port}/postgres`;
+      await ends(waitroom(['migrate'], { WAITROOM_POSTGRES_URL: postgres_url }), 78, 'postgres_url', 'directly');
+      await ends(serve(world, { postgres_url }), 78, 'postgres_url', 'directly');
+      await ends(waitroom(['doctor'], { WAITROOM_POSTGRES_URL: postgres_url, WAITROOM_REDIS_URL: world.a.stores.redis.url }), 78, 'postgres_url', 'directly');
+      await pooler.end('SIGKILL');
+    }
+  });
+
   it('sale: an operator goes through a whole sale by commands', async () => {
     const env = { WAITROOM_ADMIN_LISTEN: `127.0.0.1:${world.a.adminPort}`, WAITROOM_ADMIN_TOKEN: ADMIN_TOKEN };
     const hall = join(world.a.stores.dir, 'hall.json');
