@@ -43,6 +43,9 @@ fn wrong_usage() {
         vec!["sale", "create", "spring", "--seats", "many"],
         vec!["sale", "create", "Spring!", "--seats", "3"],
         vec!["sale", "set", "spring"],
+        vec!["sale", "set", "spring", "--rate", "nan"],
+        vec!["sale", "set", "spring", "--rate", "inf"],
+        vec!["sale", "create", "spring", "--seats", "3", "--rate", "NaN"],
         vec!["token", "--sale", "spring"],
         vec!["token", "--sale", "spring", "--sub", "v", "--ttl-s", "0", "--identity-key", KEY],
     ] {

@@ -18,6 +18,7 @@ use serde_json::{Value, json, value::RawValue};
 use std::sync::Arc;
 use wire::{
     domain::{
+        coordinates,
         ids::SaleId,
         phase::Phase,
         plan::Plan,
@@ -29,6 +30,11 @@ use wire::{
 
 /// Longest name of a sale, in characters.
 const NAME_CHARS_MAX: usize = 200;
+/// Characters that nobody sees, beside white space: fillers, joiners, marks of direction.
+const INVISIBLE: [char; 10] = [
+    '\u{ad}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{2060}', '\u{2800}', '\u{3164}',
+    '\u{feff}',
+];
 /// Longest notice, in characters: it must fit a frame.
 const NOTICE_CHARS_MAX: usize = 2_000;
 /// A turn that is not used for the first time within this counts as missed, unless the sale says otherwise.
@@ -66,8 +72,9 @@ pub async fn create(State(edge): State<Arc<Edge>>, body: Bytes) -> Result<Respon
         SaleId::parse(&body.id).ok_or_else(|| HttpError::invalid("id: must be 1 to 64 of a-z, 0-9 and -"))?;
     check_name(&body.name)?;
     check_opens_at(body.opens_at)?;
-    let plan =
-        Plan::parse(body.plan.get().as_bytes()).map_err(|error| HttpError::invalid(error.to_string()))?;
+    let plan_json = body.plan.get().as_bytes();
+    let plan = Plan::parse(plan_json).map_err(|error| HttpError::invalid(error.to_string()))?;
+    coordinates::check(plan_json).map_err(|error| HttpError::invalid(error.to_string()))?;
     let settings = SaleSettings {
         opens_at: body.opens_at,
         rate: body.rate,
@@ -83,7 +90,7 @@ pub async fn create(State(edge): State<Arc<Edge>>, body: Bytes) -> Result<Respon
     let new = NewSale {
         id: &id,
         name: &body.name,
-        plan_json: body.plan.get().as_bytes(),
+        plan_json,
         plan: &plan,
         settings: &settings,
         anonymous: body.anonymous,
@@ -281,10 +288,14 @@ fn apply(
 }
 
 fn check_name(name: &str) -> Result<(), HttpError> {
-    if (1..=NAME_CHARS_MAX).contains(&name.chars().count()) && !name.chars().any(char::is_control) {
+    let is_seen = |letter: char| !letter.is_whitespace() && !INVISIBLE.contains(&letter);
+    let has_length = (1..=NAME_CHARS_MAX).contains(&name.chars().count());
+    if has_length && name.chars().any(is_seen) && !name.chars().any(char::is_control) {
         return Ok(());
     }
-    let range = format!("name: must have 1 to {NAME_CHARS_MAX} characters, none of them control characters");
+    let range = format!(
+        "name: must have 1 to {NAME_CHARS_MAX} characters, one of them to be seen, none of them control characters"
+    );
     Err(HttpError::invalid(range))
 }
 
