@@ -80,8 +80,8 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.counter.has_flooded() {
-            return Poll::Ready(Err(io::Error::other("more frames than a peer may send")));
+        if self.counter.is_over() {
+            return Poll::Ready(Err(io::Error::other("frames that a peer may not send")));
         }
         let before = buf.filled().len();
         let read = ready!(self.stream()?.poll_read(cx, buf));
@@ -89,7 +89,7 @@ impl AsyncRead for Connection {
         let allowed = self.counter.take(&buf.filled()[before..]);
         if allowed == 0 && buf.filled().len() > before {
             buf.set_filled(before);
-            return Poll::Ready(Err(io::Error::other("more frames than a peer may send")));
+            return Poll::Ready(Err(io::Error::other("frames that a peer may not send")));
         }
         buf.set_filled(before + allowed);
         Poll::Ready(read)

@@ -100,7 +100,10 @@ pub async fn create(State(edge): State<Arc<Edge>>, body: Bytes) -> Result<Respon
         let message = format!("there is a sale {id} already; choose another id, or PATCH it");
         return Err(HttpError::new(StatusCode::CONFLICT, "exists", message));
     }
-    let created = async { shown(&edge, &edge.find(id.as_str()).await?).await };
+    let created = async {
+        let room = edge.rooms.get(&id).await?.ok_or_else(HttpError::unknown_sale)?;
+        shown(&edge, &Found::Room(room)).await
+    };
     let created = created.await.map_err(|error: HttpError| {
         let kept = format!("the sale {id} is created, need not be created again, and can be used");
         error.although(kept).not_again()
