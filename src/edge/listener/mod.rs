@@ -2,10 +2,15 @@
 //! buffers. The admin listener has a budget of its own, so that an operator can always look.
 
 mod connection;
+mod instead;
 mod intake;
 mod silent;
 
-use axum::{Router, extract::ConnectInfo};
+use axum::{
+    Router,
+    extract::ConnectInfo,
+    http::{StatusCode, header},
+};
 use connection::Connection;
 use hyper::server::conn::http1;
 use hyper_util::{
@@ -162,7 +167,7 @@ async fn serve_one(
         request.extensions_mut().insert(intake.clone());
         request
     };
-    let service = ServiceBuilder::new().map_request(add).service(router);
+    let service = ServiceBuilder::new().map_request(add).map_response(without_length).service(router);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .keep_alive(keeps)
@@ -178,6 +183,14 @@ async fn serve_one(
         static SLOW: AtomicUsize = AtomicUsize::new(0);
         tell(&SLOW, "no request came within its time");
     }
+}
+
+/// The router takes the body that a 304 lacks for one of length 0, and says so to HEAD.
+fn without_length<B>(mut response: hyper::Response<B>) -> hyper::Response<B> {
+    if response.status() == StatusCode::NOT_MODIFIED {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+    response
 }
 
 #[cfg(test)]
@@ -209,6 +222,49 @@ mod tests {
         }
         let page = recorder.handle().render();
         assert!(page.contains("waitroom_connections_refused_total{reason=\"slow\"} 2"), "{page}");
+    }
+
+    async fn said_to(request: &[u8]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/", get(async || StatusCode::NOT_MODIFIED));
+        let budget = Listener { of: Listeners::Public, connections_max: 1, proxies: Vec::new() };
+        tokio::spawn(budget.serve(listener, router));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(request).await.unwrap();
+        answer(&mut client).await
+    }
+
+    #[tokio::test]
+    async fn what_hyper_refuses_is_told_in_json() {
+        let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(2 * HEAD_BYTES_MAX));
+        let path = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(2 * HEAD_BYTES_MAX));
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(HEADERS_MAX + 1));
+        for (request, status, code) in [
+            ("GET / HTTP/1.1\r\nHost\r\n\r\n", "400", "bad_message"),
+            ("what?\r\n\r\n", "400", "bad_message"),
+            ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", "400", "bad_message"),
+            (&long, "431", "too_large"),
+            (&path, "431", "too_large"),
+            (&many, "431", "too_large"),
+        ] {
+            let said = said_to(request.as_bytes()).await;
+            let (head, body) = said.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
+            assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{said}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["code"], code, "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_304_tells_no_length() {
+        for method in ["GET", "HEAD"] {
+            let said = said_to(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await;
+            assert!(
+                said.starts_with("HTTP/1.1 304 ") && !said.to_lowercase().contains("content-length"),
+                "{said}"
+            );
+        }
     }
 
     /// However many hold connections and say nothing, or half of something, an operator gets in.
