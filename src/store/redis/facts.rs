@@ -55,14 +55,13 @@ impl RedisFacts {
         let text: String = redis::cmd("INFO").query_async(connection).await?;
         let mut facts = Self::parse(&text);
         // A replica, or a node of a cluster, refuses for what it is.
-        if facts.role == "master" && !facts.cluster_enabled {
-            if let Err(error) = takes_joins(connection, instance).await {
-                let code = error.code().filter(|code| REFUSALS.contains(code)).map(str::to_owned);
-                let Some(code) = code else { return Err(error) };
-                // What follows is the script's hash.
-                let why = error.detail().and_then(|why| why.split(" script: ").next()).unwrap_or_default();
-                facts.refuses = Some(format!("{code}: {why}"));
-            }
+        let is_asked = facts.role == "master" && !facts.cluster_enabled;
+        if is_asked && let Err(error) = takes_joins(connection, instance).await {
+            let code = error.code().filter(|code| REFUSALS.contains(code)).map(str::to_owned);
+            let Some(code) = code else { return Err(error) };
+            // What follows is the script's hash.
+            let why = error.detail().and_then(|why| why.split(" script: ").next()).unwrap_or_default();
+            facts.refuses = Some(format!("{code}: {why}"));
         }
         Ok(facts)
     }
