@@ -65,7 +65,9 @@ export class Server {
     const settings = {
       listen: `127.0.0.1:${this.port}`, admin_listen: `127.0.0.1:${this.adminPort}`, redis_url: this.stores.redis.url,
       postgres_url: this.stores.postgres.url, postgres_pool: 6, admin_token: ADMIN_TOKEN, identity_key: IDENTITY_KEY,
-      signing_keys: SIGNING_KEYS, drain_s: 2, ...this.settings,
+      signing_keys: SIGNING_KEYS, drain_s: 2,
+      // The suite's PostgreSQL does not wait for the disk.
+      allow_data_loss: true, ...this.settings,
     };
     return Object.fromEntries(Object.entries(settings).map(([key, value]) => [`WAITROOM_${key.toUpperCase()}`, String(value)]));
   }

@@ -9,7 +9,7 @@ const waitroom = (args, env = {}) => run(BINARY, args, { env: { ...cleanEnv(), .
 
 /** Runs `serve` with these settings over the good ones; it must end before it touches the suite's stores. */
 async function serve(world, settings, args = []) {
-  const server = Object.assign(new Server(), { stores: world.a.stores, settings, port: await freePort(), adminPort: await freePort() });
+  const server = Object.assign(new Server(), { stores: world.a.stores, settings: { allow_data_loss: false, ...settings }, port: await freePort(), adminPort: await freePort() });
   const env = Object.fromEntries(Object.entries(server.env()).filter(([, value]) => value !== 'undefined'));
   return waitroom(['serve', ...args], env);
 }
@@ -74,6 +74,10 @@ export default function theme(it, world) {
       await server.child.end('SIGKILL');
       await redis.end('SIGKILL');
     }
+  });
+
+  it('a PostgreSQL that loses what it confirmed is refused too', async () => {
+    await ends(serve(world, {}), 78, 'postgres_url', 'fsync off', 'allow_data_loss');
   });
 
   it('migrate is 0, also when there is nothing to do', async () => {
