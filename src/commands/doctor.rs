@@ -1,6 +1,5 @@
 //! `doctor`: looks at everything that a sale's day depends on, and says what to change.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::{Exit, output, serve, system};
@@ -8,40 +7,22 @@ use crate::settings::{KEY_BYTES, PostgresSettings, RedisSettings, ServeArgs, Set
 use crate::store::errors::ConnectError;
 use crate::store::postgres::connect::postgres_single;
 use crate::store::postgres::{facts::PostgresFacts, migrations};
-use crate::store::redis::{facts::RedisFacts, redis_client};
+use crate::store::redis::{
+    Site,
+    review::{Finding, Grade, review},
+};
 
 /// How long a server may take to answer before it counts as away.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Grade {
-    Ok,
-    /// Works, but look at it.
-    Warn,
-    /// Dangerous or impossible.
-    Fail,
-    /// Cannot be asked.
-    Away,
-}
-
-/// One line of the report.
-#[derive(Debug)]
-struct Finding {
-    grade: Grade,
-    subject: &'static str,
-    text: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let grade = match self.grade {
-            Grade::Ok => "ok",
-            Grade::Warn => "warn",
-            Grade::Fail | Grade::Away => "fail",
-        };
-        write!(f, "{grade:<5} {:<18} {}", self.subject, self.text)
-    }
+/// As a line of the report.
+fn line(finding: &Finding) -> String {
+    let grade = match finding.grade {
+        Grade::Ok => "ok",
+        Grade::Warn => "warn",
+        Grade::Fail | Grade::Away => "fail",
+    };
+    format!("{grade:<5} {:<18} {}", finding.subject, finding.text)
 }
 
 #[derive(Default)]
@@ -83,7 +64,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
         runtime.block_on(postgres(&mut report, &settings));
     }
     machine(&mut report);
-    let lines: Vec<_> = report.0.iter().map(ToString::to_string).collect();
+    let lines: Vec<_> = report.0.iter().map(line).collect();
     output::print(&lines.join("\n"))?;
     Ok(report.exit())
 }
@@ -134,55 +115,10 @@ fn settings(report: &mut Report, args: &ServeArgs) -> Result<(), SettingsError> 
 }
 
 async fn redis(report: &mut Report, settings: &RedisSettings) {
-    let client = match redis_client(settings.redis_url.expose()) {
-        Ok(client) => client,
-        Err(error) => return report.add(Grade::Fail, "redis_url", error.to_string()),
-    };
-    let asked = tokio::time::timeout(PATIENCE, async {
-        let mut connection =
-            client.get_multiplexed_async_connection().await.map_err(|error| error.to_string())?;
-        RedisFacts::read(&mut connection).await.map_err(|error| error.to_string())
-    });
-    let facts = match asked.await.unwrap_or_else(|_| Err("no answer".to_owned())) {
-        Ok(facts) => facts,
-        Err(why) => {
-            return report.add(
-                Grade::Away,
-                "redis",
-                format!("{} cannot be reached: {why}", settings.redis_url),
-            );
-        }
-    };
-    report.add(
-        Grade::Ok,
-        "redis",
-        format!("{}, role {}, at {}", facts.version, facts.role, settings.redis_url),
-    );
-    redis_facts(report, &facts, settings);
-}
-
-fn redis_facts(report: &mut Report, facts: &RedisFacts, settings: &RedisSettings) {
-    if let Some(danger) = facts.danger(settings.redis_replicas, settings.allow_data_loss) {
-        report.add(Grade::Fail, "redis keeps", danger);
-    } else if let Some(danger) = facts.danger(settings.redis_replicas, false) {
-        report.add(Grade::Warn, "redis keeps", format!("allow_data_loss is set although: {danger}"));
-    } else {
-        let text = format!(
-            "append-only file {}, {}",
-            if facts.aof_enabled { "on" } else { "off" },
-            facts.maxmemory_policy
-        );
-        report.add(Grade::Ok, "redis keeps", text);
+    match Site::of(settings) {
+        Ok(site) => report.0.extend(review(&site, settings).await),
+        Err(error) => report.add(Grade::Fail, "redis_url", error.to_string()),
     }
-    let replicas = facts.connected_replicas;
-    let none = "no replica: if this machine is lost, so are the joins of the last second".to_owned();
-    report.check(replicas > 0, Grade::Warn, "redis replicas", format!("{replicas} connected"), none);
-    let (used, most) = (facts.used_memory >> 20, facts.maxmemory >> 20);
-    let text =
-        if most == 0 { format!("{used} MiB used, no limit") } else { format!("{used} of {most} MiB used") };
-    // A place takes about 300 bytes; at the limit Redis refuses joins.
-    let tight = format!("{text}: little is left, raise maxmemory");
-    report.check(most == 0 || used < most / 5 * 4, Grade::Warn, "redis memory", text, tight);
 }
 
 async fn postgres(report: &mut Report, settings: &PostgresSettings) {
@@ -310,24 +246,6 @@ mod tests {
         assert_eq!(exit(&PostgresFacts { synchronous_commit: "off".into(), ..facts() }, 8).0, Exit::Settings);
         assert_eq!(exit(&PostgresFacts { in_recovery: true, ..facts() }, 8).0, Exit::Settings);
         assert_eq!(exit(&PostgresFacts { is_pooled_by_transaction: true, ..facts() }, 8).0, Exit::Settings);
-    }
-
-    #[test]
-    fn what_redis_may_be() {
-        let info = "redis_version:7.2.0\r\nrole:master\r\nmaxmemory_policy:noeviction\r\naof_enabled:0\r\n";
-        let mut settings = RedisSettings {
-            redis_url: "redis://h".to_owned().into(),
-            redis_replicas: 0,
-            allow_data_loss: false,
-        };
-        let look = |settings: &RedisSettings| {
-            let mut report = Report::default();
-            redis_facts(&mut report, &RedisFacts::parse(info), settings);
-            report.exit()
-        };
-        assert_eq!(look(&settings), Exit::Settings);
-        settings.allow_data_loss = true;
-        assert_eq!(look(&settings), Exit::Done);
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl AdminArgs {
 /// The line's Redis, as clap reads it.
 #[derive(Debug, Clone, Args)]
 pub struct RedisArgs {
-    /// The line's Redis: redis://, rediss:// or redis+unix:///path
+    /// The line's Redis: redis://, rediss://, redis+unix:///path, redis-sentinel://host:port,host:port/master, redis-cluster://host:port,host:port
     #[arg(long, value_name = "URL")]
     pub redis_url: Option<SecretUrl>,
     /// A file with the Redis URL
@@ -115,6 +115,9 @@ pub struct RedisArgs {
     /// How many replicas must have a join before it is acknowledged
     #[arg(long, value_name = "COUNT", default_value = "0", value_parser = value_parser!(u32).range(0..=16))]
     pub redis_replicas: u32,
+    /// Where nodes are reached that announce addresses which cannot be reached from here: announced=reachable, comma-separated
+    #[arg(long, value_name = "PAIRS", value_delimiter = ',', value_parser = values::addresses)]
+    pub redis_addresses: Vec<(String, String)>,
     /// Start although Redis keeps nothing
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
@@ -128,6 +131,8 @@ pub struct RedisSettings {
     pub redis_url: SecretUrl,
     /// How many replicas must have a join before it is acknowledged.
     pub redis_replicas: u32,
+    /// Where nodes are reached that announce addresses which cannot be reached from here: announced, reachable.
+    pub redis_addresses: Vec<(String, String)>,
     /// Start although Redis keeps nothing.
     pub allow_data_loss: bool,
 }
@@ -137,31 +142,16 @@ impl RedisArgs {
     pub fn resolve(&self) -> Result<RedisSettings, SettingsError> {
         let url = secret("redis_url", self.redis_url.as_ref(), self.redis_url_file.as_deref())?;
         let redis_url = url.ok_or_else(|| missing("redis_url"))?;
-        let scheme = redis_url.expose().split_once("://").map(|(scheme, _)| scheme).unwrap_or_default();
-        match scheme {
-            "redis" | "rediss" | "redis+unix" => {}
-            "redis-sentinel" | "redis-cluster" => {
-                return Err(refused(
-                    "redis_url",
-                    format!("{scheme}:// is not supported yet; use redis:// or rediss://"),
-                ));
-            }
-            _ => {
-                return Err(refused(
-                    "redis_url",
-                    "give redis://host:port, rediss://host:port or redis+unix:///path",
-                ));
-            }
-        }
-        if self.redis_replicas > 0 {
+        if !redis_url.expose().contains("://") {
             return Err(refused(
-                "redis_replicas",
-                "is not supported yet; set it to 0 and switch Redis's AOF on",
+                "redis_url",
+                "give redis://host:port, rediss://host:port, redis+unix:///path, redis-sentinel://… or redis-cluster://…",
             ));
         }
         Ok(RedisSettings {
             redis_url,
             redis_replicas: self.redis_replicas,
+            redis_addresses: self.redis_addresses.clone(),
             allow_data_loss: self.allow_data_loss,
         })
     }

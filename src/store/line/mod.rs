@@ -8,7 +8,7 @@ mod values;
 
 use super::{
     errors::{Store, StoreError},
-    redis::{Link, ReadPool},
+    redis::Node,
 };
 use crate::metrics;
 use redis::{FromRedisValue, ScriptInvocation};
@@ -31,14 +31,18 @@ pub use values::*;
 pub struct Line {
     keys: Arc<Keys>,
     instance: Arc<str>,
-    joins: Link,
-    shared: Link,
-    pool: ReadPool,
+    node: Node,
 }
 
 impl Line {
-    pub(super) fn new(sale: &SaleId, instance: Arc<str>, joins: Link, shared: Link, pool: ReadPool) -> Self {
-        Self { keys: Arc::new(Keys::of(sale)), instance, joins, shared, pool }
+    /// `node` is told one of the keys, and answers who has them all.
+    pub(super) fn new(sale: &SaleId, instance: Arc<str>, node: impl Fn(&str) -> Node) -> Self {
+        let keys = Arc::new(Keys::of(sale));
+        Self { node: node(keys.name(Key::Sale)), keys, instance }
+    }
+
+    pub(super) fn node(&self) -> &Node {
+        &self.node
     }
 
     /// This server's name in leases and presence.
@@ -46,8 +50,8 @@ impl Line {
         &self.instance
     }
 
-    pub(super) fn events_key(&self) -> String {
-        self.key(Key::Events).to_owned()
+    pub(super) fn events_key(&self) -> &str {
+        self.key(Key::Events)
     }
 
     fn key(&self, key: Key) -> &str {
@@ -70,8 +74,8 @@ impl Line {
     ) -> Result<T, StoreError> {
         let started = Instant::now();
         let connection = match script.via {
-            Via::Joins => &self.joins,
-            Via::Shared => &self.shared,
+            Via::Joins => &self.node.joins,
+            Via::Shared => &self.node.shared,
         };
         let result = call.invoke_async(&mut connection.clone()).await.map_err(StoreError::from);
         metrics::redis(script.name, started.elapsed());
@@ -233,7 +237,7 @@ impl Line {
         self.keys.all().for_each(|key| {
             unlink.arg(key);
         });
-        Ok(unlink.query_async(&mut self.shared.clone()).await?)
+        Ok(unlink.query_async(&mut self.node.shared.clone()).await?)
     }
 
     /// The journal has what was written of this epoch, up to so many bytes; what is before `keep_from` may be trimmed.

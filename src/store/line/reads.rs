@@ -20,7 +20,7 @@ impl Line {
         let fields: (Option<u64>, Option<u64>, Option<String>, Option<u64>) = redis::cmd("HMGET")
             .arg(self.key(Key::Sale))
             .arg(&["epoch", "n", "phase", "format"])
-            .query_async(&mut self.shared.clone())
+            .query_async(&mut self.node.shared.clone())
             .await?;
         let (Some(epoch), Some(n), Some(phase), format) = fields else { return Ok(None) };
         if let Some(format) = format.filter(|format| *format > FORMAT) {
@@ -40,15 +40,17 @@ impl Line {
             .arg("LIMIT")
             .arg(0)
             .arg(10_000)
-            .query_async(&mut self.pool.get().await?)
+            .query_async(&mut self.node.pool.get().await?)
             .await?;
         Ok(members.into_iter().map(|(_, seq)| seq).collect())
     }
 
     /// The seats that are booked or held, of a plan of so many.
     pub async fn booked_seats(&self, seats: usize) -> Result<SeatSet, StoreError> {
-        let bitmap: Vec<u8> =
-            redis::cmd("GET").arg(self.key(Key::Booked)).query_async(&mut self.pool.get().await?).await?;
+        let bitmap: Vec<u8> = redis::cmd("GET")
+            .arg(self.key(Key::Booked))
+            .query_async(&mut self.node.pool.get().await?)
+            .await?;
         Ok(SeatSet::from_redis_bitmap(seats, &bitmap))
     }
 
@@ -57,15 +59,17 @@ impl Line {
         let (shift, bookable_at): (Option<i64>, Option<i64>) = redis::cmd("HMGET")
             .arg(self.key(Key::Sale))
             .arg(&["shift", "bookable_at"])
-            .query_async(&mut self.shared.clone())
+            .query_async(&mut self.node.shared.clone())
             .await?;
         Ok((shift.unwrap_or(0), bookable_at.unwrap_or(0)))
     }
 
     /// The bookings that the line believes to be held.
     pub async fn held(&self) -> Result<HashSet<Uuid>, StoreError> {
-        let ids: Vec<String> =
-            redis::cmd("SMEMBERS").arg(self.key(Key::Held)).query_async(&mut self.pool.get().await?).await?;
+        let ids: Vec<String> = redis::cmd("SMEMBERS")
+            .arg(self.key(Key::Held))
+            .query_async(&mut self.node.pool.get().await?)
+            .await?;
         let parse = |id: &String| id.parse().map_err(|_| StoreError::Corrupt(format!("held booking {id:?}")));
         ids.iter().map(parse).collect()
     }
@@ -80,7 +84,7 @@ impl Line {
             .cmd("HMGET")
             .arg(self.key(Key::Sale))
             .arg(&["epoch", "n"])
-            .query_async(&mut self.shared.clone())
+            .query_async(&mut self.node.shared.clone())
             .await?;
         Ok((rank, Position { epoch, n }))
     }
@@ -103,7 +107,7 @@ impl Line {
             .cmd("HMGET")
             .arg(self.key(Key::Sale))
             .arg(&["free", "admitted_total", "lapsed_total"])
-            .query_async(&mut self.shared.clone())
+            .query_async(&mut self.node.shared.clone())
             .await?;
         Ok(Counts {
             waiting: line + returned,

@@ -25,10 +25,12 @@ pub struct RedisFacts {
     pub run_id: String,
     /// Part of a Redis Cluster, where a plain URL reaches only some of the keys.
     pub cluster_enabled: bool,
+    /// What it runs on; managed services say so here.
+    pub os: String,
 }
 
 impl RedisFacts {
-    /// Asks the server. Two round trips at most, at start only.
+    /// Asks the server.
     pub async fn read<C: redis::aio::ConnectionLike>(connection: &mut C) -> redis::RedisResult<Self> {
         let text: String = redis::cmd("INFO").query_async(connection).await?;
         Ok(Self::parse(&text))
@@ -54,6 +56,7 @@ impl RedisFacts {
             role: text("role"),
             run_id: text("run_id"),
             cluster_enabled: text("cluster_enabled") == "1",
+            os: text("os"),
         }
     }
 
@@ -62,18 +65,19 @@ impl RedisFacts {
         self.redis_version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0)
     }
 
-    /// Why a sale must not run on this server, and what to do; `None` if it may. `allow_data_loss` is the
-    /// operator's word that a lost line is acceptable, nothing else overrules.
+    /// Where its parameters are set.
+    pub fn place_of_parameters(&self) -> &'static str {
+        match self.os.starts_with("Amazon") {
+            true => "in its parameter group",
+            false => "in redis.conf, or by CONFIG SET",
+        }
+    }
+
+    /// Why a sale must not run on this server, or on one that may take its place, and what to do; `None` if it may.
+    /// `allow_data_loss` is the operator's word that a lost line is acceptable, nothing else overrules.
     pub fn danger(&self, redis_replicas: u32, allow_data_loss: bool) -> Option<String> {
         if self.major_version() < 7 {
             return Some(format!("{} is too old: use Redis 7 or newer (or Valkey)", self.version));
-        }
-        if self.role != "master" {
-            return Some(format!("this Redis is a replica ({}): point redis_url at its primary", self.role));
-        }
-        if self.cluster_enabled {
-            let text = "this Redis is part of a cluster, where redis:// reaches only some of the keys: use a single Redis";
-            return Some(text.to_owned());
         }
         if allow_data_loss {
             return None;
@@ -81,17 +85,18 @@ impl RedisFacts {
         // A cache would throw the line away under memory pressure, and nobody would see it go.
         if self.maxmemory_policy != "noeviction" {
             return Some(format!(
-                "Redis evicts keys when memory is full (maxmemory_policy {}): set it to noeviction, or set \
+                "Redis evicts keys when memory is full (maxmemory_policy {}): set it to noeviction {}, or set \
                  allow_data_loss to run on it all the same",
-                self.maxmemory_policy
+                self.maxmemory_policy,
+                self.place_of_parameters()
             ));
         }
         if !self.aof_enabled && redis_replicas == 0 {
-            return Some(
+            return Some(format!(
                 "Redis keeps nothing over a restart (aof_enabled 0 and redis_replicas 0): set `appendonly yes` and \
-                 `appendfsync always`, or set redis_replicas, or set allow_data_loss to run on it all the same"
-                    .to_owned(),
-            );
+                 `appendfsync always` {}, or set redis_replicas, or set allow_data_loss to run on it all the same",
+                self.place_of_parameters()
+            ));
         }
         None
     }
@@ -131,13 +136,16 @@ mod tests {
     }
 
     #[test]
-    fn an_old_server_or_a_replica_cannot_be_allowed() {
+    fn an_old_server_cannot_be_allowed() {
         let old = RedisFacts { redis_version: "6.2.1".into(), ..RedisFacts::parse(INFO) };
         assert!(old.danger(0, true).unwrap().contains("too old"));
-        let replica = RedisFacts { role: "slave".into(), ..RedisFacts::parse(INFO) };
-        assert!(replica.danger(0, true).unwrap().contains("primary"));
-        let node = RedisFacts { cluster_enabled: true, ..RedisFacts::parse(INFO) };
-        assert!(node.danger(0, true).unwrap().contains("cluster"));
+    }
+
+    #[test]
+    fn a_managed_one_is_set_elsewhere() {
+        let facts =
+            RedisFacts { os: "Amazon ElastiCache".into(), aof_enabled: false, ..RedisFacts::parse(INFO) };
+        assert!(facts.danger(0, false).unwrap().contains("parameter group"));
     }
 
     #[test]
