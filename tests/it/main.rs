@@ -16,3 +16,4 @@ mod migrations;
 mod sales;
 mod seat_map;
 mod stores;
+mod topologies;

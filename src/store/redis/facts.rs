@@ -25,6 +25,8 @@ pub struct RedisFacts {
     pub run_id: String,
     /// Part of a Redis Cluster, where a plain URL reaches only some of the keys.
     pub cluster_enabled: bool,
+    /// Watches others and keeps nothing.
+    pub is_sentinel: bool,
     /// What it runs on; managed services say so here.
     pub os: String,
 }
@@ -56,6 +58,7 @@ impl RedisFacts {
             role: text("role"),
             run_id: text("run_id"),
             cluster_enabled: text("cluster_enabled") == "1",
+            is_sentinel: text("redis_mode") == "sentinel",
             os: text("os"),
         }
     }

@@ -9,6 +9,12 @@ pub(super) fn judge(groups: &[Group], site: &Site, settings: &RedisSettings, fin
     for group in groups {
         let name = &group.primary.name;
         match &group.primary.facts {
+            Ok(facts) if facts.is_sentinel => {
+                let text = format!(
+                    "{name}: this is a Sentinel: give redis-sentinel://host:port/master as redis_url"
+                );
+                find(findings, Grade::Fail, "redis_url", text);
+            }
             Ok(facts) => {
                 let text = format!("{}, role {}, at {name}", facts.version, facts.role);
                 find(findings, Grade::Ok, "redis", text);

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::settings::RedisSettings;
 use judge::judge;
-use redis::{Client, ErrorKind, RedisError, RedisResult};
+use redis::{Client, ErrorKind, RedisError, RedisResult, ServerErrorKind};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -102,15 +102,28 @@ pub async fn review(site: &Site, settings: &RedisSettings) -> Vec<Finding> {
 
 /// How bad it is that a server that is needed gives this error: it is away, or what it was told is wrong.
 fn grade_of(error: &RedisError) -> Grade {
-    let refused = error.kind() == ErrorKind::AuthenticationFailed
-        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
-    if refused { Grade::Fail } else { Grade::Away }
+    if is_refused(error) || error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError) {
+        Grade::Fail
+    } else {
+        Grade::Away
+    }
+}
+
+fn is_refused(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::AuthenticationFailed
+        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
 }
 
 /// What is wrong, in words that say which setting it is.
 fn words(error: &RedisError) -> String {
-    match grade_of(error) {
-        Grade::Fail => format!("redis_url: its user or password is refused ({error})"),
-        _ => error.to_string(),
+    let detail = error.detail().unwrap_or_default();
+    if is_refused(error) {
+        format!("redis_url: its user or password is refused ({error})")
+    } else if detail.contains("cluster support disabled") {
+        "redis_url: this Redis is no part of a cluster: give redis://".to_owned()
+    } else if detail.contains("unknown command") && detail.to_ascii_lowercase().contains("sentinel") {
+        "redis_url: this Redis is no Sentinel: give redis://".to_owned()
+    } else {
+        error.to_string()
     }
 }
