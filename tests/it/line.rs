@@ -53,6 +53,8 @@ impl Bench {
         let install = Install {
             epoch: 1,
             first_epoch: 0,
+            lost_epoch: 0,
+            command: Phase::Scheduled,
             first_seq: 0,
             seats: SEATS,
             shift_ms: 0,
@@ -161,6 +163,7 @@ async fn many_tickers_admit_no_more_than_one_would() {
                     .await
                     .unwrap();
             let line = redis.line(&sale);
+            line.take_over(Position::default()).await.unwrap();
             while started.elapsed() < Duration::from_millis(1500) {
                 line.tick(0).await.unwrap();
                 sleep(Duration::from_millis(7)).await;

@@ -76,9 +76,13 @@ async fn follow(room: &Room, redis: &Redis) -> Result<(), StoreError> {
             continue;
         }
         gaps = 0;
+        room.journal.keep(&entries);
+        let merged = entries.iter().any(|entry| entry.changes.as_ref().is_ok_and(|c| c.merged.is_some()));
         let unread = apply(room, entries);
         if let Some((position, why)) = unread {
             tracing::warn!(sale = %room.sale.id, "entry {position:?} cannot be read ({why}): reading the line anew");
+            room.resync().await?;
+        } else if merged {
             room.resync().await?;
         }
         line.heard_now();
@@ -117,6 +121,7 @@ fn apply(room: &Room, entries: Vec<Entry>) -> Option<(Position, String)> {
                 .chain(changes.admitted.iter().map(|a| a.1))
                 .for_each(|seq| live.board.remove(seq));
             live.position = *position;
+            room.line.store.is_told(*position);
         }
         live.board.recount();
     });

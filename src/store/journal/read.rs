@@ -85,7 +85,7 @@ impl Journal {
     }
 }
 
-fn read(text: &str) -> Result<Entry, StoreError> {
+pub(super) fn read(text: &str) -> Result<Entry, StoreError> {
     serde_json::from_str(text)
         .map_err(|error| StoreError::Corrupt(format!("an entry of the journal: {error}")))
 }

@@ -1,5 +1,6 @@
 //! A sale's line in Redis: every change is one atomic Lua call of `lua/`.
 
+mod life;
 mod reads;
 mod scripts;
 pub mod stream;
@@ -8,9 +9,10 @@ mod values;
 
 use super::{
     errors::{Store, StoreError},
-    redis::Node,
+    redis::{Bound, Node},
 };
 use crate::metrics;
+use life::Known;
 use redis::{FromRedisValue, ScriptInvocation};
 use scripts::{Key, Keys, LineScript, SCRIPTS, Via};
 use std::{sync::Arc, time::Instant};
@@ -23,6 +25,7 @@ use wire::domain::{
     plan::SeatIndex,
 };
 
+pub use life::Takeover;
 pub use survey::{Found, Survey};
 pub use values::*;
 
@@ -32,13 +35,14 @@ pub struct Line {
     keys: Arc<Keys>,
     instance: Arc<str>,
     node: Node,
+    known: Arc<Known>,
 }
 
 impl Line {
     /// `node` is told one of the keys, and answers who has them all.
     pub(super) fn new(sale: &SaleId, instance: Arc<str>, node: impl Fn(&str) -> Node) -> Self {
         let keys = Arc::new(Keys::of(sale));
-        Self { node: node(keys.name(Key::Sale)), keys, instance }
+        Self { node: node(keys.name(Key::Sale)), keys, instance, known: Arc::default() }
     }
 
     pub(super) fn node(&self) -> &Node {
@@ -66,6 +70,17 @@ impl Line {
         invocation
     }
 
+    /// A connection to the process of Redis that this line is known from.
+    async fn bound(&self, via: Via) -> Result<Bound, StoreError> {
+        let link = match via {
+            Via::Joins => &self.node.joins,
+            Via::Shared => &self.node.shared,
+        };
+        let bound = link.bound().await?;
+        self.believes(bound.run_id())?;
+        Ok(bound)
+    }
+
     #[tracing::instrument(level = "debug", skip_all, fields(script = script.name))]
     async fn run<T: FromRedisValue>(
         &self,
@@ -73,14 +88,13 @@ impl Line {
         call: &ScriptInvocation<'_>,
     ) -> Result<T, StoreError> {
         let started = Instant::now();
-        let connection = match script.via {
-            Via::Joins => &self.node.joins,
-            Via::Shared => &self.node.shared,
+        let result = match self.bound(script.via).await {
+            Ok(mut bound) => call.invoke_async(&mut bound).await.map_err(StoreError::from),
+            Err(error) => Err(error),
         };
-        let result = call.invoke_async(&mut connection.clone()).await.map_err(StoreError::from);
         metrics::redis(script.name, started.elapsed());
-        // That Redis has no life of this sale is an answer.
-        let failed = result.as_ref().is_err_and(|error| !error.is_missing_line());
+        // That Redis has no life of this sale, or not all of it yet, is an answer.
+        let failed = result.as_ref().is_err_and(|error| !error.is_missing_line() && !error.is_restoring());
         metrics::store_errors(Store::Redis.name(), script.name, u64::from(failed));
         result
     }
@@ -99,7 +113,9 @@ impl Line {
             call.arg(join.poll_ms).arg(mode).arg(owned);
             call.arg(join.token_seq.map_or(String::new(), |seq| seq.to_string()));
         }
-        standings(self.run(&SCRIPTS.join, &call).await?)
+        let joined = standings(self.run(&SCRIPTS.join, &call).await?)?;
+        self.is_told(joined.position);
+        Ok(joined)
     }
 
     /// How visitors without a socket stand; counts as presence.
@@ -109,7 +125,9 @@ impl Line {
         for poll in polls {
             call.arg(poll.visitor.as_str()).arg(poll.poll_ms);
         }
-        standings(self.run(&SCRIPTS.poll, &call).await?)
+        let seen = standings(self.run(&SCRIPTS.poll, &call).await?)?;
+        self.is_told(seen.position);
+        Ok(seen)
     }
 
     /// One tick. `proof_age_ms`: how long ago PostgreSQL last proved that it can book. Nothing if another instance
@@ -246,25 +264,6 @@ impl Line {
         let mut call = self.call(&SCRIPTS.journaled);
         call.arg(epoch).arg(written).arg(keep_from);
         self.run(&SCRIPTS.journaled, &call).await
-    }
-
-    /// Gives the sale a fresh life, unless it has one.
-    pub async fn install(&self, install: &Install<'_>) -> Result<bool, StoreError> {
-        let mut call = self.call(&SCRIPTS.install);
-        call.arg(install.epoch)
-            .arg(install.first_epoch)
-            .arg(install.first_seq)
-            .arg(install.seats)
-            .arg(install.shift_ms);
-        call.arg(install.booked_seats.to_redis_bitmap()).arg(install.held.len());
-        install.held.iter().for_each(|booking| {
-            call.arg(booking.to_string());
-        });
-        for (visitor, seats) in install.visitors {
-            call.arg(visitor.as_str()).arg(seats);
-        }
-        let installed: u8 = self.run(&SCRIPTS.install, &call).await?;
-        Ok(installed == 1)
     }
 }
 

@@ -1,6 +1,9 @@
 //! What is read of a line without changing it.
 
-use super::{Counts, Line, VisitorText, parse_phase, scripts::Key};
+use super::{
+    Counts, Line, VisitorText, parse_phase,
+    scripts::{Key, Via},
+};
 use crate::store::errors::StoreError;
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -17,6 +20,12 @@ const FORMAT: u64 = 1;
 impl Line {
     /// The stream's last entry and the sale's phase; nothing if the sale is not installed.
     pub async fn position(&self) -> Result<Option<(Position, Phase)>, StoreError> {
+        self.bound(Via::Shared).await?;
+        self.position_there().await
+    }
+
+    /// The same, of whichever Redis there is.
+    pub(super) async fn position_there(&self) -> Result<Option<(Position, Phase)>, StoreError> {
         let fields: (Option<u64>, Option<u64>, Option<String>, Option<u64>) = redis::cmd("HMGET")
             .arg(self.key(Key::Sale))
             .arg(&["epoch", "n", "phase", "format"])

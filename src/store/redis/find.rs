@@ -4,6 +4,7 @@
 
 use super::{
     address::Address,
+    facts::RedisFacts,
     site::{Kind, Site},
     slot::Slot,
 };
@@ -27,6 +28,9 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 const PROOF_TIMEOUT: Duration = Duration::from_secs(1);
 /// Nodes of a cluster that are asked at most.
 const ASKED_MAX: usize = 12;
+
+/// Names one process of Redis: it changes with every start.
+pub type RunId = Arc<str>;
 
 /// What was last said of who is where. Many connect at the same moment, after a failover: one asks for all of them.
 #[derive(Default)]
@@ -61,7 +65,11 @@ pub(super) struct Range {
 
 impl Site {
     /// A connection to the primary that has the slot, which has proved that it is one.
-    pub(super) async fn open(&self, slot: Slot, response: Duration) -> RedisResult<MultiplexedConnection> {
+    pub(super) async fn open(
+        &self,
+        slot: Slot,
+        response: Duration,
+    ) -> RedisResult<(MultiplexedConnection, RunId)> {
         if let Kind::Single = self.kind {
             return self.prove(connect(&self.single()?, response).await?).await;
         }
@@ -79,20 +87,25 @@ impl Site {
         Err(failed(first_problem.unwrap_or_else(|| "nobody to connect to".to_owned())))
     }
 
-    /// The connection, if it leads to a primary that has its replicas.
-    async fn prove(&self, mut connection: MultiplexedConnection) -> RedisResult<MultiplexedConnection> {
+    /// The connection, if it leads to a primary that has its replicas; and which process that is.
+    async fn prove(
+        &self,
+        mut connection: MultiplexedConnection,
+    ) -> RedisResult<(MultiplexedConnection, RunId)> {
         let proof = async {
-            let role: Vec<Value> = redis::cmd("ROLE").query_async(&mut connection).await?;
+            let (role, info): (Vec<Value>, String) =
+                redis::pipe().cmd("ROLE").cmd("INFO").arg("server").query_async(&mut connection).await?;
             let role = role.into_iter().next().and_then(|role| String::from_redis_value(role).ok());
             match role.as_deref() {
-                Some("master") => self.confirm(&mut connection, PROOF_TIMEOUT).await,
-                Some("sentinel") => Err(failed("this is a Sentinel: give redis-sentinel://…/name")),
-                role => Err(failed(format!("this is no primary ({})", role.unwrap_or("no role")))),
+                Some("master") => self.confirm(&mut connection, PROOF_TIMEOUT).await?,
+                Some("sentinel") => return Err(failed("this is a Sentinel: give redis-sentinel://…/name")),
+                role => return Err(failed(format!("this is no primary ({})", role.unwrap_or("no role")))),
             }
+            Ok(RedisFacts::parse(&info).run_id.into())
         };
         let silent = || Err(failed(format!("no answer within {CONNECTION_TIMEOUT:?}")));
-        timeout(CONNECTION_TIMEOUT, proof).await.unwrap_or_else(|_| silent())?;
-        Ok(connection)
+        let run_id = timeout(CONNECTION_TIMEOUT, proof).await.unwrap_or_else(|_| silent())?;
+        Ok((connection, run_id))
     }
 
     /// Waits until as many replicas as are wanted have all that this connection has heard of.

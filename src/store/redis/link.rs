@@ -1,21 +1,24 @@
 //! A connection to Redis that many share. It ends when Redis, or what is behind its address now, is of no use any more:
 //! an answer that only a replica gives, replicas that do not confirm, or nothing within the time. Another is made with the
-//! next call, to whoever is behind the address then, and not at once after one that failed.
+//! next call, to whoever is behind the address then, and not at once after one that failed. Each connection knows which
+//! process it leads to.
 //!
 //! Where replicas are waited for, `WAIT` follows each command on the same connection (on another it proves nothing), and
 //! nobody hears an answer before as many have all that it rests upon, also what others wrote before.
 
-use super::{find::failed, site::Site, slot::Slot, trouble::Trouble};
+use super::{
+    find::{RunId, failed},
+    site::Site,
+    slot::Slot,
+    trouble::Trouble,
+};
 use futures_util::future::join;
 use redis::{
     Cmd, FromRedisValue, Pipeline, RedisFuture, RedisResult, Value,
     aio::{ConnectionLike, MultiplexedConnection},
 };
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -28,20 +31,42 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// … up to this. A random part of up to a half is taken off: many instances come back at the same moment.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Which server is believed to be behind the address: rises when one has shown that it is not the one that is wanted. All
-/// that was connected before is of no use then.
+/// Which server is believed to be behind the address: rises when one has shown that it is not the one that is wanted, or
+/// when another process is found there. All that was connected before is of no use then.
 #[derive(Clone, Default)]
-pub(super) struct Tenure(Arc<AtomicU64>);
+pub(super) struct Tenure(Arc<Mutex<Server>>);
+
+#[derive(Default)]
+struct Server {
+    number: u64,
+    run_id: Option<RunId>,
+}
 
 impl Tenure {
+    fn server(&self) -> MutexGuard<'_, Server> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The one now.
     pub fn now(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+        self.server().number
     }
 
     /// Over, unless it was over already.
     fn end(&self, tenure: u64) {
-        let _ = self.0.compare_exchange(tenure, tenure + 1, Ordering::AcqRel, Ordering::Acquire);
+        let mut server = self.server();
+        if server.number == tenure {
+            server.number += 1;
+        }
+    }
+
+    /// A connection leads to this process. Answers the tenure that it belongs to.
+    fn meets(&self, run_id: &RunId) -> u64 {
+        let mut server = self.server();
+        if server.run_id.replace(run_id.clone()).is_some_and(|before| before != *run_id) {
+            server.number += 1;
+        }
+        server.number
     }
 }
 
@@ -77,7 +102,21 @@ struct State {
 struct Connected {
     number: u64,
     tenure: u64,
+    run_id: RunId,
     connection: MultiplexedConnection,
+}
+
+/// One connection, to one process: what is asked over it goes nowhere else.
+pub struct Bound {
+    link: Link,
+    connected: Connected,
+}
+
+impl Bound {
+    /// The process that answers.
+    pub fn run_id(&self) -> &RunId {
+        &self.connected.run_id
+    }
 }
 
 impl Link {
@@ -96,6 +135,11 @@ impl Link {
         state.connection.clone().filter(|connected| connected.tenure == self.0.whose.tenure.now())
     }
 
+    /// The connection as it is now, made if need be.
+    pub async fn bound(&self) -> RedisResult<Bound> {
+        Ok(Bound { link: self.clone(), connected: self.connected().await? })
+    }
+
     async fn connected(&self) -> RedisResult<Connected> {
         if let Some(connected) = self.current() {
             return Ok(connected);
@@ -108,13 +152,13 @@ impl Link {
             return Err(failed(format!("not connected, another try is due soon: {why}")));
         }
         let Whose { site, slot, tenure } = &self.0.whose;
-        let tenure = tenure.now();
         let made = site.open(*slot, RESPONSE_TIMEOUT).await;
         let mut state = self.state();
         match made {
-            Ok(connection) => {
+            Ok((connection, run_id)) => {
                 state.made += 1;
-                let connected = Connected { number: state.made, tenure, connection };
+                let tenure = tenure.meets(&run_id);
+                let connected = Connected { number: state.made, tenure, run_id, connection };
                 state.connection = Some(connected.clone());
                 Ok(connected)
             }
@@ -191,12 +235,12 @@ impl State {
     }
 }
 
-impl ConnectionLike for Link {
+impl ConnectionLike for Bound {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
-            let connected = self.connected().await?;
-            let mut connection = connected.connection.clone();
-            self.call(&connected, connection.req_packed_command(cmd), Trouble::of_value).await
+            let call = self.connected.connection.clone();
+            let call = async move { { call }.req_packed_command(cmd).await };
+            self.link.call(&self.connected, call, Trouble::of_value).await
         })
     }
 
@@ -207,11 +251,31 @@ impl ConnectionLike for Link {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            let connected = self.connected().await?;
-            let mut connection = connected.connection.clone();
+            let call = self.connected.connection.clone();
+            let call = async move { { call }.req_packed_commands(pipeline, offset, count).await };
             let trouble = |values: &Vec<Value>| values.iter().find_map(Trouble::of_value);
-            self.call(&connected, connection.req_packed_commands(pipeline, offset, count), trouble).await
+            self.link.call(&self.connected, call, trouble).await
         })
+    }
+
+    fn get_db(&self) -> i64 {
+        self.link.get_db()
+    }
+}
+
+/// Over whichever connection there is.
+impl ConnectionLike for Link {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        Box::pin(async move { self.bound().await?.req_packed_command(cmd).await })
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        Box::pin(async move { self.bound().await?.req_packed_commands(pipeline, offset, count).await })
     }
 
     fn get_db(&self) -> i64 {
@@ -223,15 +287,20 @@ impl ConnectionLike for Link {
 pub struct Own {
     whose: Whose,
     since: u64,
+    run_id: RunId,
     connection: MultiplexedConnection,
 }
 
 impl Own {
     /// Connects. A call on it may take so long.
     pub(super) async fn connect(whose: Whose, response: Duration) -> RedisResult<Self> {
-        let since = whose.tenure.now();
-        let connection = whose.site.open(whose.slot, response).await?;
-        Ok(Self { whose, since, connection })
+        let (connection, run_id) = whose.site.open(whose.slot, response).await?;
+        Ok(Self { since: whose.tenure.meets(&run_id), whose, run_id, connection })
+    }
+
+    /// The process that answers.
+    pub fn run_id(&self) -> &RunId {
+        &self.run_id
     }
 
     /// Whether its node is still the one that has the keys.

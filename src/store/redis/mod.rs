@@ -21,7 +21,8 @@ use pool::ReadPool;
 use slot::Slot;
 use std::{sync::Arc, time::Duration};
 
-pub(super) use link::Own;
+pub(super) use find::RunId;
+pub(super) use link::{Bound, Own};
 pub use site::{Site, redis_client};
 use wire::domain::ids::SaleId;
 
@@ -103,6 +104,7 @@ impl Redis {
     /// A reader of the sale's stream, on a connection of its own.
     pub async fn events(&self, line: &Line) -> Result<EventReader, StoreError> {
         let own = Own::connect(line.node().whose.clone(), BLOCK + RESPONSE_TIMEOUT).await?;
+        line.believes(own.run_id())?;
         Ok(EventReader::new(own, line.events_key()))
     }
 }
