@@ -90,13 +90,19 @@ impl Node {
 /// Sentinels over one primary; end with their owner.
 pub struct Sentinels {
     children: Vec<(Child, u16)>,
+    /// What they ask everyone for; empty: nothing.
+    password: &'static str,
     _folder: tempfile::TempDir,
 }
 
 impl Sentinels {
-    /// Three of them; `extra` lines of configuration for each.
-    pub fn over(primary: &Node, name: &str, extra: &str) -> Self {
+    /// Three of them, which may ask for a password.
+    pub fn over(primary: &Node, name: &str, password: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let extra = match password {
+            "" => String::new(),
+            password => format!("requirepass {password}\nsentinel sentinel-pass {password}"),
+        };
         let start = |i: usize| {
             let port = free_port();
             let config = folder.path().join(format!("{i}.conf"));
@@ -111,7 +117,7 @@ impl Sentinels {
             command.arg(config).arg("--sentinel").stdout(Stdio::null()).stderr(Stdio::null());
             (command.spawn().unwrap(), port)
         };
-        Self { children: (0..3).map(start).collect(), _folder: folder }
+        Self { children: (0..3).map(start).collect(), password, _folder: folder }
     }
 
     pub fn hosts(&self) -> String {
@@ -119,8 +125,9 @@ impl Sentinels {
         hosts.join(",")
     }
 
-    fn ask<T: redis::FromRedisValue>(port: u16, words: &[&str]) -> redis::RedisResult<T> {
-        let client = redis::Client::open(format!("redis://127.0.0.1:{port}"))?;
+    fn ask<T: redis::FromRedisValue>(&self, port: u16, words: &[&str]) -> redis::RedisResult<T> {
+        let login = if self.password.is_empty() { String::new() } else { format!(":{}@", self.password) };
+        let client = redis::Client::open(format!("redis://{login}127.0.0.1:{port}"))?;
         redis::cmd("SENTINEL")
             .arg(words)
             .query(&mut client.get_connection_with_timeout(Duration::from_secs(5))?)
@@ -130,8 +137,9 @@ impl Sentinels {
     pub fn ready(&self, name: &str, replicas: usize) {
         for (_, port) in &self.children {
             until("the Sentinels know each other", || {
-                Self::ask::<String>(*port, &["CKQUORUM", name]).is_ok_and(|said| said.contains("3 usable"))
-                    && Self::ask::<Vec<redis::Value>>(*port, &["REPLICAS", name])
+                self.ask::<String>(*port, &["CKQUORUM", name]).is_ok_and(|said| said.contains("3 usable"))
+                    && self
+                        .ask::<Vec<redis::Value>>(*port, &["REPLICAS", name])
                         .is_ok_and(|known| known.len() == replicas)
             });
         }

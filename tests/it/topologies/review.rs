@@ -46,7 +46,7 @@ fn a_primary_and_its_replica() {
     refused(&url, &["--redis-replicas=2"], 78, &["redis_replicas is 2, and 1"]);
     refused(&format!("redis://{}", replica.address()), &[], 78, &["is a replica"]);
     // A user of his own, with no more than is needed.
-    let may = "+@read +@write +@scripting +@connection +info +role +wait +ping";
+    let may = "+@read +@write +@scripting +@transaction +@connection +info +role +wait +time";
     let rule = ["ACL", "SETUSER", "room", "on", ">hush-hush", "~waitroom:*"];
     let rule: Vec<_> = rule.into_iter().chain(may.split(' ')).collect();
     primary.say::<()>(&rule);

@@ -126,3 +126,23 @@ async fn with_one_of_two_replicas_cut_off_the_other_is_enough() {
     assert_eq!(scene.lost(&told).await, 0);
     assert_eq!(scene.epoch(&scene.replicas[1]), 1, "the line lost nothing");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_users_and_passwords_everywhere() {
+    let primary = Node::start(&[]);
+    // What docs/redis.md asks for, and no more.
+    let may = "+@read +@write +@scripting +@transaction +@connection +info +role +wait +time";
+    let rule = ["ACL", "SETUSER", "room", "on", ">hush-hush", "~waitroom:*"];
+    primary.say::<()>(&rule.into_iter().chain(may.split(' ')).collect::<Vec<_>>());
+    let sentinels = Sentinels::over(&primary, "tickets", "hush-sentinel");
+    sentinels.ready("tickets", 0);
+    let url = format!(
+        "redis-sentinel://room:hush-hush@{}/tickets?sentinel_password=hush-sentinel",
+        sentinels.hosts()
+    );
+    let server = serve(&url, &[]).await;
+    let sale = server.sale(json!({})).await;
+    server.open(&sale).await;
+    sells(&server, &sale, "A-1").await;
+    assert!(primary.say::<String>(&["CLIENT", "LIST"]).contains("user=room"));
+}
