@@ -7,6 +7,11 @@ use super::{
 use crate::world::Server;
 use serde_json::json;
 use std::time::Duration;
+use waitroom::store::{
+    line::Found,
+    redis::{Redis, Site},
+};
+use wire::domain::ids::SaleId;
 
 const SERVED: Duration = Duration::from_secs(10);
 
@@ -37,6 +42,12 @@ async fn sales_are_spread_and_each_outlives_its_node() {
     }
     for (node, sale) in cluster.nodes.iter().zip(&sales) {
         assert_eq!(node.say::<u64>(&["EXISTS", &format!("waitroom:{{{sale}}}:sale")]), 1, "{sale}");
+    }
+    // As `waitroom check` reads them.
+    let reader = Redis::connect(Site::parse(&url).unwrap(), "check").await.unwrap();
+    for sale in &sales {
+        let found = reader.line(&SaleId::parse(sale).unwrap()).survey().await.unwrap();
+        assert!(matches!(found, Found::Still(survey) if survey.places.len() == 6), "{sale}");
     }
     let (first, replica) = (&cluster.nodes[0], &cluster.nodes[3]);
     until("the replica has them", || replica.info("slave_repl_offset") == first.info("master_repl_offset"));
