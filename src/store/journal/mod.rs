@@ -129,6 +129,8 @@ impl Journal {
         if let Some(row) = client.query_opt(&statement, &[&self.sale.as_str(), &holder, &LEASE_S]).await? {
             return Ok(Lease::Ours(tail(&row)?));
         }
+        // Of a pool of one, the next question needs this very connection.
+        drop(client);
         Ok(Lease::Theirs(self.end().await?))
     }
 
@@ -222,7 +224,7 @@ impl Journal {
         send(tx.copy_in(&entries).await?, rows.finish()).await?;
         send(tx.copy_in(&named).await?, places.finish()).await?;
         let tail = Tail { batch: number, position: last.position, hash, source: Hash::of(&last.text) };
-        self.link(&tx, &batch, &tail).await?;
+        self.link(&tx, writer, &batch, &tail).await?;
         tx.commit().await?;
         Ok(tail)
     }
@@ -231,6 +233,7 @@ impl Journal {
     async fn link(
         &self,
         tx: &Transaction<'_>,
+        writer: Writer<'_>,
         batch: &Batch,
         tail: &Tail,
     ) -> Result<(), tokio_postgres::Error> {
@@ -246,8 +249,17 @@ impl Journal {
         .await?;
         tx.execute(
             "UPDATE journal_heads SET batch = $2, epoch = $3, n = $4, hash = $5, source = $6, \
-             until = now() + make_interval(secs => $7) WHERE sale_id = $1",
-            &[&sale, &number, &epoch, &last, &tail.hash.0.as_slice(), &tail.source.0.as_slice(), &LEASE_S],
+             until = CASE WHEN $7 THEN now() + make_interval(secs => $8) ELSE until END WHERE sale_id = $1",
+            &[
+                &sale,
+                &number,
+                &epoch,
+                &last,
+                &tail.hash.0.as_slice(),
+                &tail.source.0.as_slice(),
+                &matches!(writer, Writer::Holder(_)),
+                &LEASE_S,
+            ],
         )
         .await?;
         Ok(())
