@@ -8,12 +8,12 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Exit, ExitError, output, serve};
-use crate::settings::SecretUrl;
+use crate::settings::{RedisSettings, SecretUrl};
 use crate::store::bookings::{Bookings, Sold};
 use crate::store::errors::{ConnectError, StoreError};
 use crate::store::line::{Found, Survey};
 use crate::store::postgres::connect::postgres_pool;
-use crate::store::redis::Redis;
+use crate::store::redis::{Redis, Site};
 use crate::store::sales::Sales;
 use load::checker::{
     FinalState, LineState, Log, PlaceState, ShopBooking, ShopState, Status, Verdict, check, fingerprint,
@@ -36,6 +36,9 @@ pub struct CheckArgs {
     /// The line's Redis, after the run
     #[arg(long, value_name = "URL")]
     redis_url: Option<SecretUrl>,
+    /// Where nodes of Redis are reached that announce other addresses: announced=reachable, comma-separated
+    #[arg(long, value_name = "PAIRS", value_delimiter = ',', value_parser = crate::settings::values::addresses)]
+    redis_addresses: Vec<(String, String)>,
     /// The bookings' PostgreSQL, after the run
     #[arg(long, value_name = "URL")]
     postgres_url: Option<SecretUrl>,
@@ -106,7 +109,7 @@ async fn final_state(args: &CheckArgs, log: &Log) -> anyhow::Result<FinalState> 
     let sale = log.parts().first().and_then(|part| SaleId::parse(&part.header.sale));
     let sale = sale.ok_or_else(|| ExitError::new(Exit::File, "the history names no sale"))?;
     let line = match &args.redis_url {
-        Some(url) => line_state(url.expose(), &sale).await?,
+        Some(url) => line_state(url, args, &sale).await?,
         None => None,
     };
     let shop = match &args.postgres_url {
@@ -116,9 +119,13 @@ async fn final_state(args: &CheckArgs, log: &Log) -> anyhow::Result<FinalState> 
     Ok(FinalState { line, shop })
 }
 
-async fn line_state(url: &str, sale: &SaleId) -> anyhow::Result<Option<LineState>> {
+async fn line_state(url: &SecretUrl, args: &CheckArgs, sale: &SaleId) -> anyhow::Result<Option<LineState>> {
+    let redis_addresses = args.redis_addresses.clone();
+    let settings =
+        RedisSettings { redis_url: url.clone(), redis_addresses, redis_replicas: 0, allow_data_loss: true };
+    let site = Site::of(&settings).map_err(StoreError::from)?;
     // Reads only: it needs no lease, and so no name.
-    let redis = Redis::connect(url, "check").await?;
+    let redis = Redis::connect(site, "check").await?;
     match redis.line(sale).survey().await? {
         Found::Missing => {
             eprintln!("waitroom: this Redis has no line of sale {sale}; it is left out");

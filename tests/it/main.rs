@@ -18,3 +18,4 @@ mod sales;
 mod seat_map;
 mod starts;
 mod stores;
+mod topologies;
