@@ -37,6 +37,7 @@ mod crowd;
 mod facts;
 pub mod history;
 mod http;
+pub mod journal;
 mod meters;
 mod outcome;
 mod progress;

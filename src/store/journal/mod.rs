@@ -22,8 +22,6 @@ use wire::domain::{
     line::Position,
 };
 
-pub use read::Written;
-
 /// How long an instance may write without saying so again, in seconds.
 const LEASE_S: f64 = 6.0;
 
