@@ -132,7 +132,7 @@ pub fn run(args: &SaleArgs) -> anyhow::Result<Exit> {
 }
 
 /// What cannot be undone is asked for: the sale's id is to be typed.
-fn sure(what: &str, id: &SaleId, yes: bool) -> Result<(), ExitError> {
+pub(super) fn sure(what: &str, id: &SaleId, yes: bool) -> Result<(), ExitError> {
     if yes {
         return Ok(());
     }
@@ -149,7 +149,7 @@ fn path(id: &SaleId) -> String {
     format!("/v1/admin/sales/{}", id.as_str())
 }
 
-fn sale_id(text: &str) -> Result<SaleId, String> {
+pub(super) fn sale_id(text: &str) -> Result<SaleId, String> {
     SaleId::parse(text).ok_or_else(|| "a sale's id is 1 to 64 of a-z 0-9 -".to_owned())
 }
 

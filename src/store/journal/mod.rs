@@ -2,7 +2,10 @@
 //! whoever has lost the right to finds out under the lock of the chain's head.
 
 mod form;
+mod purge;
 mod read;
+
+pub use purge::Purge;
 
 use super::{
     errors::StoreError,

@@ -49,7 +49,10 @@ impl Chain {
             self.last.as_ref().map_or((1, Hash::default()), |last| (last.batch + 1, last.hash));
         if batch.batch != number {
             findings.add(Rule::Chain, Some(batch.batch), || {
-                format!("batch {} stands where batch {number} must be: batches are missing, or not in order", batch.batch)
+                format!(
+                    "batch {} stands where batch {number} must be: batches are missing, or not in order",
+                    batch.batch
+                )
             });
         } else if batch.previous != previous {
             findings.add(Rule::Chain, Some(batch.batch), || {
@@ -57,7 +60,8 @@ impl Chain {
             });
         }
         self.numbers(batch, written, findings);
-        let tree = leaves(batch.epoch, written, entries).map(|leaves| (leaves.len() as u64, Tree::new(leaves).root()));
+        let tree = leaves(batch.epoch, written, entries)
+            .map(|leaves| (leaves.len() as u64, Tree::new(leaves).root()));
         match tree {
             Some(tree) if tree == (batch.leaves, batch.root) => {}
             Some(_) => findings.add(Rule::Chain, Some(batch.batch), || {
@@ -102,13 +106,16 @@ impl Chain {
 
     /// The end: what the journal says of its head, and what others noted.
     pub fn finish(&self, said: Option<&Head>, findings: &mut Findings) {
-        if said.map(|head| (head.batch, head.hash)) != self.last.as_ref().map(|head| (head.batch, head.hash)) {
+        if said.map(|head| (head.batch, head.hash)) != self.last.as_ref().map(|head| (head.batch, head.hash))
+        {
             findings.add(Rule::Chain, None, || match (said, &self.last) {
                 (Some(said), Some(last)) => format!(
                     "the journal says that it ends with batch {}, {}, and ends with batch {}, {}",
                     said.batch, said.hash, last.batch, last.hash
                 ),
-                (Some(said), None) => format!("the journal says that it ends with batch {}, and has none", said.batch),
+                (Some(said), None) => {
+                    format!("the journal says that it ends with batch {}, and has none", said.batch)
+                }
                 (None, _) => "the journal says that it has no batches, and has some".into(),
             });
         }

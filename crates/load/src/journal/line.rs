@@ -138,7 +138,9 @@ impl Line {
     fn lapse(&mut self, entry: &Entry, findings: &mut Findings) {
         for (seq, reason) in &entry.lapsed {
             let stands = self.stands(*seq);
-            let Some(grant) = self.grants.remove(seq).filter(|_| self.places.stage(*seq) == Some(Stage::Granted)) else {
+            let Some(grant) =
+                self.grants.remove(seq).filter(|_| self.places.stage(*seq) == Some(Stage::Granted))
+            else {
                 findings.add(Rule::Turns, None, || format!("a turn lapsed that was none: {stands}"));
                 continue;
             };
@@ -180,7 +182,9 @@ impl Line {
         }
         for grant in &entry.admitted {
             if self.places.turn(grant.seq) != grant.turn {
-                findings.add(Rule::Places, None, || format!("place {} got turn {} out of turn", grant.seq, grant.turn));
+                findings.add(Rule::Places, None, || {
+                    format!("place {} got turn {} out of turn", grant.seq, grant.turn)
+                });
             }
             self.places.set(grant.seq, Stage::Granted);
             let (deadline, claim) = (entry.deadline - self.shifted, entry.claim - self.shifted);
@@ -207,7 +211,9 @@ impl Line {
         for grant in &entry.admitted {
             let returned = self.places.stage(grant.seq) == Some(Stage::Returned);
             if returned != grant.returned {
-                findings.add(Rule::Order, None, || format!("place {} was served from the wrong queue", grant.seq));
+                findings.add(Rule::Order, None, || {
+                    format!("place {} was served from the wrong queue", grant.seq)
+                });
             }
         }
         ahead.sort_unstable();
@@ -237,15 +243,21 @@ impl Line {
         let live = (self.grants.len() as u64).saturating_sub(self.unheard) + count as u64;
         let (free, held) = (self.seats.free(), self.seats.held());
         if live as i64 > free {
-            findings.add(Rule::Admission, None, || format!("{live} turns lived at once, for {} free seats", free.max(0)));
+            findings.add(Rule::Admission, None, || {
+                format!("{live} turns lived at once, for {} free seats", free.max(0))
+            });
         }
         let Some(settings) = &self.settings else {
-            findings.add(Rule::Admission, None, || "turns were given before any settings were in force".into());
+            findings
+                .add(Rule::Admission, None, || "turns were given before any settings were in force".into());
             return;
         };
         if live + held > settings.max_active {
             findings.add(Rule::Admission, None, || {
-                format!("{live} turns and {held} held bookings lived at once, and max_active is {}", settings.max_active)
+                format!(
+                    "{live} turns and {held} held bookings lived at once, and max_active is {}",
+                    settings.max_active
+                )
             });
         }
         let given = (entry.deadline - entry.at, entry.claim - entry.at);
@@ -264,7 +276,10 @@ impl Line {
             let claim = self.grants.get_mut(seq).map(|grant| grant.claim.take());
             if !matches!(claim, Some(Some(_))) {
                 findings.add(Rule::Turns, None, || {
-                    format!("a turn was used for the first time that was none, or twice: {}", self.stands(*seq))
+                    format!(
+                        "a turn was used for the first time that was none, or twice: {}",
+                        self.stands(*seq)
+                    )
                 });
             }
         }
@@ -287,10 +302,15 @@ impl Line {
             }
         }
         let drawn = entry.drawn.iter().map(|(first, last)| (*first, *last, true));
-        let mut new: Vec<(Seq, Seq, bool)> = drawn.chain(entry.found.iter().map(|seq| (*seq, *seq, false))).collect();
+        let mut new: Vec<(Seq, Seq, bool)> =
+            drawn.chain(entry.found.iter().map(|seq| (*seq, *seq, false))).collect();
         new.sort_unstable();
         for (first, last, is_drawn) in new {
-            if is_drawn { self.draw(position.epoch, first, last, findings) } else { self.find(first, findings) }
+            if is_drawn {
+                self.draw(position.epoch, first, last, findings)
+            } else {
+                self.find(first, findings)
+            }
         }
         for seq in &entry.returned {
             if self.places.stage(*seq) != Some(Stage::Away) {
@@ -321,7 +341,8 @@ impl Line {
         findings.over(Rule::Places, 1);
         let stage = self.places.stage(seq);
         if matches!(stage, Some(Stage::Ended | Stage::Booked)) || self.places.is_here(seq) {
-            findings.add(Rule::Places, None, || format!("it came back by its token, and {}", self.stands(seq)));
+            findings
+                .add(Rule::Places, None, || format!("it came back by its token, and {}", self.stands(seq)));
             return;
         }
         self.grants.remove(&seq);

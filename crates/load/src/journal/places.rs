@@ -203,7 +203,10 @@ mod tests {
         assert_eq!((places.head(9), places.waiting()), (vec![1_000_000_001, 1_000_000_002], 3));
         places.set(2, Stage::Waiting);
         assert_eq!(places.head(1), [2]);
-        assert_eq!((places.last_of(1), places.last_of(2), places.last_of(3)), (3, 1_000_000_002, 2_000_000_000));
+        assert_eq!(
+            (places.last_of(1), places.last_of(2), places.last_of(3)),
+            (3, 1_000_000_002, 2_000_000_000)
+        );
         assert!(places.succeed(1) && !places.succeed(1));
     }
 }

@@ -38,7 +38,7 @@ pub enum ReceiptError<E> {
     #[error("the journal itself is not whole: {0}")]
     Broken(String),
     /// It cannot be read.
-    #[error(transparent)]
+    #[error("{0}")]
     Journal(E),
 }
 

@@ -1,6 +1,9 @@
 //! What a proof says, for people and for programs.
 
-use super::{findings::Rule, numbers::{Numbers, Series}};
+use super::{
+    findings::Rule,
+    numbers::{Numbers, Series},
+};
 use crate::{
     checker::{Status, Verdict},
     summary::text::{grouped, millis},
@@ -8,7 +11,10 @@ use crate::{
 use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
-use wire::domain::{ids::SaleId, journal::{Head, InForce}};
+use wire::domain::{
+    ids::SaleId,
+    journal::{Head, InForce},
+};
 
 /// What a journal proves.
 #[derive(Clone, Debug, Serialize)]

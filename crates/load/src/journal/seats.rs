@@ -79,7 +79,8 @@ impl Seats {
     }
 
     fn recount(&mut self) {
-        let taken = self.blocked.iter().filter(|seat| !self.booked.contains(*seat)).count() + self.booked.len();
+        let taken =
+            self.blocked.iter().filter(|seat| !self.booked.contains(*seat)).count() + self.booked.len();
         self.free = self.count as i64 - taken as i64;
     }
 
@@ -118,10 +119,13 @@ impl Seats {
 
     /// The changes of one entry. What is freed in it is freed before what is booked, but for a booking that is new in it.
     pub fn change(&mut self, at: i64, booked: &[Change], freed: &[Change], findings: &mut Findings) {
-        let is_new =
-            |change: &&Change| change.booking.is_some_and(|id| booked.iter().any(|new| new.booking == Some(id)));
-        let is_live = |change: &&Change| change.booking.and_then(|id| self.find(id)).is_some_and(Booked::is_live);
-        let (late, early): (Vec<_>, Vec<_>) = freed.iter().partition(|change| is_new(change) && !is_live(change));
+        let is_new = |change: &&Change| {
+            change.booking.is_some_and(|id| booked.iter().any(|new| new.booking == Some(id)))
+        };
+        let is_live =
+            |change: &&Change| change.booking.and_then(|id| self.find(id)).is_some_and(Booked::is_live);
+        let (late, early): (Vec<_>, Vec<_>) =
+            freed.iter().partition(|change| is_new(change) && !is_live(change));
         for change in early.into_iter().chain(booked).chain(late) {
             findings.over(Rule::Seats, 1);
             self.one(at, change, findings);
@@ -133,7 +137,8 @@ impl Seats {
         let owner = change.booking.map(|id| self.tell(at, id, change, findings));
         for seat in change.seats.iter().copied() {
             if seat as usize >= self.count {
-                findings.add(Rule::Seats, None, || format!("seat {seat} is none of the plan's {}", self.count));
+                findings
+                    .add(Rule::Seats, None, || format!("seat {seat} is none of the plan's {}", self.count));
                 continue;
             }
             let changed = if frees { self.booked.remove(seat) } else { self.booked.insert(seat) };

@@ -40,7 +40,9 @@ impl Shop {
     /// One more.
     pub fn add(&mut self, sold: Sold, findings: &mut Findings) {
         if sold.grant.is_none() {
-            findings.add(Rule::Bookings, None, || format!("booking {} spent no grant of this sale", sold.booking));
+            findings.add(Rule::Bookings, None, || {
+                format!("booking {} spent no grant of this sale", sold.booking)
+            });
         }
         let seq = sold.grant.map(|grant| grant.seq);
         self.rows.insert(sold.booking, Row { seq, status: sold.status, seats: sold.seats.into() });
@@ -69,7 +71,9 @@ impl Shop {
         for told in line.seats.bookings() {
             if !self.rows.contains_key(&told.id) && told.told.0 < self.asked - SKEW_MS {
                 let id = told.id;
-                findings.add(Rule::Bookings, None, || format!("PostgreSQL has no booking {id}, and the journal has"));
+                findings.add(Rule::Bookings, None, || {
+                    format!("PostgreSQL has no booking {id}, and the journal has")
+                });
             }
         }
         later
@@ -82,7 +86,9 @@ impl Shop {
         for (id, row) in &self.rows {
             for seat in row.seats.iter().filter(|_| row.status != Released) {
                 if let Some(other) = owners.insert(*seat, *id) {
-                    findings.add(Rule::Seats, None, || format!("seat {seat} was sold twice: bookings {other} and {id}"));
+                    findings.add(Rule::Seats, None, || {
+                        format!("seat {seat} was sold twice: bookings {other} and {id}")
+                    });
                 }
             }
             let Some(seq) = row.seq else { continue };
@@ -91,7 +97,9 @@ impl Shop {
             }
             let stage = line.places.stage(seq);
             if stage.is_none() && !line.is_blind {
-                findings.add(Rule::Bookings, None, || format!("booking {id} is of place {seq}, which nobody drew"));
+                findings.add(Rule::Bookings, None, || {
+                    format!("booking {id} is of place {seq}, which nobody drew")
+                });
             }
         }
     }
@@ -102,7 +110,10 @@ impl Shop {
         known.sort_unstable();
         if !known.is_empty() && *known != *row.seats {
             findings.add(Rule::Bookings, None, || {
-                format!("booking {id} has the seats {:?} in PostgreSQL and {known:?} in the journal", row.seats)
+                format!(
+                    "booking {id} has the seats {:?} in PostgreSQL and {known:?} in the journal",
+                    row.seats
+                )
             });
         }
         if told.seq.is_some() && told.seq != row.seq {
@@ -120,7 +131,9 @@ impl Shop {
             || told.status == Held && row.status == Confirmed && line.seats.held() == 0;
         if !is_put_right {
             let (here, there) = (row.status.as_str(), told.status.as_str());
-            findings.add(Rule::Bookings, None, || format!("booking {id} is {here} in PostgreSQL and {there} in the journal"));
+            findings.add(Rule::Bookings, None, || {
+                format!("booking {id} is {here} in PostgreSQL and {there} in the journal")
+            });
         }
         false
     }
@@ -130,7 +143,9 @@ impl Shop {
         let is_found_out = row.seats.iter().all(|seat| line.seats.is_taken(*seat));
         let was_granted = row.seq.and_then(|seq| line.places.stage(seq));
         if !is_found_out || !matches!(was_granted, Some(Stage::Granted | Stage::Booked)) {
-            findings.add(Rule::Bookings, None, || format!("booking {id} is in PostgreSQL, and the journal has none such"));
+            findings.add(Rule::Bookings, None, || {
+                format!("booking {id} is in PostgreSQL, and the journal has none such")
+            });
         }
     }
 }

@@ -63,13 +63,15 @@ fn an_entry_that_was_moved_dropped_added_or_changed() {
         added.insert(*at, whole[*at].clone());
         assert_refused(&added, "added");
         let mut changed = whole.clone();
-        changed[*at] = changed[*at].replacen("\"at\\\":1", "\"at\\\":2", 1).replacen("\\\"at\\\":1", "\\\"at\\\":2", 1);
+        changed[*at] =
+            changed[*at].replacen("\"at\\\":1", "\"at\\\":2", 1).replacen("\\\"at\\\":1", "\\\"at\\\":2", 1);
         assert_ne!(changed, whole);
         assert_refused(&changed, "changed");
     }
     let with_places = entries.iter().find(|at| whole[**at].contains("places")).unwrap();
     let mut exchanged = whole.clone();
-    exchanged[*with_places] = exchanged[*with_places].replacen("\"places\":\"", "\"places\":\"AAAA", 1).replacen("==", "", 1);
+    exchanged[*with_places] =
+        exchanged[*with_places].replacen("\"places\":\"", "\"places\":\"AAAA", 1).replacen("==", "", 1);
     let answer = read(&(exchanged.join("\n") + "\n"), Vec::new());
     assert!(answer.is_err() || violated(&answer.unwrap()).contains(&Rule::Chain), "a commitment");
 }
@@ -101,7 +103,11 @@ fn a_journal_written_anew_is_refused_by_a_noted_head_alone() {
     assert_eq!(forged.violated(), []);
     let last = recorded.batches().len() - 1;
     assert_eq!(violated(&report(forged.items(), noted(&recorded, last))), [Rule::Chain]);
-    assert_eq!(violated(&report(forged.items(), noted(&recorded, 0))), [], "before the change they are the same");
+    assert_eq!(
+        violated(&report(forged.items(), noted(&recorded, 0))),
+        [],
+        "before the change they are the same"
+    );
     for batch in 0..=last {
         let report = report(recorded.items(), noted(&recorded, batch));
         assert_eq!((report.status, report.noted), (Status::Proved, 1));

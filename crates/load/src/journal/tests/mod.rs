@@ -63,7 +63,10 @@ impl Recorded {
         recorded.say(12_500, r#""left":[8]"#);
         recorded.say(13_000, r#""returned":[6,7]"#);
         let returned = r#"{"seq":6,"turn":1,"returned":true},{"seq":7,"turn":0,"returned":true}"#;
-        recorded.say(14_000, &format!(r#""admitted":[{returned}],"deadline":1763800034000,"claim":1763800019000"#));
+        recorded.say(
+            14_000,
+            &format!(r#""admitted":[{returned}],"deadline":1763800034000,"claim":1763800019000"#),
+        );
         recorded.say(15_000, r#""left":[7]"#);
         recorded.say(15_500, r#""drawn":[[11,11]],"again":[[11,7,0]]"#);
         recorded
@@ -169,7 +172,8 @@ pub fn chained(entries: &[(u64, String)]) -> Vec<(Batch, Vec<Written>)> {
     for (batch, written) in &mut batches {
         let leaves = chain::leaves(batch.epoch, written, &chain::read(written)).unwrap();
         batch.last = written.last().unwrap().n;
-        (batch.previous, batch.leaves, batch.root) = (previous, leaves.len() as u64, Tree::new(leaves).root());
+        (batch.previous, batch.leaves, batch.root) =
+            (previous, leaves.len() as u64, Tree::new(leaves).root());
         previous = batch.hash(&sale());
     }
     batches

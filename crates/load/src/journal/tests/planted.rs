@@ -57,7 +57,10 @@ fn who_returned_is_served_first_and_in_order() {
 #[test]
 fn a_place_too_many_or_too_few() {
     assert_eq!(after(|r| r.change(r#""again":[[11,7,0]]"#, r#""again":[[11,9,0]]"#)), [Places], "9 waits");
-    assert_eq!(after(|r| r.change(r#""drawn":[[11,11]],"again":[[11,7,0]]"#, r#""drawn":[[13,13]]"#)), [Places]);
+    assert_eq!(
+        after(|r| r.change(r#""drawn":[[11,11]],"again":[[11,7,0]]"#, r#""drawn":[[13,13]]"#)),
+        [Places]
+    );
     assert_eq!(after(|r| r.say(16_000, r#""found":[1]"#)), [Places], "1 has booked");
     assert_eq!(after(|r| r.say(16_000, r#""found":[9]"#)), [Places], "9 is in the line");
     assert_eq!(after(|r| r.say(16_000, r#""returned":[8]"#)), [Places], "8 is over");
@@ -72,7 +75,10 @@ fn a_place_too_many_or_too_few() {
 
 #[test]
 fn too_many_too_soon_or_at_the_wrong_time() {
-    let four = (9..=12).map(|seq| format!(r#"{{"seq":{seq},"turn":0,"returned":false}}"#)).collect::<Vec<_>>().join(",");
+    let four = (9..=12)
+        .map(|seq| format!(r#"{{"seq":{seq},"turn":0,"returned":false}}"#))
+        .collect::<Vec<_>>()
+        .join(",");
     let admit = |r: &mut Recorded, at: i64, who: &str| {
         let (deadline, claim) = (OPEN + at + 20_000, OPEN + at + 5000);
         r.say(at, &format!(r#""admitted":[{who}],"deadline":{deadline},"claim":{claim}"#));
@@ -160,7 +166,10 @@ fn a_line_that_was_lost_and_restored_goes_on_as_it_stood() {
     let mut recorded = Recorded::healthy();
     let booked = r#""installed":{"seats":20,"booked":[1,2,3,4,5],"held":0},"shifted":60000,"restored_by":"a newer program""#;
     recorded.say(60_000, booked);
-    recorded.say(60_010, r#""settings":{"rate":10.0,"max_active":3,"grant_ttl_ms":20000,"claim_ms":5000},"phase":"open""#);
+    recorded.say(
+        60_010,
+        r#""settings":{"rate":10.0,"max_active":3,"grant_ttl_ms":20000,"claim_ms":5000},"phase":"open""#,
+    );
     recorded.admit(61_000, 9, false, "");
     recorded.say(61_500, r#""drawn":[[1000000001,1000000002]]"#);
     recorded.admit(62_000, 10, false, "");

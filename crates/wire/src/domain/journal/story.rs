@@ -105,8 +105,9 @@ impl Told<'_> {
             let which = if *turn == 0 { "" } else { " a second time" };
             let ahead = if *returned { ", ahead of the line" } else { "" };
             let (claim, deadline) = (time(entry.claim), time(entry.deadline));
-            let words =
-                format!("was admitted{which}{ahead}; to be used before {claim}, time to book until {deadline}");
+            let words = format!(
+                "was admitted{which}{ahead}; to be used before {claim}, time to book until {deadline}"
+            );
             self.tell(Stage::Granted, "admitted", words);
         }
         if entry.claimed.contains(&seq) {
@@ -116,7 +117,8 @@ impl Told<'_> {
             self.tell(Stage::Ended, "left", "gave the place up");
         }
         if self.story.stage == Stage::Granted && entry.shifted != 0 && entry.admitted.is_empty() {
-            let words = format!("nobody could book for a while: {} s were added to the turn", entry.shifted / 1000);
+            let words =
+                format!("nobody could book for a while: {} s were added to the turn", entry.shifted / 1000);
             self.tell(Stage::Granted, "shifted", words);
         }
     }
@@ -167,7 +169,8 @@ mod tests {
         let booked = format!(
             r#"{{"at":5000,"booked":[{{"seq":7,"booking":"{BOOKING}","status":"held","seats":[1,2]}}]}}"#
         );
-        let freed = format!(r#"{{"at":6000,"freed":[{{"booking":"{BOOKING}","status":"released","seats":[1,2]}}]}}"#);
+        let freed =
+            format!(r#"{{"at":6000,"freed":[{{"booking":"{BOOKING}","status":"released","seats":[1,2]}}]}}"#);
         let entries = [
             r#"{"at":1000,"drawn":[[6,8]],"again":[[7,3,0]]}"#,
             r#"{"at":2000,"admitted":[{"seq":6,"turn":0,"returned":false}],"away":[7],"deadline":9000,"claim":8000}"#,
