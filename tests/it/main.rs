@@ -13,6 +13,7 @@ mod hostile;
 mod journal;
 mod line;
 mod migrations;
+mod proof;
 mod sales;
 mod seat_map;
 mod stores;

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{pin::Pin, sync::Arc};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 use wire::domain::{
     booking::{BookingFilter, BookingRecord, BookingStatus, Confirmation},
@@ -60,7 +60,7 @@ impl Wanted {
     }
 }
 
-type Records = Pin<Box<dyn Stream<Item = Result<BookingRecord, RoomError>> + Send>>;
+pub(super) type Records = Pin<Box<dyn Stream<Item = Result<BookingRecord, RoomError>> + Send>>;
 
 /// `GET /v1/admin/sales/{id}/bookings`: NDJSON, or CSV for who asks for it.
 pub async fn export(
@@ -72,15 +72,8 @@ pub async fn export(
     let Query(wanted) = wanted.map_err(|error| HttpError::invalid(error.body_text()))?;
     let filter = wanted.filter()?;
     let found = edge.find(&sale).await?;
-    let slot = EXPORTS.try_acquire().map_err(|_| {
-        HttpError::unavailable(format!(
-            "{EXPORTS_MAX} exports are being read already; try again when one is done"
-        ))
-    })?;
-    let rows: Records = match &found {
-        Found::Room(room) => Box::pin(room.seats.export(&filter).await?),
-        Found::Closed(closed) => Box::pin(closed.export(&filter).await?),
-    };
+    let slot = export_slot()?;
+    let rows = rows(&found, &filter).await?;
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let csv = accept.contains("text/csv");
     let head = if csv { COLUMNS.join(",") + "\r\n" } else { String::new() };
@@ -96,9 +89,27 @@ pub async fn export(
     Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(head.chain(rows))).into_response())
 }
 
+/// Leave to read a sale's records, for as long as it is kept.
+pub(super) fn export_slot() -> Result<SemaphorePermit<'static>, HttpError> {
+    EXPORTS.try_acquire().map_err(|_| {
+        HttpError::unavailable(format!(
+            "{EXPORTS_MAX} exports are being read already; try again when one is done"
+        ))
+    })
+}
+
+/// A sale's bookings that are wanted.
+pub(super) async fn rows(found: &Found, filter: &BookingFilter) -> Result<Records, HttpError> {
+    Ok(match found {
+        Found::Room(room) => Box::pin(room.seats.export(filter).await?),
+        Found::Closed(closed) => Box::pin(closed.export(filter).await?),
+    })
+}
+
 const COLUMNS: [&str; 7] = ["booking", "sale", "visitor", "seats", "status", "created_at", "hold_expires_at"];
 
-fn exported(sale: &Sale, record: &BookingRecord) -> Value {
+/// A booking as the operator sees it.
+pub(super) fn exported(sale: &Sale, record: &BookingRecord) -> Value {
     let booking = &record.booking;
     json!({
         "booking": booking.id, "sale": sale.id, "visitor": record.visitor.as_str(),

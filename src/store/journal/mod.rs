@@ -4,6 +4,7 @@
 mod form;
 mod purge;
 mod read;
+mod story;
 
 pub use purge::Purge;
 

@@ -79,6 +79,11 @@ impl Line {
         self.leave(entry, findings);
     }
 
+    /// Whether the journal tells of the line from its beginning.
+    pub fn is_judged(&self) -> bool {
+        self.began && !self.is_blind
+    }
+
     /// What was wrong with a place, in words that all rules share.
     fn stands(&self, seq: Seq) -> String {
         match self.places.stage(seq) {

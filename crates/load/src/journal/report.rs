@@ -96,6 +96,9 @@ impl Report {
 
     /// From when to when, in words.
     pub fn when(&self) -> String {
+        if self.head.is_none() {
+            return "nothing happened".into();
+        }
         let time = |ms| Timestamp::from_millisecond(ms).unwrap_or_default();
         format!("{:.0} to {:.0}", time(self.numbers.began), time(self.numbers.ended))
     }
