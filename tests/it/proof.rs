@@ -2,7 +2,13 @@
 
 use crate::world::{ADMIN_TOKEN, Server, Visitor, World};
 use serde_json::{Value, json};
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs,
+    io::{self, Write},
+    process::Command,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::{task::spawn_blocking, time::sleep};
 use waitroom::store::postgres::connect::postgres_pool;
 
@@ -236,5 +242,51 @@ async fn only_an_old_closed_sales_journal_is_purged_and_only_on_its_word() {
     assert!(status == Some(75) && said.contains("the journal is empty"), "{said}");
     let (status, said) = purge("2100-01-01", &["--yes"]).await;
     assert!(status == Some(0) && said.contains("nothing of"), "{said}");
+    server.stop().await;
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// On one thread, so that what is logged on it is this server's.
+#[tokio::test]
+async fn the_head_of_a_sales_journal_is_in_the_log() {
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _logs = tracing::subscriber::set_default(subscriber);
+    let world = spawn_blocking(World::new).await.unwrap();
+    let server = Server::start_in(&world).await;
+    let sale = server.sale(json!({})).await;
+    let (_kim, _) = server.join(&sale).await;
+    let line = loop {
+        let text = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+        if let Some(line) = text.lines().find(|line| line.contains("the journal's head")) {
+            break line.to_owned();
+        }
+        sleep(Duration::from_millis(50)).await;
+    };
+    let hash = line.split("hash=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    for field in [&format!("sale={sale}"), "batch=", "epoch=1", " n="] {
+        assert!(line.contains(field), "{line}");
+    }
+    // Whoever noted it can hold the journal against it.
+    let postgres = format!("--postgres-url={}", world.postgres.url());
+    let (status, said) = run(&["check", "--sale", &sale, "--head", &hash, &postgres]).await;
+    assert!(
+        status == Some(75) && said.contains("nobody was admitted") && said.contains("Of 1 noted"),
+        "{said}"
+    );
     server.stop().await;
 }
