@@ -83,7 +83,10 @@ pub(super) fn receipt(args: &CheckArgs, path: &Path) -> anyhow::Result<Exit> {
     let receipt: Receipt = serde_json::from_str(&text).map_err(|error| {
         fault(format!("is no receipt, which is what …/places/me/receipt answers with status 200 ({error})"))
     })?;
-    let mut journal = Journal::open(args)?;
+    let mut journal = match Journal::open(args)? {
+        Journal::File(reader) => Journal::File(Box::new(reader.without_bookings())),
+        sale => sale,
+    };
     let sale = journal.header().sale.clone();
     let held = match hold(&receipt, &sale, || journal.next_item()) {
         Ok(held) => held,

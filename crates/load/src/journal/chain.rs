@@ -7,6 +7,9 @@ use wire::domain::{
     line::Position,
 };
 
+/// Why a journal of a newer program is not judged from such an entry on.
+pub(super) const UNREADABLE: &str = "there are entries that this program cannot read; check with the newest";
+
 /// A head that somebody noted while the sale ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Noted {
@@ -67,7 +70,7 @@ impl Chain {
             Some(_) => findings.add(Rule::Chain, Some(batch.batch), || {
                 format!("the entries of batch {} are not those that were hashed: one was changed, moved, dropped or added", batch.batch)
             }),
-            None => findings.lack(Rule::Chain, "entries that this program cannot read; check with the newest"),
+            None => findings.lack(Rule::Chain, UNREADABLE),
         }
         let head = batch.head(&self.sale);
         for (noted, seen) in &mut self.noted {
@@ -138,13 +141,16 @@ impl Chain {
     }
 }
 
-/// The leaves of a batch's tree; nothing if an entry cannot be read.
+/// The leaves of a batch's tree; nothing if an entry that drew places is not there, or cannot be read.
 pub(super) fn leaves(epoch: u64, written: &[Written], entries: &[Option<Entry>]) -> Option<Vec<Hash>> {
     let places: usize = written.iter().map(|written| written.commitments.len()).sum();
     let mut leaves = Vec::with_capacity(written.len() + places);
     for (Written { n, text, commitments }, entry) in written.iter().zip(entries) {
         let position = Position { epoch, n: *n };
         leaves.push(entry_leaf(position, text));
+        if commitments.is_empty() {
+            continue;
+        }
         let mut hashes = commitments.iter();
         for (seq, hash) in entry.as_ref()?.places().zip(hashes.by_ref()) {
             leaves.push(place_leaf(position, seq, hash));
@@ -157,5 +163,14 @@ pub(super) fn leaves(epoch: u64, written: &[Written], entries: &[Option<Entry>])
 
 /// The entries' texts, read; nothing where this program cannot.
 pub(super) fn read(written: &[Written]) -> Vec<Option<Entry>> {
-    written.iter().map(|written| serde_json::from_str(&written.text).ok()).collect()
+    read_some(written, |_| true)
+}
+
+/// The same, of those alone that drew places, or are wanted: to read them is most of the work.
+pub(super) fn read_some(written: &[Written], is_wanted: impl Fn(&str) -> bool) -> Vec<Option<Entry>> {
+    let read = |written: &Written| {
+        let is_read = !written.commitments.is_empty() || is_wanted(&written.text);
+        if is_read { serde_json::from_str(&written.text).ok() } else { None }
+    };
+    written.iter().map(read).collect()
 }

@@ -150,6 +150,7 @@ pub struct Reader {
     line: u64,
     /// The line that follows a batch's entries.
     ahead: Option<Line>,
+    skips_bookings: bool,
     ended: bool,
 }
 
@@ -175,12 +176,26 @@ impl Reader {
             return Err(fault(why));
         }
         let header = serde_json::from_str(&text).map_err(|error| fault(error.to_string()))?;
-        Ok(Self { path: path.into(), header, lines, text, line: 1, ahead: None, ended: false })
+        Ok(Self {
+            path: path.into(),
+            header,
+            lines,
+            text,
+            line: 1,
+            ahead: None,
+            skips_bookings: false,
+            ended: false,
+        })
     }
 
     /// The first line.
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// Passes over the bookings, for who proves one place.
+    pub fn without_bookings(self) -> Self {
+        Self { skips_bookings: true, ..self }
     }
 
     /// What follows; nothing after the head.
@@ -190,12 +205,18 @@ impl Reader {
     pub fn next_item(&mut self) -> Result<Option<Item>, JournalError> {
         let line = match self.ahead.take() {
             Some(line) => line,
-            None if !self.read_line()? => {
-                let cut = || JournalError::Cut(self.path.clone(), self.line);
-                return if self.ended { Ok(None) } else { Err(cut()) };
-            }
-            None if self.ended => return Err(self.fault("something follows the head")),
-            None => serde_json::from_str(&self.text).map_err(|error| self.fault(error))?,
+            None => loop {
+                if !self.read_line()? {
+                    let cut = || JournalError::Cut(self.path.clone(), self.line);
+                    return if self.ended { Ok(None) } else { Err(cut()) };
+                }
+                if self.ended {
+                    return Err(self.fault("something follows the head"));
+                }
+                if !self.skips_bookings || !self.text.starts_with("{\"sold\":") {
+                    break serde_json::from_str(&self.text).map_err(|error| self.fault(error))?;
+                }
+            },
         };
         Ok(Some(match line {
             Line::Sold(sold) => Item::Sold(sold),

@@ -36,8 +36,10 @@ pub(super) struct Line {
     unheard: u64,
     /// The sale was closed once; that is for good.
     closed: bool,
-    /// The line began when there was no journal yet: most cannot be judged.
+    /// From here on most cannot be judged.
     pub is_blind: bool,
+    /// The line began when there was no journal yet.
+    pub began_before: bool,
     began: bool,
 }
 
@@ -54,6 +56,7 @@ impl Line {
             unheard: 0,
             closed: false,
             is_blind: false,
+            began_before: false,
             began: false,
         }
     }
@@ -62,7 +65,8 @@ impl Line {
     pub fn apply(&mut self, position: Position, entry: &Entry, findings: &mut Findings) {
         if !self.began {
             self.began = true;
-            self.is_blind = entry.installed.is_none();
+            self.began_before = entry.installed.is_none();
+            self.is_blind |= self.began_before;
         }
         if self.is_blind {
             return;

@@ -77,7 +77,12 @@ impl Proof {
         let entries = chain::read(written);
         self.chain.follow(batch, written, &entries, &mut self.findings);
         for (written, entry) in written.iter().zip(&entries) {
-            let Some(entry) = entry else { continue };
+            let Some(entry) = entry else {
+                // What it changed nobody here knows.
+                self.line.is_blind = true;
+                Rule::ALL.iter().for_each(|rule| self.findings.lack(*rule, chain::UNREADABLE));
+                continue;
+            };
             let position = Position { epoch: batch.epoch, n: written.n };
             self.findings.at = format!("epoch {}, entry {}", batch.epoch, written.n);
             if places(entry) != Some(written.commitments.len() as u64) {
@@ -97,7 +102,7 @@ impl Proof {
         self.chain.finish(self.head.as_ref(), findings);
         self.line.seats.finish(|booked| self.shop.is_live(booked.id), findings);
         let later = self.shop.compare(&self.line, findings);
-        if self.line.is_blind {
+        if self.line.began_before {
             let why = "the line began before there was a journal of it: this one begins in the middle";
             Rule::ALL[1..].iter().for_each(|rule| findings.lack(*rule, why));
         }

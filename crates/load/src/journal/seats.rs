@@ -43,20 +43,26 @@ pub(super) struct Seats {
     /// Free seats: neither booked nor blocked.
     free: i64,
     /// Which booking has a seat, by its place in `bookings`.
-    owners: HashMap<SeatIndex, usize>,
+    owners: Vec<Option<u32>>,
     bookings: Vec<Booked>,
-    index: HashMap<Uuid, usize>,
+    index: HashMap<Uuid, u32>,
     held: HashSet<Uuid>,
     /// Holds that the line began its life with and the journal has not told of.
     held_unknown: u64,
     /// Seats that were told to be a booking's while they were another's. A release may be told late.
-    doubts: Vec<(SeatIndex, usize, usize)>,
+    doubts: Vec<(SeatIndex, u32, u32)>,
 }
 
 impl Seats {
     /// Of a plan of so many seats, of which nothing is told yet.
     pub fn new(count: usize) -> Self {
-        Self { count, booked: SeatSet::new(count), blocked: SeatSet::new(count), ..Self::default() }
+        Self {
+            count,
+            booked: SeatSet::new(count),
+            blocked: SeatSet::new(count),
+            owners: vec![None; count],
+            ..Self::default()
+        }
     }
 
     /// The line begins a life. Answers how many seats are booked that the journal had not told of.
@@ -89,6 +95,11 @@ impl Seats {
         self.free
     }
 
+    /// Seats of the plan.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// Seats that are booked or held.
     pub fn taken(&self) -> usize {
         self.booked.len()
@@ -108,13 +119,13 @@ impl Seats {
     }
 
     pub fn find(&self, id: Uuid) -> Option<&Booked> {
-        self.index.get(&id).map(|at| &self.bookings[*at])
+        self.index.get(&id).map(|at| &self.bookings[*at as usize])
     }
 
     /// Whether a booking that lives by its last word has no seat any more: they were put right without it.
     pub fn is_put_right(&self, booked: &Booked) -> bool {
-        let at = self.index.get(&booked.id);
-        !booked.seats.iter().any(|seat| self.owners.get(seat) == at && at.is_some())
+        let at = self.index.get(&booked.id).copied();
+        !booked.seats.iter().any(|seat| at.is_some() && self.owners.get(*seat as usize) == Some(&at))
     }
 
     /// The changes of one entry. What is freed in it is freed before what is booked, but for a booking that is new in it.
@@ -145,33 +156,28 @@ impl Seats {
             if changed && !self.blocked.contains(seat) {
                 self.free += if frees { 1 } else { -1 };
             }
-            match (frees, owner) {
-                (true, None) => {
-                    self.owners.remove(&seat);
+            let known = &mut self.owners[seat as usize];
+            if frees {
+                // By its booking, or put right without one.
+                if owner.is_none() || *known == owner {
+                    *known = None;
                 }
-                (true, Some(owner)) => {
-                    if self.owners.get(&seat) == Some(&owner) {
-                        self.owners.remove(&seat);
-                    }
+            } else if let Some(owner) = owner {
+                if let Some(other) = known.replace(owner).filter(|other| *other != owner) {
+                    self.doubts.push((seat, other, owner));
                 }
-                (false, Some(owner)) => {
-                    if let Some(other) = self.owners.insert(seat, owner).filter(|other| *other != owner) {
-                        self.doubts.push((seat, other, owner));
-                    }
-                }
-                (false, None) => {}
             }
         }
     }
 
     /// A booking is told of: where it is in `bookings`.
-    fn tell(&mut self, at: i64, id: Uuid, change: &Change, findings: &mut Findings) -> usize {
+    fn tell(&mut self, at: i64, id: Uuid, change: &Change, findings: &mut Findings) -> u32 {
         let index = *self.index.entry(id).or_insert_with(|| {
             let (seq, seats, told) = (None, Box::default(), (at, at));
             self.bookings.push(Booked { id, seq, status: change.status, seats, told });
-            self.bookings.len() - 1
+            self.bookings.len() as u32 - 1
         });
-        let booked = &mut self.bookings[index];
+        let booked = &mut self.bookings[index as usize];
         if booked.seats.is_empty() {
             booked.seats = change.seats.clone().into();
         } else if !change.seats.is_empty() && *booked.seats != *change.seats {
@@ -196,7 +202,7 @@ impl Seats {
     /// Seats that two bookings live on, by their last words.
     pub fn finish(&self, is_live: impl Fn(&Booked) -> bool, findings: &mut Findings) {
         for (seat, one, other) in &self.doubts {
-            let (one, other) = (&self.bookings[*one], &self.bookings[*other]);
+            let (one, other) = (&self.bookings[*one as usize], &self.bookings[*other as usize]);
             if one.is_live() && other.is_live() && is_live(one) && is_live(other) {
                 findings.add(Rule::Seats, None, || {
                     format!("seat {seat} was sold twice: bookings {} and {}", one.id, other.id)

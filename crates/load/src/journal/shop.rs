@@ -81,26 +81,33 @@ impl Shop {
 
     /// What needs no journal: no seat and no grant is in two bookings.
     fn alone(&self, line: &Line, findings: &mut Findings) {
-        let mut owners: HashMap<SeatIndex, Uuid> = HashMap::new();
-        let mut spent: HashMap<u64, Uuid> = HashMap::new();
-        for (id, row) in &self.rows {
-            for seat in row.seats.iter().filter(|_| row.status != Released) {
-                if let Some(other) = owners.insert(*seat, *id) {
+        let mut owners: Vec<Option<Uuid>> = vec![None; line.seats.count()];
+        for (id, row) in self.rows.iter().filter(|(_, row)| row.status != Released) {
+            for seat in &row.seats {
+                let Some(owner) = owners.get_mut(*seat as usize) else {
+                    findings.add(Rule::Seats, None, || {
+                        format!("booking {id} has seat {seat}, which is none of the plan's")
+                    });
+                    continue;
+                };
+                if let Some(other) = owner.replace(*id) {
                     findings.add(Rule::Seats, None, || {
                         format!("seat {seat} was sold twice: bookings {other} and {id}")
                     });
                 }
             }
-            let Some(seq) = row.seq else { continue };
-            if let Some(other) = spent.insert(seq, *id) {
-                findings.add(Rule::Seats, None, || format!("place {seq} has two bookings, {other} and {id}"));
-            }
-            let stage = line.places.stage(seq);
-            if stage.is_none() && line.is_judged() {
-                findings.add(Rule::Bookings, None, || {
-                    format!("booking {id} is of place {seq}, which nobody drew")
-                });
-            }
+        }
+        let mut spent: Vec<(u64, Uuid)> =
+            self.rows.iter().filter_map(|(id, row)| Some((row.seq?, *id))).collect();
+        spent.sort_unstable();
+        for pair in spent.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+            let [(seq, one), (_, other)] = [pair[0], pair[1]];
+            findings.add(Rule::Seats, None, || format!("place {seq} has two bookings, {one} and {other}"));
+        }
+        for (seq, id) in spent.iter().filter(|(seq, _)| line.is_judged() && line.places.stage(*seq).is_none())
+        {
+            findings
+                .add(Rule::Bookings, None, || format!("booking {id} is of place {seq}, which nobody drew"));
         }
     }
 

@@ -38,6 +38,15 @@ fn what_shows_too_little_is_said() {
 }
 
 #[test]
+fn what_a_newer_program_wrote_is_not_judged_and_no_violation() {
+    let mut newer = Recorded::healthy();
+    newer.change(r#""missed""#, r#""a newer reason""#);
+    let report = newer.report();
+    assert_eq!(report.status, Status::TooLittle, "{report}");
+    assert!(report.to_string().contains("check with the newest"), "{report}");
+}
+
+#[test]
 fn someone_who_is_passed_over_without_a_word() {
     let silent = after(|r| r.change(r#""away":[7]"#, r#""away":[]"#));
     assert_eq!(silent, [Order, Places], "7 comes back without having been away");
