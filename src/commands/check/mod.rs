@@ -29,7 +29,7 @@ use wire::domain::ids::SaleId;
 #[derive(Debug, Clone, Args)]
 pub struct CheckArgs {
     /// A sale's exported journal, or the histories that `waitroom load --history` wrote: all parts of one run
-    #[arg(required_unless_present = "sale", value_name = "FILE")]
+    #[arg(required_unless_present = "sale", value_name = "HISTORY|JOURNAL")]
     files: Vec<PathBuf>,
     /// Prove a sale's journal as PostgreSQL has it
     #[arg(long, value_name = "SALE", value_parser = sale_id, conflicts_with = "files")]

@@ -162,10 +162,10 @@ impl Seats {
                 if owner.is_none() || *known == owner {
                     *known = None;
                 }
-            } else if let Some(owner) = owner {
-                if let Some(other) = known.replace(owner).filter(|other| *other != owner) {
-                    self.doubts.push((seat, other, owner));
-                }
+            } else if let Some(owner) = owner
+                && let Some(other) = known.replace(owner).filter(|other| *other != owner)
+            {
+                self.doubts.push((seat, other, owner));
             }
         }
     }
