@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{pin::Pin, sync::Arc};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 use wire::domain::{
     booking::{BookingFilter, BookingRecord, BookingStatus, Confirmation},
@@ -72,7 +72,11 @@ pub async fn export(
     let Query(wanted) = wanted.map_err(|error| HttpError::invalid(error.body_text()))?;
     let filter = wanted.filter()?;
     let found = edge.find(&sale).await?;
-    let slot = export_slot()?;
+    let slot = EXPORTS.try_acquire().map_err(|_| {
+        HttpError::unavailable(format!(
+            "{EXPORTS_MAX} exports are being read already; try again when one is done"
+        ))
+    })?;
     let rows = rows(&found, &filter).await?;
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let csv = accept.contains("text/csv");
@@ -87,15 +91,6 @@ pub async fn export(
     });
     let kind = if csv { "text/csv; charset=utf-8" } else { "application/x-ndjson" };
     Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(head.chain(rows))).into_response())
-}
-
-/// Leave to read a sale's records, for as long as it is kept.
-pub(super) fn export_slot() -> Result<SemaphorePermit<'static>, HttpError> {
-    EXPORTS.try_acquire().map_err(|_| {
-        HttpError::unavailable(format!(
-            "{EXPORTS_MAX} exports are being read already; try again when one is done"
-        ))
-    })
 }
 
 /// A sale's bookings that are wanted.

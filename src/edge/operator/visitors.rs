@@ -1,6 +1,6 @@
 //! One visitor's story, for whoever answers his complaint.
 
-use super::bookings::{export_slot, exported, rows};
+use super::bookings::{exported, rows};
 use crate::edge::{Edge, error::HttpError};
 use axum::{
     Json,
@@ -10,11 +10,16 @@ use axum::{
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use wire::domain::{
     booking::BookingFilter,
     ids::VisitorId,
     journal::{Event, Story},
 };
+
+/// Visitors looked up at once, each on a connection of its own: PostgreSQL goes over the sale's journal for each.
+const STORIES_MAX: usize = 2;
+static STORIES: Semaphore = Semaphore::const_new(STORIES_MAX);
 
 /// `GET /v1/admin/sales/{id}/visitors/{visitor}`.
 pub async fn show(
@@ -27,8 +32,11 @@ pub async fn show(
         HttpError::new(StatusCode::NOT_FOUND, "unknown_visitor", message)
     };
     let visitor = VisitorId::parse(&visitor).ok_or_else(unknown)?;
-    // Its connection is its own, as an export's.
-    let _slot = export_slot()?;
+    let _slot = STORIES.try_acquire().map_err(|_| {
+        HttpError::unavailable(format!(
+            "{STORIES_MAX} visitors are being looked up already; try again in a moment"
+        ))
+    })?;
     let filter = BookingFilter { visitor: Some(visitor.clone()), ..BookingFilter::default() };
     let bookings: Vec<_> = rows(&found, &filter).await?.try_collect().await?;
     let ids: Vec<_> = bookings.iter().map(|record| record.booking.id).collect();
