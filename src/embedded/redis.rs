@@ -61,6 +61,11 @@ impl Redis {
         format!("redis+unix://{}", folder::in_url(&self.sockets.join(SOCKET)))
     }
 
+    /// Where its data are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.id()

@@ -78,6 +78,10 @@ fn describe_service() {
         "waitroom_journal_forks_total",
         "Times that Redis was found to tell otherwise than what is journaled"
     );
+    describe_counter!(
+        "waitroom_restores_total",
+        "Lines that Redis had lost, or a part of them, restored from their journals by this instance"
+    );
     describe_gauge!(
         "waitroom_postgres_pool_waiting",
         "Callers that wait for a connection of the PostgreSQL pool"

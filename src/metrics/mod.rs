@@ -62,6 +62,7 @@ fn start() {
     counter!("waitroom_rank_pushes_total").increment(0);
     counter!("waitroom_rank_audit_failures_total").increment(0);
     counter!("waitroom_journal_forks_total").increment(0);
+    counter!("waitroom_restores_total").increment(0);
     connections(0);
     open_connections(Listeners::Public, 0);
     open_connections(Listeners::Admin, 0);
@@ -123,6 +124,11 @@ pub fn journal_waiting(sale: &str, bytes: i64) {
 /// Redis was found to tell otherwise than what is journaled.
 pub fn journal_fork() {
     counter!("waitroom_journal_forks_total").increment(1);
+}
+
+/// A line was restored.
+pub fn restored() {
+    counter!("waitroom_restores_total").increment(1);
 }
 
 /// The sale has ended on this instance: its series end.

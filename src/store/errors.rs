@@ -75,6 +75,9 @@ pub enum StoreError {
         /// Ours.
         known: u64,
     },
+    /// Another process of Redis answers than the one that the line is known from: it must be taken over first.
+    #[error("Redis is another process than before")]
+    OtherProcess,
     /// PostgreSQL takes no writes.
     #[error("PostgreSQL is read-only; is it a standby?")]
     ReadOnly,
@@ -87,7 +90,7 @@ impl StoreError {
     /// Which store could not be used; nothing where both could.
     pub fn store(&self) -> Option<Store> {
         match self {
-            Self::Redis(_) | Self::RedisPool(_) => Some(Store::Redis),
+            Self::Redis(_) | Self::RedisPool(_) | Self::OtherProcess => Some(Store::Redis),
             Self::Postgres(_) | Self::Pool(_) | Self::ReadOnly => Some(Store::Postgres),
             Self::Timeout(store) => Some(*store),
             Self::Connect(_) | Self::Corrupt(_) | Self::TooNew { .. } => None,
@@ -97,6 +100,11 @@ impl StoreError {
     /// Whether Redis says that it has no life of this sale.
     pub fn is_missing_line(&self) -> bool {
         matches!(self, Self::Redis(e) if e.code() == Some("MISSING"))
+    }
+
+    /// Whether the line is just being restored, after a loss.
+    pub fn is_restoring(&self) -> bool {
+        matches!(self, Self::Redis(e) if e.code() == Some("RESTORING"))
     }
 }
 

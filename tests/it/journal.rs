@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::sleep;
 use waitroom::store::{
-    journal::{Journal, JournalError, Lease, Record},
+    journal::{Journal, JournalError, Lease, Record, Writer},
     line::stream::Changes,
     postgres::connect::postgres_pool,
 };
@@ -177,7 +177,7 @@ async fn another_instance_goes_on_where_one_has_left() {
 
 fn record(n: u64) -> Record {
     let changes: Changes = serde_json::from_value(json!({ "at": 1, "drawn": [["kim", n, 0, 0]] })).unwrap();
-    Record { position: Position { epoch: 1, n }, changes, source: Hash([n as u8; 32]), bytes: 1 }
+    Record { position: Position { epoch: 1, n }, changes, text: n.to_string().into() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,17 +186,17 @@ async fn whoever_is_not_the_holder_or_knows_another_end_writes_nothing() {
     let journal = journal(World::shared(), "nobody-sells-this");
     let Lease::Ours(start) = journal.lease("one").await.unwrap() else { panic!("not ours") };
     assert!(matches!(journal.lease("two").await.unwrap(), Lease::Theirs(_)));
-    let end = journal.append("one", &start, &[record(1), record(2)]).await.unwrap();
-    assert_eq!((end.batch, end.position.n, end.source), (1, 2, Hash([2; 32])));
+    let end = journal.append(Writer::Holder("one"), &start, &[record(1), record(2)]).await.unwrap();
+    assert_eq!((end.batch, end.position.n, end.source), (1, 2, Hash::of("2")));
     // A writer that was paused past its lease, and one that has not heard of the last batch.
     for (holder, tail) in [("two", &end), ("one", &start)] {
-        let refused = journal.append(holder, tail, &[record(3)]).await;
+        let refused = journal.append(Writer::Holder(holder), tail, &[record(3)]).await;
         assert!(matches!(refused, Err(JournalError::NotHolder)), "{holder}: {refused:?}");
     }
     journal.release("one").await.unwrap();
     let Lease::Ours(theirs) = journal.lease("two").await.unwrap() else { panic!("not ours") };
     assert_eq!(theirs, end);
-    journal.append("two", &theirs, &[record(3)]).await.unwrap();
+    journal.append(Writer::Holder("two"), &theirs, &[record(3)]).await.unwrap();
     server.stop().await;
 }
 
@@ -214,7 +214,6 @@ async fn a_stream_that_is_not_the_one_journaled_is_never_added() {
     let other = "UPDATE journal_heads SET source = sha256('other')";
     pool.get().await.unwrap().execute(other, &[]).await.unwrap();
     let server = Server::start_in(&world).await;
-    let (_lee, _) = server.join(&sale).await;
     while !server
         .metrics()
         .await
@@ -223,7 +222,13 @@ async fn a_stream_that_is_not_the_one_journaled_is_never_added() {
     {
         sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(journaled(&world, &sale, |_| true).await.len(), before.len());
+    // A new life begins, and what the forked one tells is nowhere.
+    let (_lee, joined) = server.join(&sale).await;
+    assert_eq!((&joined["epoch"], &joined["rank"]), (&json!(2), &json!(1)), "kim's place is there");
+    let is_there = |entries: &[Entry]| entries.iter().filter(|entry| !entry.drawn.is_empty()).count() == 2;
+    let after = journaled(&world, &sale, is_there).await;
+    assert_eq!(after[..before.len()].last().unwrap().0, before.last().unwrap().0);
+    assert!(after[before.len()..].iter().all(|(batch, _)| batch.epoch == 2));
     server.stop().await;
 }
 

@@ -53,6 +53,8 @@ impl Bench {
         let install = Install {
             epoch: 1,
             first_epoch: 0,
+            lost_epoch: 0,
+            command: Phase::Scheduled,
             first_seq: 0,
             seats: SEATS,
             shift_ms: 0,
@@ -158,6 +160,7 @@ async fn many_tickers_admit_no_more_than_one_would() {
         tokio::spawn(async move {
             let redis = Redis::connect(&World::shared().redis.url(), &format!("ticker{i}")).await.unwrap();
             let line = redis.line(&sale);
+            line.take_over(Position::default()).await.unwrap();
             while started.elapsed() < Duration::from_millis(1500) {
                 line.tick(0).await.unwrap();
                 sleep(Duration::from_millis(7)).await;

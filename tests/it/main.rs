@@ -14,6 +14,7 @@ mod journal;
 mod line;
 mod migrations;
 mod proof;
+mod restore;
 mod sales;
 mod seat_map;
 mod stores;

@@ -25,10 +25,10 @@ async fn run(args: &[&str]) -> (Option<i32>, String) {
 }
 
 async fn book(visitor: &mut Visitor) -> String {
-    let token = visitor.hear("granted").await["token"].clone();
+    let token = visitor.hear_past(&["joined"], "granted").await["token"].clone();
     let redeem = json!({ "type": "redeem", "request": "r", "token": token, "best": { "count": 2 } });
     visitor.say(redeem).await;
-    visitor.hear("booking").await["booking"].as_str().unwrap().to_owned()
+    visitor.hear_past(&["joined", "granted"], "booking").await["booking"].as_str().unwrap().to_owned()
 }
 
 async fn receipt(server: &Server, sale: &str, place: &Value) -> Value {
@@ -242,6 +242,46 @@ async fn only_an_old_closed_sales_journal_is_purged_and_only_on_its_word() {
     assert!(status == Some(75) && said.contains("the journal is empty"), "{said}");
     let (status, said) = purge("2100-01-01", &["--yes"]).await;
     assert!(status == Some(0) && said.contains("nothing of"), "{said}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_redis_lost_is_proved_over_both_its_lives() {
+    let world = World::new();
+    let server = Server::start_in(&world).await;
+    let sale = server.sale(json!({ "max_active": 1, "rate": 20 })).await;
+    let (mut kim, _) = server.join(&sale).await;
+    let (mut lee, _) = server.join(&sale).await;
+    let (mut park, place) = server.join(&sale).await;
+    lee.say(json!({ "type": "leave" })).await;
+    lee.hear("lapsed").await;
+    server.open(&sale).await;
+    kim.hear("granted").await;
+    let before = receipt(&server, &sale, &place["place"]).await;
+    let client = redis::Client::open(world.redis.url()).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    redis::cmd("FLUSHALL").query_async::<()>(&mut redis).await.unwrap();
+    assert_eq!(kim.hear_past(&["granted"], "joined").await["epoch"], 2);
+    book(&mut kim).await;
+    book(&mut park).await;
+    let (_choi, _) = server.join(&sale).await;
+    server.patch(&sale, json!({ "phase": "closed" })).await;
+    let postgres = format!("--postgres-url={}", world.postgres.url());
+    let report = loop {
+        let (status, said) = run(&["check", "--sale", &sale, &postgres, "--format", "json"]).await;
+        assert_eq!(status, Some(0), "{said}");
+        let report: Value = serde_json::from_str(&said).unwrap();
+        if report["numbers"]["drawn"] == 4 {
+            break report;
+        }
+    };
+    assert_eq!((&report["numbers"]["lives"], &report["numbers"]["bookings"]), (&json!(2), &json!(2)));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("receipt.json");
+    fs::write(&file, before.to_string()).unwrap();
+    let (status, said) =
+        run(&["check", "--receipt", file.to_str().unwrap(), "--sale", &sale, &postgres]).await;
+    assert!(status == Some(0) && said.contains("the place was booked"), "{said}");
     server.stop().await;
 }
 

@@ -39,6 +39,11 @@ impl RedisClock {
         self.offset_ms.store(now_ms - since_base, Ordering::Relaxed);
     }
 
+    /// Another Redis answers from now on.
+    pub fn forget(&self) {
+        *self.best.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Redis' milliseconds now.
     pub fn now_ms(&self) -> i64 {
         self.offset_ms.load(Ordering::Relaxed) + self.base.elapsed().as_millis() as i64

@@ -30,6 +30,8 @@ pub(in crate::room) async fn run(room: Weak<Room>, redis: Redis) {
     while room.line.drain() < Drain::Done {
         let began = Instant::now();
         let Err(error) = follow(&room, &redis).await else { continue };
+        // Another Redis answers: that may be all that there was.
+        let Err(error) = room.line.revive(error).await else { continue };
         if began.elapsed() > PAUSE_MAX {
             pause = PAUSE_MIN;
         }
@@ -76,9 +78,13 @@ async fn follow(room: &Room, redis: &Redis) -> Result<(), StoreError> {
             continue;
         }
         gaps = 0;
+        room.journal.keep(&entries);
+        let merged = entries.iter().any(|entry| entry.changes.as_ref().is_ok_and(|c| c.merged.is_some()));
         let unread = apply(room, entries);
         if let Some((position, why)) = unread {
             tracing::warn!(sale = %room.sale.id, "entry {position:?} cannot be read ({why}): reading the line anew");
+            room.resync().await?;
+        } else if merged {
             room.resync().await?;
         }
         line.heard_now();
@@ -117,6 +123,7 @@ fn apply(room: &Room, entries: Vec<Entry>) -> Option<(Position, String)> {
                 .chain(changes.admitted.iter().map(|a| a.1))
                 .for_each(|seq| live.board.remove(seq));
             live.position = *position;
+            room.line.store.is_told(*position);
         }
         live.board.recount();
     });

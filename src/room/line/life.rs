@@ -10,7 +10,7 @@ use crate::{
     },
     store::{
         errors::StoreError,
-        line::{Install, LineSettings},
+        line::{Install, LineSettings, Takeover},
     },
 };
 use std::{
@@ -24,39 +24,80 @@ use wire::domain::{ids::Seq, line::Position, phase::Phase, sale::SaleState};
 /// come before those of a newer one.
 const SEQS_PER_EPOCH: Seq = 1_000_000_000;
 
+/// How long a question waits for a line that is being restored.
+const RESTORE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Pause between two groups of sockets that are to ask anew.
 const RECHECK_PAUSE: Duration = Duration::from_millis(10);
 
 impl LiveLine {
-    /// Makes sure that the sale lives in Redis with the settings that PostgreSQL has.
+    /// Makes sure that the sale lives in the Redis that answers now, with all that anybody was told and the settings that
+    /// PostgreSQL has. One that has lost something begins a new life, and is restored by whoever keeps the journal.
     pub(in crate::room) async fn install(&self) -> Result<(), StoreError> {
-        let first_epoch = self.sale.first_epoch;
-        let position = self.store.position().await?;
-        if position.is_none_or(|(position, _)| position.epoch <= first_epoch) {
-            let (booked_seats, held) = self.bookings.booked().await?;
-            let visitors = self.bookings.visitors().await?;
-            let (epoch, shift_ms) = self.sales.next_epoch(&self.sale).await?;
-            let install = Install {
-                epoch,
-                first_epoch,
-                first_seq: epoch.saturating_sub(1) * SEQS_PER_EPOCH,
-                seats: self.sale.plan.seats.len(),
-                shift_ms,
-                booked_seats: &booked_seats,
-                held: &held,
-                visitors: &visitors,
-            };
-            if self.store.install(&install).await? && epoch > first_epoch + 1 {
-                let sale = &self.sale.id;
-                tracing::error!(%sale, "Redis has lost the line: epoch {epoch} begins; places return by token");
+        self.clock.forget();
+        let journaled = self.journal.end().await?;
+        let lost_epoch = match self.store.take_over(journaled).await? {
+            Takeover::Whole if self.is_of_this_sale().await? => {
+                return self.apply_settings(&self.state()).await;
             }
+            Takeover::Whole | Takeover::Missing => 0,
+            Takeover::Lost(epoch) => epoch,
+        };
+        self.begin(lost_epoch).await?;
+        match self.store.take_over(journaled).await? {
+            Takeover::Whole => self.apply_settings(&self.state()).await,
+            Takeover::Missing | Takeover::Lost(_) => Err(StoreError::OtherProcess),
         }
-        self.apply_settings(&self.state()).await
     }
 
-    /// After a call that failed: if Redis was emptied, the sale starts a new life there, and the call may be made again.
+    /// Whether what Redis has is not what a deleted sale of the same id left there.
+    async fn is_of_this_sale(&self) -> Result<bool, StoreError> {
+        let position = self.store.position().await?;
+        Ok(position.is_some_and(|(position, _)| position.epoch > self.sale.first_epoch))
+    }
+
+    /// Begins the next life of the line, unless somebody has; `lost_epoch` is the one that it follows in Redis, 0 if there is
+    /// nothing.
+    pub(in crate::room) async fn begin(&self, lost_epoch: u64) -> Result<(), StoreError> {
+        let first_epoch = self.sale.first_epoch;
+        let (booked_seats, held) = self.bookings.booked().await?;
+        let visitors = self.bookings.visitors().await?;
+        let (epoch, shift_ms) = self.sales.next_epoch(&self.sale).await?;
+        let install = Install {
+            epoch,
+            first_epoch,
+            lost_epoch,
+            command: self.state().command,
+            first_seq: epoch.saturating_sub(1) * SEQS_PER_EPOCH,
+            seats: self.sale.plan.seats.len(),
+            shift_ms,
+            booked_seats: &booked_seats,
+            held: &held,
+            visitors: &visitors,
+        };
+        if self.store.install(&install).await? && epoch > first_epoch + 1 {
+            let sale = &self.sale.id;
+            tracing::error!(%sale, "Redis has lost the line, or a part of it: epoch {epoch} begins, and is restored");
+        }
+        Ok(())
+    }
+
+    /// After a call that failed: if another Redis answers, or one that has lost the line, that is seen to; and what is being
+    /// restored is waited for, a while. Then the call may be made again.
     pub(super) async fn revive(&self, error: StoreError) -> Result<(), StoreError> {
-        if error.is_missing_line() { self.install().await } else { Err(error) }
+        if error.is_missing_line() || matches!(error, StoreError::OtherProcess) {
+            self.install().await?;
+        } else if !error.is_restoring() {
+            return Err(error);
+        }
+        let since = Instant::now();
+        while self.store.restoring().await?.is_some() {
+            if since.elapsed() > RESTORE_PATIENCE {
+                return Err(error);
+            }
+            sleep(RECHECK_PAUSE).await;
+        }
+        Ok(())
     }
 
     /// Puts settings in force in Redis, unless newer ones are.
@@ -78,12 +119,13 @@ impl LiveLine {
 
     /// Whether the stream goes on from where this instance stands.
     pub(super) async fn is_current(&self, at: Position) -> Result<bool, StoreError> {
-        match self.store.position().await? {
-            Some((position, _)) => Ok(position.epoch == at.epoch && position.n >= at.n),
-            None => {
+        match self.store.position().await {
+            Ok(Some((position, _))) => Ok(position.epoch == at.epoch && position.n >= at.n),
+            Ok(None) | Err(StoreError::OtherProcess) => {
                 self.install().await?;
                 Ok(false)
             }
+            Err(error) => Err(error),
         }
     }
 
@@ -117,12 +159,19 @@ impl Room {
         let held = line.store.held().await?;
         self.redeems.unspent.forget();
         self.seats.map().replace(booked, held);
-        line.change_live(|live| {
-            live.position = position;
+        let before = line.change_live(|live| {
             live.board = board;
+            std::mem::replace(&mut live.position, position)
         });
+        if (1..position.epoch).contains(&before.epoch) {
+            let journal = self.journal.clone();
+            tokio::spawn(async move { journal.witness(position.epoch).await });
+        }
         self.set_phase(phase, position);
-        tokio::spawn(recheck_all(self.sockets.clone(), self.line.clone()));
+        // A line that is being restored is read once more when that is done.
+        if line.store.restoring().await?.is_none() {
+            tokio::spawn(recheck_all(self.sockets.clone(), self.line.clone()));
+        }
         Ok(())
     }
 

@@ -25,6 +25,7 @@ use crate::{
     metrics,
     store::{
         bookings::Bookings,
+        journal::Journal,
         line::{Counts, Line},
         sales::Sales,
     },
@@ -35,7 +36,7 @@ use pace::PaceMeter;
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -55,6 +56,8 @@ pub struct LiveLine {
     sales: Sales,
     /// What a fresh life in Redis starts from.
     bookings: Bookings,
+    /// What a lost life is restored from.
+    journal: Journal,
     health: Arc<Health>,
     drain: watch::Receiver<Drain>,
     clock: RedisClock,
@@ -67,6 +70,8 @@ pub struct LiveLine {
     changed: Notify,
     /// When the stream was last heard to its end.
     heard: Mutex<Instant>,
+    /// Redis' milliseconds at the last tick that it answered.
+    ticked_ms: AtomicI64,
     /// Grants that lived at the last tick; until the first nobody knows.
     grants: AtomicU64,
     /// When this instance heard that the sale is closed.
@@ -100,6 +105,7 @@ impl LiveLine {
             store,
             sales: parts.sales.clone(),
             bookings: parts.bookings.clone(),
+            journal: parts.journal.clone(),
             health: parts.health.clone(),
             drain: parts.drain.clone(),
             clock: RedisClock::new(jiff::Timestamp::now().as_millisecond()),
@@ -110,6 +116,7 @@ impl LiveLine {
             departures,
             changed: Notify::new(),
             heard: Mutex::new(Instant::now()),
+            ticked_ms: AtomicI64::new(0),
             grants: AtomicU64::new(u64::MAX),
             closed_at: OnceLock::new(),
             revision: parts.revision.clone(),
@@ -223,6 +230,15 @@ impl LiveLine {
     /// ZRANK, for the board's audit, with the entry at which it was true.
     pub(super) async fn rank(&self, visitor: &VisitorId) -> Result<(Option<u64>, Position), RoomError> {
         Ok(self.store.rank(visitor).await?)
+    }
+
+    pub(super) fn bookings(&self) -> &Bookings {
+        &self.bookings
+    }
+
+    /// When this instance last heard a tick answered, by Redis' clock of then.
+    pub(super) fn ticked_ms(&self) -> i64 {
+        self.ticked_ms.load(Ordering::Relaxed)
     }
 
     pub(super) fn store(&self) -> &Line {

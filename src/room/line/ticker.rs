@@ -47,6 +47,7 @@ async fn tick(line: &LiveLine, redeems: &Arc<Redeems>, asked: Instant) -> Result
         Ok(answer) => answer,
     };
     line.clock.heard(tick.now_ms, asked);
+    line.ticked_ms.store(tick.now_ms, Ordering::Relaxed);
     // PostgreSQL holds the operator's phase, so it opens the sale, by its own clock.
     let is_due = tick.phase == Phase::Scheduled && line.is_due();
     if is_due && line.sales.open_if_due(&line.sale.id).await? {

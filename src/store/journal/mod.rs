@@ -4,13 +4,14 @@
 mod form;
 mod purge;
 mod read;
+mod replay;
 mod story;
 
 pub use purge::Purge;
 
 use super::{
     errors::StoreError,
-    line::stream::Changes,
+    line::stream::{Changes, Entry},
     postgres::{
         bigint,
         copy::{CopyFile, send},
@@ -19,6 +20,7 @@ use super::{
 };
 use deadpool_postgres::{GenericClient, Pool, Transaction};
 use futures_util::future;
+use std::sync::Arc;
 use tokio_postgres::{Row, types::Type};
 use wire::domain::{
     ids::SaleId,
@@ -63,10 +65,25 @@ pub struct Record {
     pub position: Position,
     /// What happened.
     pub changes: Changes,
-    /// Its text, hashed.
-    pub source: Hash,
-    /// Bytes of its text.
-    pub bytes: u64,
+    /// Its text, as Redis had it.
+    pub text: Arc<str>,
+}
+
+impl Record {
+    /// From the stream's entry; why not, if this program cannot read it.
+    pub fn of(entry: Entry) -> Result<Self, String> {
+        let Entry { position, changes, text } = entry;
+        Ok(Self { position, changes: changes?, text })
+    }
+}
+
+/// With what right something is added.
+#[derive(Clone, Copy, Debug)]
+pub enum Writer<'a> {
+    /// Who holds the lease.
+    Holder(&'a str),
+    /// Anyone who knows what comes next, when Redis has lost it.
+    Witness,
 }
 
 /// Why nothing was journaled.
@@ -114,9 +131,9 @@ impl Journal {
         if let Some(row) = client.query_opt(&statement, &[&self.sale.as_str(), &holder, &LEASE_S]).await? {
             return Ok(Lease::Ours(tail(&row)?));
         }
-        let theirs = "SELECT batch, epoch, n, hash, source FROM journal_heads WHERE sale_id = $1";
-        let row = client.query_one(&client.prepare_cached(theirs).await?, &[&self.sale.as_str()]).await?;
-        Ok(Lease::Theirs(tail(&row)?.position))
+        // Of a pool of one, the next question needs this very connection.
+        drop(client);
+        Ok(Lease::Theirs(self.end().await?))
     }
 
     /// Lets another instance write at once.
@@ -124,6 +141,19 @@ impl Journal {
         let release = "UPDATE journal_heads SET until = '-infinity' WHERE sale_id = $1 AND holder = $2";
         self.pool.get().await?.execute(release, &[&self.sale.as_str(), &holder]).await?;
         Ok(())
+    }
+
+    /// The chain's end, without the right to write.
+    pub async fn tail(&self) -> Result<Option<Tail>, StoreError> {
+        let client = self.pool.get().await?;
+        let query = "SELECT batch, epoch, n, hash, source FROM journal_heads WHERE sale_id = $1";
+        let row = client.query_opt(&client.prepare_cached(query).await?, &[&self.sale.as_str()]).await?;
+        row.as_ref().map(tail).transpose()
+    }
+
+    /// The last entry that is journaled.
+    pub async fn end(&self) -> Result<Position, StoreError> {
+        Ok(self.tail().await?.map_or_else(Position::default, |tail| tail.position))
     }
 
     /// The chain's end, for everyone; nothing before the first batch.
@@ -139,7 +169,12 @@ impl Journal {
     ///
     /// # Errors
     /// Another instance writes by now, or PostgreSQL is away: what became of them is not known then.
-    pub async fn append(&self, holder: &str, tail: &Tail, records: &[Record]) -> Result<Tail, JournalError> {
+    pub async fn append(
+        &self,
+        writer: Writer<'_>,
+        tail: &Tail,
+        records: &[Record],
+    ) -> Result<Tail, JournalError> {
         let (Some(first), Some(last)) = (records.first(), records.last()) else {
             return Ok(tail.clone());
         };
@@ -176,7 +211,7 @@ impl Journal {
         let (entries, named) =
             future::try_join(client.prepare_cached(ENTRIES), client.prepare_cached(PLACES)).await?;
         let tx = client.transaction().await?;
-        let at = self.hold(&tx, holder, tail).await?;
+        let at = self.hold(&tx, writer, tail).await?;
         let batch = Batch {
             batch: number,
             previous: tail.hash,
@@ -190,8 +225,8 @@ impl Journal {
         let hash = batch.hash(&self.sale);
         send(tx.copy_in(&entries).await?, rows.finish()).await?;
         send(tx.copy_in(&named).await?, places.finish()).await?;
-        let tail = Tail { batch: number, position: last.position, hash, source: last.source };
-        self.link(&tx, &batch, &tail).await?;
+        let tail = Tail { batch: number, position: last.position, hash, source: Hash::of(&last.text) };
+        self.link(&tx, writer, &batch, &tail).await?;
         tx.commit().await?;
         Ok(tail)
     }
@@ -200,6 +235,7 @@ impl Journal {
     async fn link(
         &self,
         tx: &Transaction<'_>,
+        writer: Writer<'_>,
         batch: &Batch,
         tail: &Tail,
     ) -> Result<(), tokio_postgres::Error> {
@@ -215,8 +251,17 @@ impl Journal {
         .await?;
         tx.execute(
             "UPDATE journal_heads SET batch = $2, epoch = $3, n = $4, hash = $5, source = $6, \
-             until = now() + make_interval(secs => $7) WHERE sale_id = $1",
-            &[&sale, &number, &epoch, &last, &tail.hash.0.as_slice(), &tail.source.0.as_slice(), &LEASE_S],
+             until = CASE WHEN $7 THEN now() + make_interval(secs => $8) ELSE until END WHERE sale_id = $1",
+            &[
+                &sale,
+                &number,
+                &epoch,
+                &last,
+                &tail.hash.0.as_slice(),
+                &tail.source.0.as_slice(),
+                &matches!(writer, Writer::Holder(_)),
+                &LEASE_S,
+            ],
         )
         .await?;
         Ok(())
@@ -224,14 +269,22 @@ impl Journal {
 
     /// Locks the chain's end. Whoever is not its holder, or knows another end, must not write. Answers PostgreSQL's time
     /// in ms.
-    async fn hold(&self, tx: &Transaction<'_>, holder: &str, known: &Tail) -> Result<i64, JournalError> {
-        let lock = "SELECT batch, epoch, n, hash, source, holder = $2, (extract(epoch FROM clock_timestamp()) * 1000)::bigint \
+    async fn hold(
+        &self,
+        tx: &Transaction<'_>,
+        writer: Writer<'_>,
+        known: &Tail,
+    ) -> Result<i64, JournalError> {
+        let lock = "SELECT batch, epoch, n, hash, source, holder, (extract(epoch FROM clock_timestamp()) * 1000)::bigint \
                     FROM journal_heads WHERE sale_id = $1 FOR UPDATE";
-        let Some(row) = tx.query_opt(lock, &[&self.sale.as_str(), &holder]).await? else {
+        let Some(row) = tx.query_opt(lock, &[&self.sale.as_str()]).await? else {
             return Err(JournalError::NotHolder);
         };
-        let held: bool = row.get(5);
-        if held && tail(&row)? == *known { Ok(row.get(6)) } else { Err(JournalError::NotHolder) }
+        let may = match writer {
+            Writer::Holder(holder) => row.get::<_, &str>(5) == holder,
+            Writer::Witness => true,
+        };
+        if may && tail(&row)? == *known { Ok(row.get(6)) } else { Err(JournalError::NotHolder) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is read of a journal: its batches for whoever proves it, a visitor's receipt, a visitor's story.
 
-use super::{BATCH, Journal, Tail, batch, bigint, hash, tail, unsigned};
+use super::{BATCH, Journal, batch, bigint, hash, unsigned};
 use crate::store::errors::StoreError;
 use deadpool_postgres::GenericClient;
 use wire::domain::{
@@ -29,14 +29,6 @@ impl Journal {
             Ok(Written { n: unsigned(row.get(0)), text: row.get(1), commitments })
         });
         Ok(Some((batch, written.collect::<Result<_, StoreError>>()?)))
-    }
-
-    /// The end of the chain as whoever writes it keeps it; nothing before the first lease.
-    pub async fn tail(&self) -> Result<Option<Tail>, StoreError> {
-        let client = self.pool.get().await?;
-        let query = "SELECT batch, epoch, n, hash, source FROM journal_heads WHERE sale_id = $1";
-        let row = client.query_opt(query, &[&self.sale.as_str()]).await?;
-        row.map(|row| tail(&row)).transpose()
     }
 
     /// The proof of a visitor's place; nothing while the journal has not got there, or if he has been forgotten.
@@ -82,7 +74,7 @@ impl Journal {
     }
 }
 
-fn read(text: &str) -> Result<Entry, StoreError> {
+pub(super) fn read(text: &str) -> Result<Entry, StoreError> {
     serde_json::from_str(text)
         .map_err(|error| StoreError::Corrupt(format!("an entry of the journal: {error}")))
 }

@@ -1,5 +1,6 @@
 //! A sale's line in Redis: every change is one atomic Lua call of `lua/`.
 
+mod life;
 mod reads;
 mod scripts;
 pub mod stream;
@@ -8,9 +9,10 @@ mod values;
 
 use super::{
     errors::{Store, StoreError},
-    redis::{Link, ReadPool},
+    redis::{Bound, Link, ReadPool},
 };
 use crate::metrics;
+use life::Known;
 use redis::{FromRedisValue, ScriptInvocation};
 use scripts::{Key, Keys, LineScript, SCRIPTS, Via};
 use std::{sync::Arc, time::Instant};
@@ -23,6 +25,7 @@ use wire::domain::{
     plan::SeatIndex,
 };
 
+pub use life::Takeover;
 pub use survey::{Found, Survey};
 pub use values::*;
 
@@ -34,11 +37,13 @@ pub struct Line {
     joins: Link,
     shared: Link,
     pool: ReadPool,
+    known: Arc<Known>,
 }
 
 impl Line {
     pub(super) fn new(sale: &SaleId, instance: Arc<str>, joins: Link, shared: Link, pool: ReadPool) -> Self {
-        Self { keys: Arc::new(Keys::of(sale)), instance, joins, shared, pool }
+        let known = Arc::default();
+        Self { keys: Arc::new(Keys::of(sale)), instance, joins, shared, pool, known }
     }
 
     /// This server's name in leases and presence.
@@ -62,6 +67,17 @@ impl Line {
         invocation
     }
 
+    /// A connection to the process of Redis that this line is known from.
+    async fn bound(&self, via: Via) -> Result<Bound, StoreError> {
+        let link = match via {
+            Via::Joins => &self.joins,
+            Via::Shared => &self.shared,
+        };
+        let bound = link.bound().await?;
+        self.believes(bound.run_id())?;
+        Ok(bound)
+    }
+
     #[tracing::instrument(level = "debug", skip_all, fields(script = script.name))]
     async fn run<T: FromRedisValue>(
         &self,
@@ -69,14 +85,13 @@ impl Line {
         call: &ScriptInvocation<'_>,
     ) -> Result<T, StoreError> {
         let started = Instant::now();
-        let connection = match script.via {
-            Via::Joins => &self.joins,
-            Via::Shared => &self.shared,
+        let result = match self.bound(script.via).await {
+            Ok(mut bound) => call.invoke_async(&mut bound).await.map_err(StoreError::from),
+            Err(error) => Err(error),
         };
-        let result = call.invoke_async(&mut connection.clone()).await.map_err(StoreError::from);
         metrics::redis(script.name, started.elapsed());
-        // That Redis has no life of this sale is an answer.
-        let failed = result.as_ref().is_err_and(|error| !error.is_missing_line());
+        // That Redis has no life of this sale, or not all of it yet, is an answer.
+        let failed = result.as_ref().is_err_and(|error| !error.is_missing_line() && !error.is_restoring());
         metrics::store_errors(Store::Redis.name(), script.name, u64::from(failed));
         result
     }
@@ -95,7 +110,9 @@ impl Line {
             call.arg(join.poll_ms).arg(mode).arg(owned);
             call.arg(join.token_seq.map_or(String::new(), |seq| seq.to_string()));
         }
-        standings(self.run(&SCRIPTS.join, &call).await?)
+        let joined = standings(self.run(&SCRIPTS.join, &call).await?)?;
+        self.is_told(joined.position);
+        Ok(joined)
     }
 
     /// How visitors without a socket stand; counts as presence.
@@ -105,7 +122,9 @@ impl Line {
         for poll in polls {
             call.arg(poll.visitor.as_str()).arg(poll.poll_ms);
         }
-        standings(self.run(&SCRIPTS.poll, &call).await?)
+        let seen = standings(self.run(&SCRIPTS.poll, &call).await?)?;
+        self.is_told(seen.position);
+        Ok(seen)
     }
 
     /// One tick. `proof_age_ms`: how long ago PostgreSQL last proved that it can book. Nothing if another instance
@@ -242,25 +261,6 @@ impl Line {
         let mut call = self.call(&SCRIPTS.journaled);
         call.arg(epoch).arg(written).arg(keep_from);
         self.run(&SCRIPTS.journaled, &call).await
-    }
-
-    /// Gives the sale a fresh life, unless it has one.
-    pub async fn install(&self, install: &Install<'_>) -> Result<bool, StoreError> {
-        let mut call = self.call(&SCRIPTS.install);
-        call.arg(install.epoch)
-            .arg(install.first_epoch)
-            .arg(install.first_seq)
-            .arg(install.seats)
-            .arg(install.shift_ms);
-        call.arg(install.booked_seats.to_redis_bitmap()).arg(install.held.len());
-        install.held.iter().for_each(|booking| {
-            call.arg(booking.to_string());
-        });
-        for (visitor, seats) in install.visitors {
-            call.arg(visitor.as_str()).arg(seats);
-        }
-        let installed: u8 = self.run(&SCRIPTS.install, &call).await?;
-        Ok(installed == 1)
     }
 }
 

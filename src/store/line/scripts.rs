@@ -33,7 +33,10 @@ pub(super) struct Scripts {
     pub leave: LineScript,
     pub gone: LineScript,
     pub settings: LineScript,
+    pub takeover: LineScript,
     pub install: LineScript,
+    pub restore: LineScript,
+    pub restored: LineScript,
     pub journaled: LineScript,
 }
 
@@ -51,17 +54,20 @@ macro_rules! script {
 }
 
 pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
-    join: script!(Via::Joins, "standing", "join"),
-    poll: script!(Via::Shared, "standing", "poll"),
-    tick: script!(Via::Shared, "tick"),
-    fence: script!(Via::Shared, "fence"),
+    join: script!(Via::Joins, "guard", "standing", "join"),
+    poll: script!(Via::Shared, "guard", "standing", "poll"),
+    tick: script!(Via::Shared, "guard", "tick"),
+    fence: script!(Via::Shared, "guard", "fence"),
     renew: script!(Via::Shared, "renew"),
-    bookings: script!(Via::Shared, "bookings"),
-    claim: script!(Via::Shared, "claim"),
-    leave: script!(Via::Shared, "leave"),
+    bookings: script!(Via::Shared, "guard", "bookings"),
+    claim: script!(Via::Shared, "guard", "claim"),
+    leave: script!(Via::Shared, "guard", "leave"),
     gone: script!(Via::Shared, "gone"),
     settings: script!(Via::Shared, "settings"),
+    takeover: script!(Via::Shared, "takeover"),
     install: script!(Via::Shared, "install"),
+    restore: script!(Via::Shared, "restore"),
+    restored: script!(Via::Shared, "restored"),
     journaled: script!(Via::Shared, "journaled"),
 });
 

@@ -6,6 +6,7 @@ use redis::{
     streams::{StreamId, StreamRangeReply, StreamReadReply},
 };
 use serde::Deserialize;
+use std::sync::Arc;
 use uuid::Uuid;
 use wire::domain::{
     booking::BookingStatus,
@@ -27,10 +28,24 @@ pub struct Entry {
     pub position: Position,
     /// What happened; why not, if this program cannot read it.
     pub changes: Result<Changes, String>,
-    /// Of its text, hashed: what tells one entry of a number from another.
-    pub source: Hash,
-    /// Bytes of its text.
-    pub bytes: u64,
+    /// As Redis has it.
+    pub text: Arc<str>,
+}
+
+impl Entry {
+    /// From its text, as Redis has it.
+    ///
+    /// A kind of change, or a field, that this program does not know is passed over; an entry that says something that it
+    /// cannot read is handed on as such: the line must be read anew.
+    pub fn read(position: Position, text: Arc<str>) -> Self {
+        let changes = serde_json::from_str(&text).map_err(|error| error.to_string());
+        Self { position, changes, text }
+    }
+
+    /// Tells one entry of a number from another.
+    pub fn source(&self) -> Hash {
+        Hash::of(&self.text)
+    }
 }
 
 /// What one call changed. Mirrors `changes` of `lua/prelude.lua`.
@@ -83,6 +98,8 @@ pub struct Changes {
     pub in_force: Option<InForce>,
     /// Milliseconds that all deadlines were shifted by.
     pub shifted: Option<i64>,
+    /// The line was restored; so many places came back.
+    pub merged: Option<u64>,
 }
 
 impl Changes {
@@ -197,17 +214,12 @@ impl EventReader {
     }
 }
 
+/// Something without the field is by a foreign hand, and cannot be read.
 fn entries(ids: &[StreamId]) -> Vec<Entry> {
-    ids.iter().filter_map(|id| Some(entry(Position::parse(&id.id)?, id.get("d")))).collect()
-}
-
-/// A kind of change, or a field, that this program does not know is passed over; an entry that says something that it
-/// cannot read is handed on as such: the line must be read anew.
-fn entry(position: Position, json: Option<String>) -> Entry {
-    let (source, bytes) =
-        json.as_ref().map_or_else(Default::default, |json| (Hash::of(json), json.len() as u64));
-    let read = |json: String| serde_json::from_str(&json).map_err(|error| error.to_string());
-    Entry { position, changes: json.ok_or_else(|| "no field d".to_owned()).and_then(read), source, bytes }
+    let entry = |id: &StreamId| {
+        Some(Entry::read(Position::parse(&id.id)?, id.get::<String>("d").unwrap_or_default().into()))
+    };
+    ids.iter().filter_map(entry).collect()
 }
 
 #[cfg(test)]
@@ -215,7 +227,7 @@ mod tests {
     use super::*;
 
     fn read(json: &str) -> Result<Changes, String> {
-        entry(Position::default(), Some(json.to_owned())).changes
+        Entry::read(Position::default(), json.into()).changes
     }
 
     #[test]
@@ -233,6 +245,6 @@ mod tests {
         {
             assert!(read(json).is_err(), "{json}");
         }
-        assert!(entry(Position::default(), None).changes.is_err());
+        assert!(read("").is_err());
     }
 }

@@ -44,10 +44,10 @@ impl Line {
     /// Redis is away, or holds what this program did not write.
     pub async fn survey(&self) -> Result<Found, StoreError> {
         for _ in 0..TRIES {
-            let Some((before, _)) = self.position().await? else { return Ok(Found::Missing) };
+            let Some((before, _)) = self.position_there().await? else { return Ok(Found::Missing) };
             let mut survey = self.read().await?;
             survey.epoch = before.epoch;
-            if self.position().await?.is_some_and(|(after, _)| after == before) {
+            if self.position_there().await?.is_some_and(|(after, _)| after == before) {
                 return Ok(Found::Still(Box::new(survey)));
             }
         }

@@ -5,9 +5,10 @@ use uuid::Uuid;
 use wire::domain::{
     booking::{Booking, BookingStatus},
     ids::{GrantKey, Seq, VisitorId},
+    journal::LiveGrant,
     line::{LineAnswer, Position},
     phase::Phase,
-    place::Standing,
+    place::{Stage, Standing},
     plan::SeatIndex,
     seats::SeatSet,
 };
@@ -130,12 +131,42 @@ impl Committed {
     }
 }
 
-/// What a fresh life of a line starts with.
+/// A life of a line that is being restored.
+#[derive(Clone, Copy, Debug)]
+pub struct Lost {
+    /// The epoch in which it lives on.
+    pub epoch: u64,
+    /// When the life before was last heard of, by the clock of then, ms: from then on no deadline has run.
+    pub at_ms: i64,
+}
+
+/// A place that comes back from the journal.
+#[derive(Clone, Debug)]
+pub struct Returning {
+    /// Whose.
+    pub visitor: VisitorId,
+    /// Its number.
+    pub seq: Seq,
+    /// How it stood.
+    pub stage: Stage,
+    /// Its turn.
+    pub turn: u8,
+    /// Seats that the visitor had booked when it was drawn.
+    pub owned: u32,
+    /// Its grant, if it had one.
+    pub grant: Option<LiveGrant>,
+}
+
+/// What a life of a line starts with.
 pub struct Install<'a> {
     /// The epoch.
     pub epoch: u64,
     /// The last epoch of a deleted sale of the same id; what is left of it is no life.
     pub first_epoch: u64,
+    /// The epoch that Redis has, and has not wholly; 0 for none.
+    pub lost_epoch: u64,
+    /// The operator's phase.
+    pub command: Phase,
     /// Seqs are drawn above this.
     pub first_seq: Seq,
     /// Seats in the plan.

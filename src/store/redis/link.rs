@@ -1,7 +1,8 @@
 //! A connection to Redis that many share. It ends when Redis, or what is behind its address now, is of no use any more:
 //! an answer that only a replica gives, or none within the time. Another is made with the next call, to the address as
-//! it resolves then, and not at once after one that failed.
+//! it resolves then, and not at once after one that failed. Each connection knows which process it leads to.
 
+use super::facts::RedisFacts;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult,
     ServerErrorKind, Value,
@@ -9,10 +10,7 @@ use redis::{
 };
 use std::{
     io,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::time::timeout;
@@ -26,20 +24,45 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// … up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Which server is believed to be behind the address: rises when one has shown that it is not the one that is wanted. All
-/// that was connected before is of no use then.
+/// Which server is believed to be behind the address: rises when one has shown that it is not the one that is wanted, or
+/// when another process is found there. All that was connected before is of no use then.
 #[derive(Clone, Default)]
-pub(super) struct Tenure(Arc<AtomicU64>);
+pub(super) struct Tenure(Arc<Mutex<Server>>);
+
+#[derive(Default)]
+struct Server {
+    number: u64,
+    run_id: Option<RunId>,
+}
+
+/// Names one process of Redis: it changes with every start.
+pub type RunId = Arc<str>;
 
 impl Tenure {
+    fn server(&self) -> MutexGuard<'_, Server> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The one now.
     pub fn now(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+        self.server().number
     }
 
     /// Over, unless it was over already.
     fn end(&self, tenure: u64) {
-        let _ = self.0.compare_exchange(tenure, tenure + 1, Ordering::AcqRel, Ordering::Acquire);
+        let mut server = self.server();
+        if server.number == tenure {
+            server.number += 1;
+        }
+    }
+
+    /// A connection leads to this process. Answers the tenure that it belongs to.
+    pub fn meets(&self, run_id: &RunId) -> u64 {
+        let mut server = self.server();
+        if server.run_id.replace(run_id.clone()).is_some_and(|before| before != *run_id) {
+            server.number += 1;
+        }
+        server.number
     }
 }
 
@@ -69,7 +92,21 @@ struct State {
 struct Connected {
     number: u64,
     tenure: u64,
+    run_id: RunId,
     connection: MultiplexedConnection,
+}
+
+/// One connection, to one process: what is asked over it goes nowhere else.
+pub struct Bound {
+    link: Link,
+    connected: Connected,
+}
+
+impl Bound {
+    /// The process that answers.
+    pub fn run_id(&self) -> &RunId {
+        &self.connected.run_id
+    }
 }
 
 impl Link {
@@ -89,6 +126,11 @@ impl Link {
         state.connection.clone().filter(|connected| connected.tenure == self.0.tenure.now())
     }
 
+    /// The connection as it is now, made if need be.
+    pub async fn bound(&self) -> RedisResult<Bound> {
+        Ok(Bound { link: self.clone(), connected: self.connected().await? })
+    }
+
     async fn connected(&self) -> RedisResult<Connected> {
         if let Some(connected) = self.current() {
             return Ok(connected);
@@ -104,18 +146,14 @@ impl Link {
             )
             .into());
         }
-        let tenure = self.0.tenure.now();
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECTION_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        let connecting = self.0.client.get_multiplexed_async_connection_with_config(&config);
-        let made = timeout(2 * CONNECTION_TIMEOUT, connecting).await;
+        let made = timeout(2 * CONNECTION_TIMEOUT, self.connect()).await;
         let made = made.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()));
         let mut state = self.state();
         match made {
-            Ok(connection) => {
+            Ok((connection, run_id)) => {
                 state.made += 1;
-                let connected = Connected { number: state.made, tenure, connection };
+                let tenure = self.0.tenure.meets(&run_id);
+                let connected = Connected { number: state.made, tenure, run_id, connection };
                 state.connection = Some(connected.clone());
                 Ok(connected)
             }
@@ -124,6 +162,15 @@ impl Link {
                 Err(error)
             }
         }
+    }
+
+    async fn connect(&self) -> RedisResult<(MultiplexedConnection, RunId)> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECTION_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT));
+        let mut connection = self.0.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let run_id = run_id(&mut connection).await?;
+        Ok((connection, run_id))
     }
 
     /// Looks at what came of a call, and ends the connection if it is of no use any more.
@@ -193,12 +240,18 @@ impl Trouble {
     }
 }
 
-impl ConnectionLike for Link {
+/// Which process answers.
+pub(super) async fn run_id<C: ConnectionLike>(connection: &mut C) -> RedisResult<RunId> {
+    let info: String = redis::cmd("INFO").arg("server").query_async(connection).await?;
+    Ok(RedisFacts::parse(&info).run_id.into())
+}
+
+impl ConnectionLike for Bound {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
-            let mut connected = self.connected().await?;
-            let result = connected.connection.req_packed_command(cmd).await;
-            self.judge(&connected, result.as_ref().map_or_else(Trouble::of_error, Trouble::of_value));
+            let result = self.connected.connection.req_packed_command(cmd).await;
+            let trouble = result.as_ref().map_or_else(Trouble::of_error, Trouble::of_value);
+            self.link.judge(&self.connected, trouble);
             result
         })
     }
@@ -210,12 +263,31 @@ impl ConnectionLike for Link {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            let mut connected = self.connected().await?;
-            let result = connected.connection.req_packed_commands(pipeline, offset, count).await;
+            let result = self.connected.connection.req_packed_commands(pipeline, offset, count).await;
             let trouble = |values: &Vec<Value>| values.iter().find_map(Trouble::of_value);
-            self.judge(&connected, result.as_ref().map_or_else(Trouble::of_error, trouble));
+            self.link.judge(&self.connected, result.as_ref().map_or_else(Trouble::of_error, trouble));
             result
         })
+    }
+
+    fn get_db(&self) -> i64 {
+        self.link.0.db
+    }
+}
+
+/// Over whichever connection there is.
+impl ConnectionLike for Link {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        Box::pin(async move { self.bound().await?.req_packed_command(cmd).await })
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        Box::pin(async move { self.bound().await?.req_packed_commands(pipeline, offset, count).await })
     }
 
     fn get_db(&self) -> i64 {

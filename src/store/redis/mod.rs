@@ -13,12 +13,12 @@ use super::{
 };
 use crate::metrics;
 use facts::RedisFacts;
-use link::{CONNECTION_TIMEOUT, RESPONSE_TIMEOUT, Tenure};
+use link::{CONNECTION_TIMEOUT, RESPONSE_TIMEOUT, Tenure, run_id};
 use redis::{AsyncConnectionConfig, Client};
 use std::{sync::Arc, time::Duration};
 
 pub use connect::{redis_client, redis_pool};
-pub(super) use link::Link;
+pub(super) use link::{Bound, Link, RunId};
 pub(super) use pool::ReadPool;
 use wire::domain::ids::SaleId;
 
@@ -89,8 +89,10 @@ impl Redis {
             .set_connection_timeout(Some(CONNECTION_TIMEOUT))
             .set_response_timeout(Some(BLOCK + RESPONSE_TIMEOUT));
         let tenure = self.tenure.clone();
-        let since = tenure.now();
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let run_id = run_id(&mut connection).await?;
+        line.believes(&run_id)?;
+        let since = tenure.meets(&run_id);
         Ok(EventReader::new(connection, line.events_key(), move || tenure.now() == since))
     }
 }

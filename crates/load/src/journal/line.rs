@@ -27,7 +27,8 @@ pub(super) struct Line {
     pub places: Places,
     pub grants: HashMap<Seq, Grant>,
     pub seats: Seats,
-    pub phase: Phase,
+    /// Nothing while the line's present life has not told.
+    pub phase: Option<Phase>,
     pub settings: Option<InForce>,
     pub pace: Pace,
     /// What was added to all deadlines so far, in ms.
@@ -49,7 +50,7 @@ impl Line {
             places: Places::default(),
             grants: HashMap::new(),
             seats: Seats::new(seats),
-            phase: Phase::Scheduled,
+            phase: None,
             settings: None,
             pace: Pace::default(),
             shifted: 0,
@@ -101,7 +102,7 @@ impl Line {
         let unheard = self.seats.install(installed, findings);
         self.unheard += (unheard as u64).min(self.grants.len() as u64);
         self.places.another_life();
-        self.phase = Phase::Scheduled;
+        self.phase = None;
         let rate = self.settings.as_ref().map_or(0.0, |settings| settings.rate);
         self.pace.restart(rate);
     }
@@ -124,7 +125,7 @@ impl Line {
                 findings.add(Rule::Admission, None, || format!("the sale was closed, and is {phase} again"));
             }
             self.closed |= phase == Phase::Closed;
-            self.phase = phase;
+            self.phase = Some(phase);
         }
     }
 
@@ -159,7 +160,7 @@ impl Line {
             let (is_due, stage) = match reason {
                 LapseReason::Missed => (missed && turn == 0, Stage::Away),
                 LapseReason::Expired => (now >= grant.deadline || missed && turn > 0, Stage::Ended),
-                LapseReason::Closed => (self.phase == Phase::Closed, Stage::Ended),
+                LapseReason::Closed => (self.phase.is_none_or(|phase| phase == Phase::Closed), Stage::Ended),
                 LapseReason::Left => (true, Stage::Ended),
             };
             if !is_due {
@@ -182,9 +183,9 @@ impl Line {
         findings.over(Rule::Admission, count as u64);
         findings.over(Rule::Turns, count as u64);
         if count > 0 {
-            if self.phase != Phase::Open {
+            if let Some(phase) = self.phase.filter(|phase| *phase != Phase::Open) {
                 findings.add(Rule::Admission, None, || {
-                    format!("{count} were admitted while the sale was {}", self.phase)
+                    format!("{count} were admitted while the sale was {phase}")
                 });
             }
             self.within(entry, findings);
@@ -297,7 +298,7 @@ impl Line {
     /// Places drawn, found again, and those whose visitors came back.
     fn come(&mut self, position: Position, entry: &Entry, findings: &mut Findings) {
         let comes = !entry.drawn.is_empty() || !entry.found.is_empty() || !entry.returned.is_empty();
-        if comes && self.phase == Phase::Closed {
+        if comes && self.phase == Some(Phase::Closed) {
             findings.add(Rule::Places, None, || "visitors came into the line of a closed sale".into());
         }
         for (seq, before, _) in entry.again.iter().filter(|(_, before, _)| *before > 0) {

@@ -131,7 +131,7 @@ impl Shop {
         }
         // A hold is confirmed or runs out, a booking is given back, or is paid late; none is ever held again.
         let may_follow = row.status != Held;
-        if may_follow && line.phase == Phase::Closed {
+        if may_follow && line.phase == Some(Phase::Closed) {
             return true;
         }
         let is_put_right = told.is_live() && row.status == Released && line.seats.is_put_right(told)

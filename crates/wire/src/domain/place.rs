@@ -21,6 +21,23 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// The letter of a record.
+    pub fn letter(self) -> &'static str {
+        match self {
+            Self::Waiting => "w",
+            Self::Returned => "r",
+            Self::Away => "a",
+            Self::Granted => "g",
+            Self::Booked => "b",
+            Self::Ended => "x",
+        }
+    }
+
+    /// Whether the place is over.
+    pub fn has_ended(self) -> bool {
+        matches!(self, Self::Booked | Self::Ended)
+    }
+
     /// The stage of a record's letter.
     pub fn parse(letter: &str) -> Option<Self> {
         Some(match letter {

@@ -1,8 +1,5 @@
 -- Stands in front of the scripts that answer visitors how they stand. ARGV[1] is the instance.
 local instance = ARGV[1]
-if not redis.call('HGET', sale, 'epoch') then
-  return redis.error_reply('MISSING the sale is not installed')
-end
 local closed = redis.call('HGET', sale, 'command') == 'closed'
 renew_lease(instance)
 

@@ -10,9 +10,6 @@ local BATCH = 1000
 local AWAY_MAX = 256
 
 local instance, proof_age = ARGV[1], tonumber(ARGV[2])
-if not redis.call('HGET', sale, 'epoch') then
-  return redis.error_reply('MISSING the sale is not installed')
-end
 renew_lease(instance)
 
 local last = tonumber(redis.call('HGET', sale, 'last_tick')) or (now - TICK_MS_MIN)
@@ -95,7 +92,7 @@ end
 
 -- Then admissions, if any are due.
 local admitted = {}
-if phase == 'open' then
+if phase == 'open' and now >= number('admit_after') then
   local dt = math.min(math.max(now - last, 0), TICK_MS_MAX)
   local bucket = number('bucket') + number('rate') * dt / 1000
   local live = redis.call('ZCARD', grants)

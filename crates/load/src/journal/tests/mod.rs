@@ -46,7 +46,7 @@ impl Recorded {
     pub fn healthy() -> Self {
         let mut recorded = Self { entries: Vec::new(), sold: Vec::new() };
         let settings = r#""settings":{"rate":10.0,"max_active":3,"grant_ttl_ms":20000,"claim_ms":5000,"away_ms":30000,"blocked":[19]}"#;
-        recorded.say(-2000, r#""installed":{"seats":20,"booked":[],"held":0}"#);
+        recorded.say(-2000, r#""installed":{"seats":20,"booked":[],"held":0},"phase":"scheduled""#);
         recorded.say(-2000, settings);
         recorded.say(-1500, r#""drawn":[[1,4]]"#);
         recorded.say(-1400, r#""drawn":[[5,10]]"#);

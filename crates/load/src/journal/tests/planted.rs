@@ -107,6 +107,12 @@ fn too_many_too_soon_or_at_the_wrong_time() {
     for phase in ["paused", "sold_out", "all_held", "closed"] {
         assert_eq!(while_not_open(phase), [Admission], "{phase}");
     }
+    let early = after(|r| {
+        let open = r.entries.remove(r.position(r#""phase":"open""#));
+        let last = r.position(r#""seq":5,"booking""#);
+        r.entries.insert(last, open);
+    });
+    assert_eq!(early, [Admission], "before the sale was opened");
     let few_seats =
         after(|r| r.change(r#""blocked":[19]"#, r#""blocked":[6,7,8,9,10,11,12,13,14,15,16,17,18,19]"#));
     assert_eq!(few_seats, [Admission], "two turns for one free seat");

@@ -1,5 +1,8 @@
 //! Keeps the journal: what the sale's stream tells goes to PostgreSQL, by whichever instance has the right to write it. Only
-//! what is journaled leaves the stream.
+//! what is journaled leaves the stream. Who has that right also restores a line that Redis lost.
+
+mod kept;
+mod restore;
 
 use super::{errors::RoomError, line::LiveLine};
 use crate::{
@@ -8,13 +11,14 @@ use crate::{
     metrics,
     store::{
         errors::StoreError,
-        journal::{Journal, JournalError, Lease, Record, Tail},
+        journal::{Journal, JournalError, Lease, Record, Tail, Writer},
         line::stream::{Changes, Entry, EventReader},
         redis::Redis,
     },
 };
+use kept::Kept;
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 use tokio::time::sleep;
@@ -28,6 +32,8 @@ use wire::domain::{
 
 /// Leaves of one batch at most: the memory and the time that one transaction takes.
 const LEAVES_MAX: usize = 20_000;
+/// Tries to add what Redis has lost, beside others who know it too.
+const WITNESS_TRIES: u32 = 5;
 
 /// A sale's journal as this instance knows it.
 pub struct Journaling {
@@ -35,6 +41,8 @@ pub struct Journaling {
     store: Journal,
     /// Up to where this instance knows the journal to be written.
     done: Mutex<Position>,
+    /// What came after that.
+    kept: Mutex<Kept>,
 }
 
 /// Why this instance does not go on.
@@ -56,7 +64,7 @@ impl From<StoreError> for Stopped {
 
 impl Journaling {
     pub(super) fn new(line: Arc<LiveLine>, store: Journal) -> Self {
-        Self { line, store, done: Default::default() }
+        Self { line, store, done: Default::default(), kept: Default::default() }
     }
 
     /// Whether all that this instance has heard of the line is on record, or another instance sees to it.
@@ -64,12 +72,53 @@ impl Journaling {
         *self.done.lock().unwrap_or_else(PoisonError::into_inner) >= self.line.live().position
     }
 
+    /// Entries were heard: until they are journaled, Redis may lose them.
+    pub(super) fn keep(&self, entries: &[Entry]) {
+        self.kept().add(entries);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is_done_to(&self, position: Position) {
         *self.done.lock().unwrap_or_else(PoisonError::into_inner) = position;
+        self.kept().drop_before(position);
     }
 
     fn holder(&self) -> &str {
         self.line.store().instance()
+    }
+
+    /// Redis has lost a life of the line, and begun `epoch`: what this instance heard of it before, and nobody has journaled,
+    /// goes on record.
+    pub(super) async fn witness(&self, epoch: u64) {
+        for _ in 0..WITNESS_TRIES {
+            match self.add_lost(epoch).await {
+                Ok(0) => return,
+                Ok(count) => {
+                    let sale = &self.line.sale().id;
+                    tracing::info!(%sale, "{count} entries that Redis lost were put on record");
+                    return;
+                }
+                Err(Stopped::Journal(JournalError::NotHolder)) => {}
+                Err(error) => {
+                    let sale = &self.line.sale().id;
+                    return tracing::warn!(%sale, "what Redis lost could not be put on record: {error}");
+                }
+            }
+        }
+    }
+
+    async fn add_lost(&self, epoch: u64) -> Result<usize, Stopped> {
+        let Some(mut tail) = self.store.tail().await? else { return Ok(0) };
+        let mut rest = self.kept().after(&tail, epoch);
+        let count = rest.len();
+        while !rest.is_empty() {
+            let batch = next_batch(&mut rest)?;
+            tail = self.store.append(Writer::Witness, &tail, &batch).await?;
+        }
+        Ok(count)
     }
 }
 
@@ -80,6 +129,10 @@ pub(super) async fn run(journal: Arc<Journaling>, redis: Redis) {
             Ok(Lease::Ours(tail)) => {
                 if let Err(stopped) = write(&journal, &redis, tail).await {
                     tracing::warn!(sale = %journal.line.sale().id, "the journal stops, and goes on in a moment: {stopped}");
+                    if matches!(stopped, Stopped::Forked) {
+                        begin_anew(&journal).await;
+                        continue;
+                    }
                 }
             }
             Ok(Lease::Theirs(position)) => journal.is_done_to(position),
@@ -91,10 +144,24 @@ pub(super) async fn run(journal: Arc<Journaling>, redis: Redis) {
     let _ = journal.store.release(journal.holder()).await;
 }
 
+/// A Redis that was believed turns out to have gone back.
+async fn begin_anew(journal: &Journaling) {
+    metrics::journal_fork();
+    let line = &journal.line;
+    let begun = match line.store().position().await {
+        Ok(position) => line.begin(position.map_or(0, |(position, _)| position.epoch)).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = begun {
+        tracing::warn!(sale = %line.sale().id, "a new epoch could not be begun: {error}");
+    }
+    sleep(JOURNAL_PAUSE).await;
+}
+
 async fn write(journal: &Journaling, redis: &Redis, mut tail: Tail) -> Result<(), Stopped> {
     let line = &journal.line;
     let mut reader = redis.events(line.store()).await?;
-    is_same_stream(&mut reader, &tail).await?;
+    let mut after = start(journal, &mut reader, &tail).await?;
     journal.is_done_to(tail.position);
     let mut leased = Instant::now();
     let mut logged = None;
@@ -102,21 +169,29 @@ async fn write(journal: &Journaling, redis: &Redis, mut tail: Tail) -> Result<()
     while reader.is_good() {
         log_head(line, &tail, &mut logged);
         if rest.is_empty() {
-            rest = reader.read(tail.position).await?;
+            rest = reader.read(after).await?;
         }
-        if rest.is_empty() {
+        let Some(last) = rest.last() else {
             if line.drain() >= Drain::Done {
                 return Ok(());
             }
             if leased.elapsed() > JOURNAL_LEASE {
-                if let Lease::Theirs(_) = journal.store.lease(journal.holder()).await? {
-                    return Err(JournalError::NotHolder.into());
-                }
+                tail = lease(journal).await?;
                 leased = Instant::now();
             }
             continue;
-        }
+        };
+        after = last.position;
         let batch = next_batch(&mut rest)?;
+        if let Some(epoch) =
+            batch.first().map(|first| first.position.epoch).filter(|e| *e > tail.position.epoch)
+        {
+            restore::if_lost(journal, epoch).await?;
+            tail = lease(journal).await?;
+        }
+        if batch.first().is_some_and(|first| !follows(first.position, tail.position)) {
+            return Err(Stopped::Forked);
+        }
         tail = append(journal, &tail, &batch).await?;
         leased = Instant::now();
         if rest.is_empty() {
@@ -138,20 +213,35 @@ fn log_head(line: &LiveLine, tail: &Tail, logged: &mut Option<Instant>) {
     tracing::info!(sale = %line.sale().id, batch = tail.batch, epoch, n, hash = %tail.hash, "the journal's head");
 }
 
-/// The stream that goes on behind the journal's end must be the one that the journal has so far. A Redis that came back with
-/// an older state writes other entries under numbers that are journaled.
-async fn is_same_stream(reader: &mut EventReader, tail: &Tail) -> Result<(), Stopped> {
+async fn lease(journal: &Journaling) -> Result<Tail, Stopped> {
+    match journal.store.lease(journal.holder()).await? {
+        Lease::Ours(tail) => Ok(tail),
+        Lease::Theirs(_) => Err(JournalError::NotHolder.into()),
+    }
+}
+
+/// Entries are numbered without a gap, from 1 in each epoch.
+fn follows(next: Position, last: Position) -> bool {
+    if next.epoch == last.epoch { next.n == last.n + 1 } else { next.epoch > last.epoch && next.n == 1 }
+}
+
+/// Where to read on from. The stream that goes on behind the journal's end must be the one that the journal has so far: a Redis
+/// that came back with an older state writes other entries under numbers that are journaled. Once that was seen, and another
+/// epoch begun, nothing more of the forked one counts.
+async fn start(journal: &Journaling, reader: &mut EventReader, tail: &Tail) -> Result<Position, Stopped> {
     let (there, last) = reader.look(tail.position).await?;
-    let forked = match there {
-        Some(entry) => entry.source != tail.source,
+    let has_forked = match there {
+        Some(entry) => entry.source() != tail.source,
         // Trimmed, or gone with an older life of the line; or Redis has gone back.
         None => last.is_some_and(|last| last.position < tail.position),
     };
-    if forked {
-        metrics::journal_fork();
-        return Err(Stopped::Forked);
+    if !has_forked {
+        return Ok(tail.position);
     }
-    Ok(())
+    match journal.line.store().position().await? {
+        Some((now, _)) if now.epoch > tail.position.epoch => Ok(Position { epoch: now.epoch, n: 0 }),
+        _ => Err(Stopped::Forked),
+    }
 }
 
 /// Entries of one epoch, no more than one transaction should have.
@@ -165,20 +255,20 @@ fn next_batch(rest: &mut Vec<Entry>) -> Result<Vec<Record>, Stopped> {
         }
         count += 1;
     }
-    let take = |Entry { position, changes, source, bytes }| match changes {
-        Ok(changes) => Ok(Record { position, changes, source, bytes }),
-        Err(why) => Err(Stopped::Unreadable(position, why)),
+    let take = |entry: Entry| {
+        let position = entry.position;
+        Record::of(entry).map_err(|why| Stopped::Unreadable(position, why))
     };
     rest.drain(..count).map(take).collect()
 }
 
 async fn append(journal: &Journaling, tail: &Tail, batch: &[Record]) -> Result<Tail, Stopped> {
-    let tail = journal.store.append(journal.holder(), tail, batch).await?;
+    let tail = journal.store.append(Writer::Holder(journal.holder()), tail, batch).await?;
     let line = &journal.line;
     if let (Some(first), Some(last)) = (batch.first(), batch.last()) {
         metrics::journal_lag(line.since(first.changes.at));
         let keep_from = tail.position.n.saturating_sub(STREAM_KEPT);
-        let written = last.changes.written + last.bytes;
+        let written = last.changes.written + last.text.len() as u64;
         let waiting = line.store().journaled(tail.position.epoch, written, keep_from).await?;
         metrics::journal_waiting(line.sale().id.as_str(), waiting);
     }

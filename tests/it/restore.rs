@@ -1,0 +1,187 @@
+//! Redis loses a line, or a part of it: the journal, and what the instances heard, bring it back. Nobody needs his token.
+
+use crate::world::{IDENTITY_KEY, Server, Visitor, World};
+use serde_json::{Value, json};
+use std::{path::Path, time::Duration};
+use tokio::time::sleep;
+use waitroom::store::{journal::Journal, postgres::connect::postgres_pool};
+use wire::domain::{identity, ids::SaleId};
+
+/// Someone whom the shop knows: he needs nothing but that to find his place.
+async fn comes(server: &Server, sale: &str, name: &str) -> (Visitor, Value) {
+    let until = jiff::Timestamp::now().as_second() + 3600;
+    let identity = identity::sign(IDENTITY_KEY.as_bytes(), name, sale, until);
+    let mut visitor = server.connect(sale).await;
+    visitor.say(json!({ "type": "join", "identity": identity })).await;
+    let joined = visitor.next().await;
+    (visitor, joined)
+}
+
+/// Waits until a sale's journal has all that its stream has.
+async fn journaled(world: &World, sale: &str) {
+    let journal =
+        Journal::new(postgres_pool(&world.postgres.url(), 1).unwrap(), SaleId::parse(sale).unwrap());
+    let mut redis = redis(world).await;
+    loop {
+        let key = format!("waitroom:{{{sale}}}:sale");
+        let n: u64 = redis::cmd("HGET").arg(key).arg("n").query_async(&mut redis).await.unwrap();
+        if journal.end().await.unwrap().n == n {
+            return;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn redis(world: &World) -> redis::aio::MultiplexedConnection {
+    let client = redis::Client::open(world.redis.url()).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
+}
+
+async fn flush(world: &World) {
+    redis::cmd("FLUSHALL").query_async::<()>(&mut redis(world).await).await.unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    let _ = std::fs::remove_dir_all(to);
+    std::fs::create_dir_all(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+/// A visitor who was there all the time hears how he stands now.
+async fn stands(visitor: &mut Visitor, epoch: u64) -> Value {
+    loop {
+        let message = visitor.next().await;
+        assert!(message.get("close").is_none() && message.get("gone").is_none(), "{message}");
+        if message["type"] == "joined" && message["epoch"] == epoch {
+            return message;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wiped_line_comes_back_with_its_turns_and_without_those_who_left() {
+    let world = World::new();
+    let server = Server::start_in(&world).await;
+    let sale = server.sale(json!({ "max_active": 2 })).await;
+    let mut visitors = Vec::new();
+    for name in ["kim", "lee", "park", "choi", "seo"] {
+        visitors.push(comes(&server, &sale, name).await.0);
+    }
+    let [kim, lee, park, ..] = &mut visitors[..] else { panic!() };
+    park.say(json!({ "type": "leave" })).await;
+    park.hear("lapsed").await;
+    server.open(&sale).await;
+    let token = kim.hear("granted").await["token"].clone();
+    let hers = lee.hear("granted").await;
+    kim.say(json!({ "type": "seats" })).await;
+    kim.hear("seat_map").await;
+    drop(visitors.pop());
+    journaled(&world, &sale).await;
+    flush(&world).await;
+
+    let [kim, lee, park, choi] = &mut visitors[..] else { panic!() };
+    let joined = stands(kim, 2).await;
+    assert_eq!(joined["state"], "granted", "{joined}");
+    let granted = kim.hear("granted").await;
+    assert_eq!(granted["claim_in_ms"], Value::Null, "used before, and still: {granted}");
+    stands(lee, 2).await;
+    let granted = lee.hear("granted").await;
+    let left = |granted: &Value| granted["claim_in_ms"].as_u64().unwrap();
+    assert!(left(&granted) > 0 && left(&granted) <= left(&hers), "{granted}");
+    let joined = stands(choi, 2).await;
+    assert_eq!((&joined["rank"], &joined["total"]), (&json!(0), &json!(2)), "{joined}");
+    // His token of before is good, once.
+    kim.say(json!({ "type": "redeem", "request": "r", "token": token, "seats": ["A-1"] })).await;
+    kim.hear_past(&["joined", "granted", "seat_map", "seats_changed"], "booking").await;
+    choi.hear_past(&["joined"], "granted").await;
+    // Who was not there needs nothing but his name; who had left is behind all.
+    let (_seo, joined) = comes(&server, &sale, "seo").await;
+    assert_eq!((&joined["type"], &joined["rank"]), (&json!("joined"), &json!(0)), "{joined}");
+    park.say(json!({ "type": "join" })).await;
+    assert_eq!(park.hear("joined").await["rank"], 1);
+    assert_eq!(server.show(&sale).await["admitted_total"], 3);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_went_back_is_not_believed() {
+    let mut world = World::new();
+    let server = Server::start_in(&world).await;
+    let sale = server.sale(json!({})).await;
+    let (kim, _) = comes(&server, &sale, "kim").await;
+    let files = world.redis.folder().join("appendonlydir");
+    let before = world.redis.folder().join("before");
+    copy(&files, &before);
+    let (mut lee, _) = comes(&server, &sale, "lee").await;
+    let (mut park, _) = comes(&server, &sale, "park").await;
+    park.say(json!({ "type": "leave" })).await;
+    park.hear("lapsed").await;
+    drop(kim);
+    journaled(&world, &sale).await;
+    world.redis.kill();
+    copy(&before, &files);
+    world.redis.restart().unwrap();
+    assert_eq!(stands(&mut lee, 2).await["rank"], 1);
+    let (_kim, joined) = comes(&server, &sale, "kim").await;
+    assert_eq!((&joined["rank"], &joined["epoch"]), (&json!(0), &json!(2)), "{joined}");
+    park.say(json!({ "type": "join" })).await;
+    assert_eq!(park.hear("joined").await["rank"], 2, "what had ended stays ended");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_had_journaled_is_known_to_those_who_heard_it() {
+    let world = World::new();
+    let (server, other) = (Server::start_in(&world).await, Server::start_in(&world).await);
+    let sale = server.sale(json!({})).await;
+    let (_kim, _) = comes(&server, &sale, "kim").await;
+    journaled(&world, &sale).await;
+    let postgres = postgres_pool(&world.postgres.url(), 1).unwrap().get().await.unwrap();
+    let holds = |holder: &'static str, until: &'static str| {
+        let lease = format!("UPDATE journal_heads SET holder = '{holder}', until = '{until}'");
+        let postgres = &postgres;
+        async move { postgres.batch_execute(&lease).await.unwrap() }
+    };
+    holds("nobody", "infinity").await;
+    // Both are heard by both instances, and gone again; neither is on record.
+    for (name, server) in [("lee", &server), ("park", &other)] {
+        drop(comes(server, &sale, name).await);
+    }
+    let mut choi = comes(&other, &sale, "choi").await.0;
+    while server.show(&sale).await["waiting"] != 4 {
+        sleep(Duration::from_millis(20)).await;
+    }
+    sleep(Duration::from_millis(300)).await;
+    flush(&world).await;
+    holds("nobody", "-infinity").await;
+    assert_eq!(stands(&mut choi, 2).await["rank"], 3);
+    for (name, rank) in [("park", 2), ("lee", 1)] {
+        let (_visitor, joined) = comes(&server, &sale, name).await;
+        assert_eq!(joined["rank"], rank, "{name}: {joined}");
+    }
+    server.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_that_lost_nothing_begins_nothing() {
+    let mut world = World::new();
+    let server = Server::start_in(&world).await;
+    let sale = server.sale(json!({})).await;
+    let (mut kim, _) = comes(&server, &sale, "kim").await;
+    world.redis.kill();
+    world.redis.restart().unwrap();
+    let (_lee, joined) = loop {
+        let (visitor, joined) = comes(&server, &sale, "lee").await;
+        if joined["type"] == "joined" {
+            break (visitor, joined);
+        }
+    };
+    assert_eq!((&joined["rank"], &joined["epoch"]), (&json!(1), &json!(1)), "{joined}");
+    server.open(&sale).await;
+    kim.hear_past(&["joined"], "granted").await;
+    server.stop().await;
+}
