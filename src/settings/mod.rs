@@ -122,7 +122,7 @@ pub struct RedisArgs {
     /// Where nodes are reached that announce addresses which cannot be reached from here: announced=reachable, comma-separated
     #[arg(long, value_name = "PAIRS", value_delimiter = ',', value_parser = values::addresses)]
     pub redis_addresses: Vec<(String, String)>,
-    /// Start although Redis keeps nothing
+    /// Start although Redis or PostgreSQL does not keep what it confirms
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
     pub allow_data_loss: bool,
@@ -137,7 +137,7 @@ pub struct RedisSettings {
     pub redis_replicas: u32,
     /// Where nodes are reached that announce addresses which cannot be reached from here: announced, reachable.
     pub redis_addresses: Vec<(String, String)>,
-    /// Start although Redis keeps nothing.
+    /// Start although Redis or PostgreSQL does not keep what it confirms.
     pub allow_data_loss: bool,
 }
 
@@ -335,6 +335,7 @@ pub struct ServeSettings {
 impl ServeArgs {
     /// The complete settings, or the first fault.
     pub fn resolve(&self) -> Result<ServeSettings, SettingsError> {
+        self.check_addresses()?;
         Ok(ServeSettings {
             redis: self.redis.resolve()?,
             postgres: self.postgres.resolve()?,
@@ -343,6 +344,19 @@ impl ServeArgs {
             http: self.http.clone(),
             log: self.log.clone(),
         })
+    }
+
+    /// The two listeners cannot have the same address, nor one that includes the other's.
+    pub fn check_addresses(&self) -> Result<(), SettingsError> {
+        let (public, admin) = (self.http.listen, self.admin.admin_listen);
+        let everywhere = public.ip().is_unspecified() || admin.ip().is_unspecified();
+        if public.port() == 0 || public.port() != admin.port() || (public.ip() != admin.ip() && !everywhere) {
+            return Ok(());
+        }
+        Err(refused(
+            "admin_listen",
+            format!("{admin} is the address of listen ({public}) too; give another port"),
+        ))
     }
 }
 

@@ -16,5 +16,6 @@ mod migrations;
 mod restore;
 mod sales;
 mod seat_map;
+mod starts;
 mod stores;
 mod topologies;

@@ -1,6 +1,27 @@
-//! What a Redis is, and whether it may be trusted with a line. All from INFO: managed Redis forbids CONFIG.
+//! What a Redis is, and whether it may be trusted with a line. All from INFO and a try: managed Redis forbids CONFIG.
 
-use std::collections::HashMap;
+use redis::{RedisResult, Script, aio::ConnectionLike};
+use std::{collections::HashMap, sync::LazyLock};
+
+/// How long the key of a proof lives.
+const PROOF_MS: u64 = 10_000;
+
+/// Writes as the line's scripts do.
+static PROOF: LazyLock<Script> =
+    LazyLock::new(|| Script::new("return redis.call('SET', KEYS[1], 1, 'PX', ARGV[1])"));
+
+/// The key that an instance's proofs write.
+pub(super) fn proof_key(instance: &str) -> String {
+    format!("waitroom:probe:{instance}")
+}
+
+/// Runs a script that writes a key of `instance`, as the line's do: an error of one that is out of memory, or whose disk is
+/// full, or that is a replica, or whose user may run no scripts. It answers all else, and is of no use.
+pub async fn takes_joins<C: ConnectionLike>(connection: &mut C, instance: &str) -> RedisResult<()> {
+    let mut proof = PROOF.prepare_invoke();
+    proof.key(proof_key(instance)).arg(PROOF_MS);
+    proof.invoke_async(connection).await
+}
 
 /// The facts of one Redis server that decide whether it may hold a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,17 +46,32 @@ pub struct RedisFacts {
     pub run_id: String,
     /// Part of a Redis Cluster, where a plain URL reaches only some of the keys.
     pub cluster_enabled: bool,
+    /// What a primary says to a script that writes, if it refuses it.
+    pub refuses: Option<String>,
     /// Watches others and keeps nothing.
     pub is_sentinel: bool,
     /// What it runs on; managed services say so here.
     pub os: String,
 }
 
+/// Refusals that are no passing state of a server that starts or changes.
+const REFUSALS: [&str; 5] = ["NOPERM", "NOREPLICAS", "OOM", "MISCONF", "ERR"];
+
 impl RedisFacts {
-    /// Asks the server.
-    pub async fn read<C: redis::aio::ConnectionLike>(connection: &mut C) -> redis::RedisResult<Self> {
+    /// Asks the server, and writes a key of `instance` that is gone soon.
+    pub async fn read<C: ConnectionLike>(connection: &mut C, instance: &str) -> RedisResult<Self> {
         let text: String = redis::cmd("INFO").query_async(connection).await?;
-        Ok(Self::parse(&text))
+        let mut facts = Self::parse(&text);
+        // A replica, or a node of a cluster, refuses for what it is.
+        let is_asked = facts.role == "master" && !facts.cluster_enabled;
+        if is_asked && let Err(error) = takes_joins(connection, instance).await {
+            let code = error.code().filter(|code| REFUSALS.contains(code)).map(str::to_owned);
+            let Some(code) = code else { return Err(error) };
+            // What follows is the script's hash.
+            let why = error.detail().and_then(|why| why.split(" script: ").next()).unwrap_or_default();
+            facts.refuses = Some(format!("{code}: {why}"));
+        }
+        Ok(facts)
     }
 
     /// Reads the text of INFO. What a server does not tell counts as the worse case.
@@ -58,6 +94,7 @@ impl RedisFacts {
             role: text("role"),
             run_id: text("run_id"),
             cluster_enabled: text("cluster_enabled") == "1",
+            refuses: None,
             // Valkey 9 calls it otherwise.
             is_sentinel: ["redis_mode", "server_mode"].iter().any(|key| text(key) == "sentinel"),
             os: text("os"),

@@ -16,6 +16,7 @@ use super::{
     line::{Line, stream::EventReader},
 };
 use crate::metrics;
+use facts::{proof_key, takes_joins};
 use link::{Link, RESPONSE_TIMEOUT, Tenure, Whose};
 use pool::ReadPool;
 use slot::Slot;
@@ -28,8 +29,6 @@ use wire::domain::ids::SaleId;
 
 /// A blocking read returns after this at the latest.
 pub(super) const BLOCK: Duration = Duration::from_secs(1);
-/// How long the key of a probe lives.
-const PROBE_MS: u64 = 10_000;
 /// Connections for long reads.
 const POOL_SIZE: usize = 4;
 
@@ -76,7 +75,7 @@ impl Node {
 impl Redis {
     /// Connects; `instance` is this server's name in leases and presence, without a colon.
     pub async fn connect(site: Site, instance: &str) -> Result<Self, StoreError> {
-        let slot = Slot::of(&probe_key(instance));
+        let slot = Slot::of(&proof_key(instance));
         let this = Self { node: Node::new(Arc::new(site), slot), instance: instance.into() };
         redis::cmd("PING").query_async::<()>(&mut this.node.shared.clone()).await?;
         Ok(this)
@@ -87,13 +86,10 @@ impl Redis {
         &self.instance
     }
 
-    /// Whether a place could be drawn now: Redis takes a write. One that is out of memory, or whose disk is full, or that is
-    /// a replica, answers and is of no use. In a cluster this speaks for one node of it.
+    /// Whether a place could be drawn now: see [`facts::takes_joins`]. In a cluster this speaks for one node of it.
     pub async fn prove(&self) -> Result<(), StoreError> {
         let _wait = metrics::redis_probe();
-        let mut write = redis::cmd("SET");
-        write.arg(probe_key(&self.instance)).arg(1).arg("PX").arg(PROBE_MS);
-        Ok(write.query_async(&mut self.node.shared.clone()).await?)
+        Ok(takes_joins(&mut self.node.shared.clone(), &self.instance).await?)
     }
 
     /// The line of a sale.
@@ -107,8 +103,4 @@ impl Redis {
         line.believes(own.run_id())?;
         Ok(EventReader::new(own, line.events_key()))
     }
-}
-
-fn probe_key(instance: &str) -> String {
-    format!("waitroom:probe:{instance}")
 }

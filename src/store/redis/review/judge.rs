@@ -51,6 +51,13 @@ fn role(facts: &RedisFacts, name: &str, site: &Site, findings: &mut Findings) {
             format!("{name}: this Redis is a replica ({}): point redis_url at its primary", facts.role);
         find(findings, Grade::Fail, "redis role", text);
     }
+    if let Some(refusal) = &facts.refuses {
+        let text = format!(
+            "redis_url: this Redis refuses a script that writes ({refusal}), at {name}: let its user run scripts (+@all but \
+             CONFIG), free memory or disk, or bring the replicas that min-replicas-to-write asks for"
+        );
+        find(findings, Grade::Fail, "redis_url", text);
+    }
     match (&site.kind, facts.cluster_enabled) {
         (Kind::Cluster { .. }, false) => {
             let text = format!("{name}: this Redis is no part of a cluster: give redis:// as redis_url");

@@ -19,6 +19,9 @@ use tokio::time::timeout;
 /// How long a server may take to answer before it counts as away.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// In whose name a server is tried.
+const REVIEW: &str = "review";
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grade {
@@ -67,8 +70,9 @@ struct Server {
 
 impl Server {
     async fn ask(name: String, client: RedisResult<Client>) -> Self {
-        let asked =
-            timeout(PATIENCE, async { RedisFacts::read(&mut connect(&client?, PATIENCE).await?).await });
+        let asked = timeout(PATIENCE, async {
+            RedisFacts::read(&mut connect(&client?, PATIENCE).await?, REVIEW).await
+        });
         let facts = asked.await.unwrap_or_else(|_| Err(failed(format!("no answer within {PATIENCE:?}"))));
         Self { name, facts, promotable: true }
     }
