@@ -95,7 +95,8 @@ impl RedisFacts {
             run_id: text("run_id"),
             cluster_enabled: text("cluster_enabled") == "1",
             refuses: None,
-            is_sentinel: text("redis_mode") == "sentinel",
+            // Valkey 9 calls it otherwise.
+            is_sentinel: ["redis_mode", "server_mode"].iter().any(|key| text(key) == "sentinel"),
             os: text("os"),
         }
     }

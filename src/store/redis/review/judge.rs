@@ -115,8 +115,7 @@ fn replicas(
             "no replica: if this machine is lost, so are the joins of the last second".to_owned(),
         );
     }
-    let back =
-        "places come back by their visitors' tokens, what the journal has is on record, grants are lost";
+    let back = "the journal brings back all but the last second, tokens the other places";
     let promotable = group.replicas.iter().filter(|replica| replica.promotable).count() as u32;
     let fails_over = !matches!(site.kind, Kind::Single);
     if fails_over && promotable > wanted {
