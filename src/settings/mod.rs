@@ -186,16 +186,24 @@ pub struct PostgresSettings {
 }
 
 impl PostgresArgs {
-    /// The complete settings; the URL is required.
-    pub fn resolve(&self) -> Result<PostgresSettings, SettingsError> {
+    /// The URL, where one was given.
+    pub fn url(&self) -> Result<Option<SecretUrl>, SettingsError> {
         let url = secret("postgres_url", self.postgres_url.as_ref(), self.postgres_url_file.as_deref())?;
-        let postgres_url = url.ok_or_else(|| missing("postgres_url"))?;
-        if !["postgres://", "postgresql://"].iter().any(|scheme| postgres_url.expose().starts_with(scheme)) {
+        let is_one = |url: &SecretUrl| {
+            ["postgres://", "postgresql://"].iter().any(|scheme| url.expose().starts_with(scheme))
+        };
+        if url.as_ref().is_some_and(|url| !is_one(url)) {
             return Err(refused(
                 "postgres_url",
                 "give postgres://user@host/database (or postgres:///database?host=/folder)",
             ));
         }
+        Ok(url)
+    }
+
+    /// The complete settings; the URL is required.
+    pub fn resolve(&self) -> Result<PostgresSettings, SettingsError> {
+        let postgres_url = self.url()?.ok_or_else(|| missing("postgres_url"))?;
         Ok(PostgresSettings { postgres_url, postgres_pool: self.postgres_pool })
     }
 }

@@ -13,6 +13,7 @@ mod hostile;
 mod journal;
 mod line;
 mod migrations;
+mod proof;
 mod restore;
 mod sales;
 mod seat_map;

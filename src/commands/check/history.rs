@@ -1,16 +1,16 @@
-//! `check`: proves the invariants on recorded histories and the final state of the stores.
+//! `check HISTORY…`: the invariants, on recorded histories and the final state of the stores.
 
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::Args;
 use serde::Serialize;
 
-use super::{Exit, ExitError, output, serve};
+use super::{CheckArgs, exit};
+use crate::commands::{Exit, ExitError, output, serve};
 use crate::settings::{RedisSettings, SecretUrl};
 use crate::store::bookings::{Bookings, Sold};
-use crate::store::errors::{ConnectError, StoreError};
+use crate::store::errors::StoreError;
 use crate::store::line::{Found, Survey};
 use crate::store::postgres::connect::postgres_pool;
 use crate::store::redis::{Redis, Site};
@@ -21,32 +21,6 @@ use load::checker::{
 use load::history::{HistoryError, belong_together, read};
 use wire::domain::ids::SaleId;
 
-/// Proves from the histories of a run that the line was fair and no seat was sold twice.
-///
-/// Give the files of all parts of one run, and the Redis and PostgreSQL of the sale after it, while nobody uses them:
-/// without those some promises cannot be judged. What is proved, from what and with which tolerance: docs/check.md.
-///
-/// Exit status: 0 proved; 64 wrong usage; 69 Redis or PostgreSQL cannot be reached; 74 a file cannot be read or is
-/// garbled; 75 nothing was found broken, but not everything could be judged; 99 a promise was broken.
-#[derive(Debug, Clone, Args)]
-pub struct CheckArgs {
-    /// The histories that `waitroom load --history` wrote: all parts of one run
-    #[arg(required = true, value_name = "HISTORY")]
-    histories: Vec<PathBuf>,
-    /// The line's Redis, after the run
-    #[arg(long, value_name = "URL")]
-    redis_url: Option<SecretUrl>,
-    /// Where nodes of Redis are reached that announce other addresses: announced=reachable, comma-separated
-    #[arg(long, value_name = "PAIRS", value_delimiter = ',', value_parser = crate::settings::values::addresses)]
-    redis_addresses: Vec<(String, String)>,
-    /// The bookings' PostgreSQL, after the run
-    #[arg(long, value_name = "URL")]
-    postgres_url: Option<SecretUrl>,
-    /// Write the verdicts there as JSON; `-` for stdout, instead of the lines
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-}
-
 #[derive(Serialize)]
 struct Report<'a> {
     status: Status,
@@ -55,16 +29,19 @@ struct Report<'a> {
 }
 
 /// Checks and prints a line for each invariant.
-pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
-    let mut log = take_in(&args.histories)?;
-    let state = serve::runtime()?.block_on(final_state(args, &log)).map_err(explain)?;
+pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
+    if args.html.is_some() || !args.heads.is_empty() {
+        let why = "--html and --head are for a sale's journal; a history is drawn by `waitroom load --html`";
+        return Err(ExitError::new(Exit::Usage, why).into());
+    }
+    let mut log = take_in(&args.files)?;
+    let state = serve::runtime()?.block_on(final_state(args, &log))?;
     let verdicts = check(&mut log, &state);
     let any = |status| verdicts.iter().any(|verdict| verdict.status == status);
     let status = [Status::Violated, Status::TooLittle].into_iter().find(|status| any(*status));
     let status = status.unwrap_or(Status::Proved);
     let report = Report { status, entries: log.len(), verdicts: &verdicts };
-    let to_stdout = args.json.as_ref().is_some_and(|path| path.as_os_str() == "-");
-    if to_stdout {
+    if args.json_to_stdout() {
         output::print(&serde_json::to_string_pretty(&report)?)?;
     } else {
         let lines: Vec<String> = verdicts.iter().map(ToString::to_string).collect();
@@ -74,11 +51,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
                 .map_err(|error| ExitError::new(Exit::File, format!("{}: {error}", path.display())))?;
         }
     }
-    Ok(match status {
-        Status::Proved => Exit::Done,
-        Status::TooLittle => Exit::TooLittle,
-        Status::Violated => Exit::Broken,
-    })
+    Ok(exit(status))
 }
 
 fn take_in(paths: &[PathBuf]) -> Result<Log, ExitError> {
@@ -95,16 +68,6 @@ fn take_in(paths: &[PathBuf]) -> Result<Log, ExitError> {
     Ok(log)
 }
 
-fn explain(error: anyhow::Error) -> anyhow::Error {
-    let exit = match error.downcast_ref::<StoreError>() {
-        Some(StoreError::Connect(ConnectError::Url { .. } | ConnectError::Tls(_))) => Exit::Settings,
-        Some(StoreError::Corrupt(_)) => Exit::Bug,
-        Some(_) => Exit::Unreachable,
-        None => return error,
-    };
-    ExitError::new(exit, format!("{error:#}")).into()
-}
-
 async fn final_state(args: &CheckArgs, log: &Log) -> anyhow::Result<FinalState> {
     let sale = log.parts().first().and_then(|part| SaleId::parse(&part.header.sale));
     let sale = sale.ok_or_else(|| ExitError::new(Exit::File, "the history names no sale"))?;
@@ -112,7 +75,7 @@ async fn final_state(args: &CheckArgs, log: &Log) -> anyhow::Result<FinalState> 
         Some(url) => line_state(url, args, &sale).await?,
         None => None,
     };
-    let shop = match &args.postgres_url {
+    let shop = match args.postgres.url()? {
         Some(url) => Some(shop_state(url.expose(), &sale).await?),
         None => None,
     };
@@ -163,7 +126,7 @@ async fn shop_state(url: &str, id: &SaleId) -> anyhow::Result<ShopState> {
     let unknown = || ExitError::new(Exit::Usage, format!("this PostgreSQL has no sale {id}"));
     let (sale, state) = sale.ok_or_else(unknown)?;
     let survey = Bookings::new(pool, id.clone(), sale.plan).survey().await;
-    let (bookings, seats) = survey.context("reading the bookings")?;
+    let survey = survey.context("reading the bookings")?;
     let booking = |sold: Sold| ShopBooking {
         booking: sold.booking,
         grant: sold.grant,
@@ -171,6 +134,6 @@ async fn shop_state(url: &str, id: &SaleId) -> anyhow::Result<ShopState> {
         seats: sold.seats,
         status: sold.status,
     };
-    let bookings = bookings.into_iter().map(booking).collect();
-    Ok(ShopState { sale: id.clone(), settings: state.settings, bookings, seats })
+    let bookings = survey.bookings.into_iter().map(booking).collect();
+    Ok(ShopState { sale: id.clone(), settings: state.settings, bookings, seats: survey.seats })
 }
