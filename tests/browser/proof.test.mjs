@@ -1,18 +1,11 @@
 // The proof of one's place: saved while waiting, after booking and after the end; in both languages; said when it cannot be.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { after, before, describe } from "node:test";
+import { describe } from "node:test";
 
-import { Server } from "./harness.mjs";
-import { book, click, closeBrowser, hook, reads, scenario, state } from "./stage.mjs";
+import { book, click, hook, reads, stage, state } from "./stage.mjs";
 
-let server;
-before(async () => { server = await Server.start(); });
-after(async () => {
-  await closeBrowser();
-  await server?.stop();
-});
-const scene = (name, play) => scenario(name, () => server, play);
+const { server, scene } = stage();
 
 /** Presses the button. → the file that is saved */
 async function saved(page) {
