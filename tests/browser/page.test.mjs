@@ -138,8 +138,11 @@ describe("before the turn", { concurrency: 3 }, () => {
     assert.equal(await page.getAttribute("body", "data-lapsed"), "missed");
     // The title flashes between this and the name of the sale.
     await page.waitForFunction(() => /You missed your turn/.test(document.title));
+    // The other's turn is not missed while a busy machine looks at the page.
+    await server.set(sale, { claim_s: 30 });
     const [other] = await cast.line(sale, 3);
     await other.turn();
+    await server.set(sale, { claim_s: 1 });
     await click(page, "rejoin");
     await state(page, "waiting");
     await ranked(page, 0);
