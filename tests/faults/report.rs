@@ -1,0 +1,62 @@
+//! What many runs came to.
+
+use crate::{kinds::Kind, run::Outcome};
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
+
+#[derive(Default)]
+pub struct Report {
+    runs: usize,
+    places: usize,
+    bookings: usize,
+    by_kind: BTreeMap<Kind, Tally>,
+    failed: Vec<String>,
+}
+
+#[derive(Default)]
+struct Tally {
+    runs: usize,
+    violations: usize,
+    longest: Duration,
+}
+
+impl Report {
+    /// `again`: how this run can be repeated.
+    pub fn add(&mut self, outcome: &Outcome, again: &str) {
+        self.runs += 1;
+        self.places += outcome.proof.places;
+        self.bookings += outcome.proof.bookings;
+        for kind in &outcome.kinds {
+            let tally = self.by_kind.entry(*kind).or_default();
+            tally.runs += 1;
+            tally.violations += outcome.proof.violations.len();
+            tally.longest = tally.longest.max(outcome.back_after);
+        }
+        if !outcome.proof.violations.is_empty() {
+            self.failed.push(format!("{again}\n  {}", outcome.proof.violations.join("\n  ")));
+        }
+    }
+
+    pub fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
+    pub fn text(&self) -> String {
+        let mut text = format!(
+            "{} runs, {} places and {} bookings told, {} runs with a broken promise\n\n\
+             | fault | runs | broken promises | longest until newcomers were served |\n|---|---|---|---|\n",
+            self.runs,
+            self.places,
+            self.bookings,
+            self.failed.len()
+        );
+        for (kind, tally) in &self.by_kind {
+            let Tally { runs, violations, longest } = tally;
+            let longest = longest.as_secs_f64();
+            let _ = writeln!(text, "| `{}` | {runs} | {violations} | {longest:.1} s |", kind.name());
+        }
+        for failed in &self.failed {
+            let _ = write!(text, "\n{failed}\n");
+        }
+        text
+    }
+}

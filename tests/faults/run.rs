@@ -1,0 +1,69 @@
+//! One run: a sale, a crowd, faults, and the proof.
+
+use crate::{
+    crowd::{Crowd, Size},
+    kinds::{Held, Kind},
+    proof::Proof,
+    schedule::{Fault, Schedule},
+    stage::Stage,
+};
+use std::time::{Duration, Instant};
+use tokio::time::sleep_until;
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    pub kinds: Vec<Kind>,
+    pub proof: Proof,
+    /// How long it took from the last fault's mending until newcomers were served everywhere.
+    pub back_after: Duration,
+    pub took: Duration,
+}
+
+/// How soon newcomers are served again.
+const BACK_WITHIN: Duration = Duration::from_secs(10);
+
+/// Plays it.
+pub async fn run(schedule: &Schedule, size: Size) -> Outcome {
+    let mut stage = Stage::set(schedule.topology).await;
+    let settings = size.sale();
+    stage.open_sale(&settings.iter().map(String::as_str).collect::<Vec<_>>());
+    let began = Instant::now();
+    let crowd = Crowd::comes(&stage, size, schedule.seed);
+    let back_after = play(&mut stage, &schedule.faults).await;
+    let histories = crowd.goes_home().await;
+    let took = began.elapsed();
+    let mut proof = Proof::of(&stage, &histories).await;
+    if back_after > BACK_WITHIN {
+        proof.violations.push(format!("newcomers were served only after {back_after:.1?}"));
+    }
+    let kinds = schedule.faults.iter().map(|fault| fault.kind).collect();
+    Outcome { kinds, proof, back_after, took }
+}
+
+/// Lets the faults happen and end; how long it took afterwards until all was well.
+async fn play(stage: &mut Stage, faults: &[Fault]) -> Duration {
+    let start = tokio::time::Instant::now();
+    let mut steps: Vec<(Duration, bool, usize)> = Vec::new();
+    for (i, fault) in faults.iter().enumerate() {
+        steps.extend([(fault.from, true, i), (fault.until, false, i)]);
+    }
+    steps.sort();
+    let mut held: Vec<Held> = faults.iter().map(|_| Held::Nothing).collect();
+    let (mut under_way, mut longest) = (0, Duration::ZERO);
+    for (at, begins, i) in steps {
+        sleep_until(start + at).await;
+        let kind = faults[i].kind;
+        if begins {
+            held[i] = kind.inject(stage).await;
+            under_way += 1;
+            continue;
+        }
+        kind.heal(stage, std::mem::replace(&mut held[i], Held::Nothing)).await;
+        under_way -= 1;
+        if under_way == 0 {
+            longest = longest.max(stage.back_to_normal().await);
+        }
+    }
+    longest
+}

@@ -1,0 +1,135 @@
+//! Stores, instances and a sale.
+
+use crate::{
+    instance::{ADMIN_TOKEN, Instance, Wiring, waitroom},
+    node::{Clock, Node, PATIENCE},
+    proxy::Proxy,
+};
+use serde_json::Value;
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+use tokio::time::sleep;
+use tokio_postgres::config::Host;
+use waitroom::{embedded::Postgres, store::postgres::connect};
+
+/// How Redis stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topology {
+    /// One.
+    Alone,
+    /// One, with a clock that can be moved; so can the first instance's.
+    Clocked,
+}
+
+/// The sale's name.
+pub const SALE: &str = "faults";
+
+/// One sale on two instances.
+pub struct Stage {
+    pub instances: Vec<Instance>,
+    pub nodes: Vec<Node>,
+    pub postgres: Postgres,
+    pub folder: tempfile::TempDir,
+}
+
+impl Stage {
+    pub async fn set(topology: Topology) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // PostgreSQL's own user must get in, also when we are root.
+        fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711)).unwrap();
+        let postgres = Postgres::start_at(&folder.path().join("postgres")).unwrap();
+        sql(&postgres.url(), "ALTER SYSTEM SET recovery_init_sync_method = syncfs").await;
+        sql(&postgres.url(), "SELECT pg_reload_conf()").await;
+        let clock = |moved: bool| moved.then(Clock::right);
+        let clocked = topology == Topology::Clocked;
+        let nodes = vec![Node::start(&[], clock(clocked))];
+        let mut stage = Self { instances: Vec::new(), nodes, postgres, folder };
+        for i in 0..2 {
+            let wiring = stage.wiring(clock(clocked && i == 0));
+            stage.instances.push(Instance::start(wiring).await);
+        }
+        stage
+    }
+
+    fn wiring(&self, clock: Option<Clock>) -> Wiring {
+        let url = self.postgres.url();
+        let config: tokio_postgres::Config = url.parse().unwrap();
+        let Host::Unix(sockets) = &config.get_hosts()[0] else { panic!("a Unix socket") };
+        let postgres = Proxy::before_postgres(sockets);
+        let (database, _) = url.split_once('?').unwrap();
+        let postgres_url = format!("{database}?host={}&user=waitroom", postgres.folder().display());
+        let redis = Proxy::before_redis(&self.nodes[0].socket());
+        let redis_url = format!("redis+unix://{}", redis.socket().display());
+        Wiring { redis_url, redis: Some(redis), postgres_url, postgres, clock, replicas: 0, host: None }
+    }
+
+    /// The Redis that has the line.
+    pub fn redis(&mut self) -> &mut Node {
+        &mut self.nodes[0]
+    }
+
+    /// Where the line is, for the proof.
+    pub fn redis_url(&self) -> String {
+        self.nodes[0].url()
+    }
+
+    /// The sale, open.
+    pub fn open_sale(&self, settings: &[&str]) {
+        let admin = format!("--admin-listen={}", self.instances[0].admin);
+        for words in [&[&["sale", "create", SALE, "--anonymous"], settings].concat()[..], &["sale", "open", SALE]] {
+            let done = waitroom(words).arg(&admin).stdout(Stdio::null()).status().unwrap();
+            assert!(done.success(), "{words:?}");
+        }
+    }
+
+    pub async fn sql(&self, text: &str) {
+        sql(&self.postgres.url(), text).await;
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        Path::new(self.folder.path()).join(name)
+    }
+
+    /// Waits until every instance takes newcomers in again; how long that took.
+    pub async fn back_to_normal(&mut self) -> Duration {
+        let began = Instant::now();
+        for i in 0..self.instances.len() {
+            while !self.takes_in(i).await {
+                assert!(began.elapsed() < PATIENCE, "instance {i} takes nobody in any more");
+                self.instances[i].see_to_it();
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+        began.elapsed()
+    }
+
+    /// Whether a newcomer gets a place at that instance. He goes again at once: the line is the crowd's.
+    async fn takes_in(&self, i: usize) -> bool {
+        let url = format!("{}/v1/sales/{SALE}/places", self.instances[i].url());
+        let come_and_go = move || {
+            let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(3)));
+            let agent: ureq::Agent = config.build().into();
+            let mut joined = agent.post(&url).send_empty().ok()?;
+            let said: Value = joined.body_mut().read_json().ok()?;
+            let bearer = format!("Bearer {}", said["place"].as_str()?);
+            let _ = agent.delete(format!("{url}/me")).header("Authorization", bearer).call();
+            Some(())
+        };
+        tokio::task::spawn_blocking(come_and_go).await.unwrap().is_some()
+    }
+
+    /// The operator's token.
+    pub fn admin_token(&self) -> &'static str {
+        ADMIN_TOKEN
+    }
+}
+
+/// Said to PostgreSQL itself.
+pub async fn sql(url: &str, text: &str) {
+    connect::postgres_single(url).await.unwrap().batch_execute(text).await.unwrap();
+}

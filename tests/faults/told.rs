@@ -1,0 +1,127 @@
+//! What visitors were told, and whether they still have it: each place at its number, each booking in PostgreSQL. Nothing
+//! here is shared with `waitroom check`.
+
+use load::history::{Entry, Event, read};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::PathBuf,
+};
+use uuid::Uuid;
+use waitroom::store::line::Survey;
+use wire::domain::{place::LapseReason, place::Stage, ids::Seq};
+
+/// What became of a place before its visitor's eyes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// He waits, as far as he knows.
+    Waits,
+    /// He had a turn, which may have ended unseen; or he said that he goes.
+    MayHaveEnded,
+    Ended,
+}
+
+/// A visitor's last place.
+#[derive(Clone, Debug)]
+struct Place {
+    seq: Seq,
+    fate: Fate,
+}
+
+#[derive(Default)]
+struct Visitor {
+    id: Option<String>,
+    place: Option<Place>,
+    /// Joins that nobody answered: they may have drawn a place.
+    unanswered: HashMap<u32, ()>,
+    unsure: bool,
+}
+
+/// All that a crowd was told.
+#[derive(Default)]
+pub struct Told {
+    visitors: HashMap<u32, Visitor>,
+    pub places: usize,
+    pub bookings: BTreeSet<Uuid>,
+    /// What was broken already before their eyes.
+    faults: Vec<String>,
+}
+
+impl Told {
+    pub fn of(histories: &[PathBuf]) -> Self {
+        let mut told = Self::default();
+        for history in histories {
+            read(history, |_, entry| told.take(&entry)).unwrap();
+        }
+        told
+    }
+
+    fn take(&mut self, Entry(_, number, connection, event): &Entry) {
+        let visitor = self.visitors.entry(*number).or_default();
+        match event {
+            Event::Join { .. } => _ = visitor.unanswered.insert(*connection, ()),
+            Event::Joined { visitor: id, seq, .. } => {
+                visitor.unanswered.remove(connection);
+                visitor.id = visitor.id.take().or(id.clone());
+                let Some(seq) = *seq else { return };
+                match &visitor.place {
+                    Some(place) if place.seq == seq => {
+                        if place.fate == Fate::Ended {
+                            self.faults.push(format!("visitor {number}: place {seq} had ended and is back"));
+                        }
+                    }
+                    Some(Place { seq: before, fate: Fate::Waits }) if !visitor.unsure => {
+                        self.faults.push(format!("visitor {number} had place {before} and came back to {seq}"));
+                    }
+                    _ => {}
+                }
+                if visitor.place.as_ref().is_none_or(|place| place.seq != seq) {
+                    self.places += 1;
+                    visitor.place = Some(Place { seq, fate: Fate::Waits });
+                }
+            }
+            Event::Granted { .. } | Event::Leave => visitor.now(Fate::MayHaveEnded),
+            Event::Lapsed(LapseReason::Missed) => {}
+            Event::Lapsed(_) => visitor.now(Fate::Ended),
+            Event::Booking { booking, .. } => {
+                self.bookings.insert(*booking);
+                visitor.now(Fate::Ended);
+            }
+            Event::Cut(_) => visitor.unsure |= visitor.unanswered.remove(connection).is_some(),
+            _ => {}
+        }
+    }
+
+    /// What they were told and do not have.
+    pub fn lost(&self, line: &Survey, bookings: &BTreeSet<Uuid>) -> Vec<String> {
+        let mut faults = self.faults.clone();
+        let missing = self.bookings.difference(bookings);
+        faults.extend(missing.map(|id| format!("booking {id} was told, and PostgreSQL does not have it")));
+        let records: HashMap<&str, (Stage, Seq)> =
+            line.places.iter().map(|(visitor, stage, seq)| (visitor.as_str(), (*stage, *seq))).collect();
+        for (number, visitor) in &self.visitors {
+            let (Some(place), Some(id)) = (&visitor.place, &visitor.id) else { continue };
+            let fault = match (place.fate, records.get(id.as_str())) {
+                (Fate::Waits, None) => "Redis does not have it".to_owned(),
+                (Fate::Waits, Some((_, seq))) if *seq != place.seq && !visitor.unsure => {
+                    format!("Redis has {seq} in its stead")
+                }
+                (Fate::Ended, Some((stage @ (Stage::Waiting | Stage::Returned | Stage::Away), seq)))
+                    if *seq == place.seq =>
+                {
+                    format!("it had ended, and Redis has it {stage:?}")
+                }
+                _ => continue,
+            };
+            faults.push(format!("visitor {number}, place {}: {fault}", place.seq));
+        }
+        faults
+    }
+}
+
+impl Visitor {
+    fn now(&mut self, fate: Fate) {
+        if let Some(place) = self.place.as_mut().filter(|place| place.fate != Fate::Ended) {
+            place.fate = fate;
+        }
+    }
+}
