@@ -11,10 +11,12 @@ mod proxy;
 
 mod crowd;
 mod door;
+mod hosts;
 mod instance;
 mod kinds;
 mod node;
 mod proof;
+mod redises;
 mod report;
 mod run;
 mod schedule;

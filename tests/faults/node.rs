@@ -70,7 +70,7 @@ impl Node {
         self.kill();
         let mut command = Command::new("redis-server");
         command.args(["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]);
-        command.args(["--save", "", "--databases", "1", "--protected-mode", "no", "--loglevel", "warning"]);
+        command.args(["--save", "", "--protected-mode", "no", "--loglevel", "warning"]);
         command.args(["--repl-diskless-sync-delay", "0", "--port", &self.port.to_string()]);
         command.arg("--dir").arg(self.folder.path()).arg("--unixsocket").arg(self.socket());
         command.args(&self.words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -86,6 +86,10 @@ impl Node {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -7,19 +7,16 @@ use crate::{
     stage::{SALE, Stage},
     told::Told,
 };
+use serde_json::Value;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     path::PathBuf,
     time::{Duration, Instant},
 };
 use tokio::time::sleep;
 use uuid::Uuid;
-use waitroom::store::{
-    line::{Found, Survey},
-    postgres::connect,
-    redis::Redis,
-};
-use wire::domain::ids::SaleId;
+use waitroom::store::postgres::connect;
+use wire::domain::{ids::Seq, place::Stage as Standing};
 
 /// What a run showed.
 #[derive(Debug, Default)]
@@ -35,7 +32,7 @@ pub struct Proof {
 impl Proof {
     pub async fn of(stage: &Stage, histories: &[PathBuf]) -> Self {
         let told = Told::of(histories);
-        let line = survey(stage).await;
+        let line = records(stage).await;
         let mut violations = told.lost(&line, &bookings(stage).await);
         let mut unjudged = Vec::new();
         for words in check(stage, histories) {
@@ -44,14 +41,35 @@ impl Proof {
                 false => unjudged.push(words.0),
             }
         }
+        for part in 1..=histories.len() {
+            judged_by_the_crowd(stage, part, &mut violations, &mut unjudged);
+        }
         Self { places: told.places, bookings: told.bookings.len(), violations, unjudged }
+    }
+}
+
+/// What the load generator itself found, and how its visitors fared.
+fn judged_by_the_crowd(stage: &Stage, part: usize, violations: &mut Vec<String>, unjudged: &mut Vec<String>) {
+    let report = std::fs::read_to_string(stage.path(&format!("load-{}.json", part - 1))).unwrap_or_default();
+    let Ok(report) = serde_json::from_str::<Value>(&report) else {
+        violations.push(format!("part {part} of the crowd left no report"));
+        return;
+    };
+    for found in report["violations"].as_array().into_iter().flatten() {
+        violations.push(format!("part {part} of the crowd saw: {found}"));
+    }
+    let (unfinished, ends, closes) = (&report["unfinished"], &report["outcomes"], &report["closes"]);
+    unjudged.push(format!("part {part}: ends {ends}, without one {unfinished}, closes {closes}"));
+    let turned_away = ends["turned_away"].as_u64().unwrap_or(0);
+    if turned_away > 0 {
+        violations.push(format!("{turned_away} visitors of part {part} were turned away: {}", report["errors"]));
     }
 }
 
 /// What `waitroom check` says is violated (true), or could not be judged.
 fn check(stage: &Stage, histories: &[PathBuf]) -> Vec<(String, bool)> {
     let mut check = waitroom(&["check"]);
-    check.args(histories).arg(format!("--redis-url={}", stage.redis_url()));
+    check.args(histories).arg(format!("--redis-url={}", stage.redis.url()));
     let output = check.arg(format!("--postgres-url={}", stage.postgres.url())).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut found = Vec::new();
@@ -70,18 +88,29 @@ fn check(stage: &Stage, histories: &[PathBuf]) -> Vec<(String, bool)> {
     found
 }
 
-/// The line, when nothing changes any more.
-async fn survey(stage: &Stage) -> Survey {
-    let redis = Redis::connect(&stage.redis_url(), "proof").await.unwrap();
-    let line = redis.line(&SaleId::parse(SALE).unwrap());
+/// How each visitor's place stands in Redis, and its number, when nothing changes any more.
+async fn records(stage: &Stage) -> HashMap<String, (Standing, Seq)> {
     let began = Instant::now();
+    let key = |name| format!("waitroom:{{{SALE}}}:{name}");
     loop {
-        match line.survey().await {
-            Ok(Found::Still(survey)) => return *survey,
-            found => assert!(began.elapsed() < PATIENCE, "the line cannot be read: {found:?}"),
+        if let Some(home) = stage.redis.home() {
+            let node = &stage.redis.nodes[home];
+            let position = || node.say::<(String, u64)>(&["HMGET", &key("sale"), "epoch", "n"]);
+            let before = position();
+            let records: HashMap<String, String> = node.say(&["HGETALL", &key("places")]);
+            if before == position() {
+                return records.into_iter().map(|(visitor, record)| (visitor, read(&record))).collect();
+            }
         }
+        assert!(began.elapsed() < PATIENCE, "the line never stands still");
         sleep(Duration::from_millis(200)).await;
     }
+}
+
+fn read(record: &str) -> (Standing, Seq) {
+    let mut fields = record.split(':');
+    let stage = Standing::parse(fields.next().unwrap()).unwrap();
+    (stage, fields.next().unwrap().parse().unwrap())
 }
 
 async fn bookings(stage: &Stage) -> BTreeSet<Uuid> {

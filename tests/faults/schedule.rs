@@ -1,6 +1,6 @@
 //! Which faults happen, and when: drawn from a seed, so that what failed can be played again.
 
-use crate::{kinds::Kind, stage::Topology};
+use crate::{kinds::{Kind, Part}, stage::Topology};
 use std::time::Duration;
 
 /// A fault of a run.
@@ -65,7 +65,7 @@ impl Schedule {
     }
 }
 
-/// The one topology in which all of these can happen.
+/// The one topology in which all of these can happen. Faults of one Redis do not happen to many.
 fn topology(kinds: &[Kind]) -> Option<Topology> {
     let mut all = Topology::Alone;
     for kind in kinds {
@@ -75,7 +75,9 @@ fn topology(kinds: &[Kind]) -> Option<Topology> {
             _ => return None,
         }
     }
-    Some(all)
+    let of_one = |kind: &Kind| kind.part() == Part::Redis && kind.topology() == Topology::Alone;
+    let is_one = matches!(all, Topology::Alone | Topology::Clocked);
+    (is_one || !kinds.iter().any(of_one)).then_some(all)
 }
 
 /// Numbers that look drawn (splitmix64).

@@ -1,9 +1,11 @@
 //! Stores, instances and a sale.
 
 use crate::{
+    hosts::Hosts,
     instance::{ADMIN_TOKEN, Instance, Wiring, waitroom},
     node::{Clock, Node, PATIENCE},
     proxy::Proxy,
+    redises::Redises,
 };
 use serde_json::Value;
 use std::{
@@ -17,13 +19,36 @@ use tokio::time::sleep;
 use tokio_postgres::config::Host;
 use waitroom::{embedded::Postgres, store::postgres::connect};
 
-/// How Redis stands.
+/// How the servers stand to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topology {
-    /// One.
+    /// One Redis.
     Alone,
     /// One, with a clock that can be moved; so can the first instance's.
     Clocked,
+    /// A primary and a replica behind Sentinels; what nobody confirms is told all the same.
+    Replica,
+    /// A primary and so many replicas behind Sentinels; one of them confirms what is told.
+    Confirmed(usize),
+    /// A cluster of three, and a replica of the one that has the sale.
+    Cluster,
+    /// One Redis; each instance is a host of its own.
+    Hosts,
+}
+
+impl Topology {
+    pub fn replicas(self) -> usize {
+        match self {
+            Self::Replica => 1,
+            Self::Confirmed(replicas) => replicas,
+            _ => 0,
+        }
+    }
+
+    /// How many replicas confirm what is told.
+    pub fn waits_for(self) -> u32 {
+        u32::from(matches!(self, Self::Confirmed(_)))
+    }
 }
 
 /// The sale's name.
@@ -32,9 +57,11 @@ pub const SALE: &str = "faults";
 /// One sale on two instances.
 pub struct Stage {
     pub instances: Vec<Instance>,
-    pub nodes: Vec<Node>,
+    pub redis: Redises,
     pub postgres: Postgres,
     pub folder: tempfile::TempDir,
+    pub hosts: Option<Hosts>,
+    pub topology: Topology,
 }
 
 impl Stage {
@@ -45,50 +72,50 @@ impl Stage {
         let postgres = Postgres::start_at(&folder.path().join("postgres")).unwrap();
         sql(&postgres.url(), "ALTER SYSTEM SET recovery_init_sync_method = syncfs").await;
         sql(&postgres.url(), "SELECT pg_reload_conf()").await;
-        let clock = |moved: bool| moved.then(Clock::right);
-        let clocked = topology == Topology::Clocked;
-        let nodes = vec![Node::start(&[], clock(clocked))];
-        let mut stage = Self { instances: Vec::new(), nodes, postgres, folder };
+        let redis = Redises::start(topology);
+        let hosts = (topology == Topology::Hosts).then(|| Hosts::make(2));
+        let mut stage = Self { instances: Vec::new(), redis, postgres, folder, hosts, topology };
         for i in 0..2 {
-            let wiring = stage.wiring(clock(clocked && i == 0));
+            let wiring = stage.wiring(i);
             stage.instances.push(Instance::start(wiring).await);
         }
         stage
     }
 
-    fn wiring(&self, clock: Option<Clock>) -> Wiring {
+    fn wiring(&self, i: usize) -> Wiring {
         let url = self.postgres.url();
         let config: tokio_postgres::Config = url.parse().unwrap();
         let Host::Unix(sockets) = &config.get_hosts()[0] else { panic!("a Unix socket") };
         let postgres = Proxy::before_postgres(sockets);
         let (database, _) = url.split_once('?').unwrap();
         let postgres_url = format!("{database}?host={}&user=waitroom", postgres.folder().display());
-        let redis = Proxy::before_redis(&self.nodes[0].socket());
-        let redis_url = format!("redis+unix://{}", redis.socket().display());
-        Wiring { redis_url, redis: Some(redis), postgres_url, postgres, clock, replicas: 0, host: None }
+        let alone = matches!(self.topology, Topology::Alone | Topology::Clocked);
+        let redis = alone.then(|| Proxy::before_redis(&self.redis.nodes[0].socket()));
+        let redis_url = match (&redis, &self.hosts) {
+            (Some(proxy), _) => format!("redis+unix://{}", proxy.socket().display()),
+            (None, Some(hosts)) => format!("redis://{}:{}", hosts.stores(), self.redis.nodes[0].port),
+            (None, None) => self.redis.url(),
+        };
+        let clock = (self.topology == Topology::Clocked && i == 0).then(Clock::right);
+        let host = self.hosts.as_ref().map(|hosts| (hosts.namespace(i), hosts.address(i)));
+        let replicas = self.topology.waits_for();
+        Wiring { redis_url, redis, postgres_url, postgres, clock, replicas, host }
     }
 
-    /// The Redis that has the line.
+    /// The Redis that has the line, where there is one.
     pub fn redis(&mut self) -> &mut Node {
-        &mut self.nodes[0]
-    }
-
-    /// Where the line is, for the proof.
-    pub fn redis_url(&self) -> String {
-        self.nodes[0].url()
+        &mut self.redis.nodes[0]
     }
 
     /// The sale, open.
     pub fn open_sale(&self, settings: &[&str]) {
         let admin = format!("--admin-listen={}", self.instances[0].admin);
-        for words in [&[&["sale", "create", SALE, "--anonymous"], settings].concat()[..], &["sale", "open", SALE]] {
-            let done = waitroom(words).arg(&admin).stdout(Stdio::null()).status().unwrap();
+        let create = [&["sale", "create", SALE, "--anonymous"], settings].concat();
+        for words in [&create[..], &["sale", "open", SALE]] {
+            let mut sale = waitroom(words);
+            let done = sale.arg(&admin).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
             assert!(done.success(), "{words:?}");
         }
-    }
-
-    pub async fn sql(&self, text: &str) {
-        sql(&self.postgres.url(), text).await;
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

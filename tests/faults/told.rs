@@ -7,7 +7,6 @@ use std::{
     path::PathBuf,
 };
 use uuid::Uuid;
-use waitroom::store::line::Survey;
 use wire::domain::{place::LapseReason, place::Stage, ids::Seq};
 
 /// What became of a place before its visitor's eyes.
@@ -92,15 +91,13 @@ impl Told {
     }
 
     /// What they were told and do not have.
-    pub fn lost(&self, line: &Survey, bookings: &BTreeSet<Uuid>) -> Vec<String> {
+    pub fn lost(&self, records: &HashMap<String, (Stage, Seq)>, bookings: &BTreeSet<Uuid>) -> Vec<String> {
         let mut faults = self.faults.clone();
         let missing = self.bookings.difference(bookings);
         faults.extend(missing.map(|id| format!("booking {id} was told, and PostgreSQL does not have it")));
-        let records: HashMap<&str, (Stage, Seq)> =
-            line.places.iter().map(|(visitor, stage, seq)| (visitor.as_str(), (*stage, *seq))).collect();
         for (number, visitor) in &self.visitors {
             let (Some(place), Some(id)) = (&visitor.place, &visitor.id) else { continue };
-            let fault = match (place.fate, records.get(id.as_str())) {
+            let fault = match (place.fate, records.get(id)) {
                 (Fate::Waits, None) => "Redis does not have it".to_owned(),
                 (Fate::Waits, Some((_, seq))) if *seq != place.seq && !visitor.unsure => {
                     format!("Redis has {seq} in its stead")

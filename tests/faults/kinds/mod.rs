@@ -1,6 +1,8 @@
 //! What can break, and how it is mended again.
 
+mod hosts;
 mod instances;
+mod nodes;
 mod postgres;
 mod redis;
 
@@ -39,6 +41,25 @@ pub enum Kind {
     RedisClockForward,
     /// Redis' clock is an hour behind, and then right again.
     RedisClockBack,
+    /// The primary dies, and its one replica, which confirms what is told, takes its place.
+    FailoverToOneReplica,
+    /// The primary dies, and one of its two replicas takes its place.
+    FailoverToOneOfTwo,
+    /// One of two replicas is cut off, the primary is written to and dies: the other takes its place.
+    FailoverToTheOneThatHears,
+    /// The only replica is cut off, the primary is written to and dies: the replica takes its place all the same, and has
+    /// not heard what was told.
+    PromotedBehind,
+    /// The node of a cluster that has the sale dies, and its replica takes its place.
+    ClusterFailover,
+    /// The sale moves to another node of the cluster while it goes on.
+    ClusterSlotMoved,
+    /// What one instance sends to Redis gets lost on the way.
+    PartitionedToRedis,
+    /// What Redis answers to one instance gets lost on the way.
+    PartitionedFromRedis,
+    /// One instance and Redis do not hear of each other, and no connection ends.
+    PartitionedBothWays,
     /// PostgreSQL is killed, and started again.
     PostgresKilled,
     /// PostgreSQL is killed as a commit reaches it.
@@ -104,7 +125,7 @@ impl Kind {
     pub fn part(self) -> Part {
         let name = self.name();
         match name.split('-').next() {
-            Some("redis") => Part::Redis,
+            Some("redis" | "failover" | "promoted" | "cluster" | "partitioned") => Part::Redis,
             Some("postgres") => Part::Postgres,
             _ => Part::Instances,
         }
@@ -113,6 +134,11 @@ impl Kind {
     /// Where it can happen.
     pub fn topology(self) -> Topology {
         match self {
+            Self::FailoverToOneReplica => Topology::Confirmed(1),
+            Self::FailoverToOneOfTwo | Self::FailoverToTheOneThatHears => Topology::Confirmed(2),
+            Self::PromotedBehind => Topology::Replica,
+            Self::ClusterFailover | Self::ClusterSlotMoved => Topology::Cluster,
+            Self::PartitionedToRedis | Self::PartitionedFromRedis | Self::PartitionedBothWays => Topology::Hosts,
             Self::RedisClockForward
             | Self::RedisClockBack
             | Self::InstanceClockForward
@@ -123,7 +149,11 @@ impl Kind {
 
     /// Whether this machine can do it.
     pub fn is_possible(self) -> bool {
-        self.topology() != Topology::Clocked || Clock::can_move()
+        match self.topology() {
+            Topology::Clocked => Clock::can_move(),
+            Topology::Hosts => crate::hosts::can_be_made(),
+            _ => true,
+        }
     }
 
     /// How long it lasts.
@@ -132,6 +162,7 @@ impl Kind {
             Self::RedisWiped | Self::RedisLost | Self::PostgresCutOnce | Self::SocketsCut => 2,
             Self::RedisKilled | Self::InstanceKilled | Self::AllInstancesKilled => 10,
             Self::PostgresCut | Self::InstanceStopped => 70,
+            Self::ClusterSlotMoved => 2,
             _ => 30,
         };
         Duration::from_millis(tenths * 100)
@@ -139,14 +170,23 @@ impl Kind {
 
     pub async fn inject(self, stage: &mut Stage) -> Held {
         match self.part() {
+            Part::Redis if self.topology() == Topology::Hosts => hosts::inject(self, stage),
+            Part::Redis if self.is_of_many() => nodes::inject(self, stage).await,
             Part::Redis => redis::inject(self, stage).await,
             Part::Postgres => postgres::inject(self, stage).await,
             Part::Instances => instances::inject(self, stage).await,
         }
     }
 
+    /// Whether it is about a Redis of several nodes.
+    fn is_of_many(self) -> bool {
+        matches!(self.topology(), Topology::Replica | Topology::Confirmed(_) | Topology::Cluster)
+    }
+
     pub async fn heal(self, stage: &mut Stage, held: Held) {
         match self.part() {
+            Part::Redis if self.topology() == Topology::Hosts => hosts::heal(self, stage),
+            Part::Redis if self.is_of_many() => nodes::heal(self, stage, held).await,
             Part::Redis => redis::heal(self, stage, held).await,
             Part::Postgres => postgres::heal(self, stage, held).await,
             Part::Instances => instances::heal(self, stage).await,
