@@ -23,6 +23,7 @@ has_compiler() { command -v cc; }
 has_redis() { command -v redis-server || command -v valkey-server; }
 has_chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
 has_cjk() { compgen -G '/usr/share/fonts/opentype/noto/NotoSansCJK*'; }
+has_pgbouncer() { PATH="$PATH:/usr/sbin" command -v pgbouncer; }
 
 need gcc has_compiler
 need redis-server has_redis
@@ -34,6 +35,7 @@ if [ "$wanted" = test ]; then
     need fonts-noto-cjk has_cjk
     need nodejs command -v node
     need npm command -v npm
+    need pgbouncer has_pgbouncer
     need procps command -v ps
 fi
 

@@ -126,8 +126,14 @@ async fn check_postgres(settings: &ServeSettings) -> Result<(), StartError> {
     };
     let (one, other) = (postgres_single(url.expose()).await, postgres_single(url.expose()).await);
     let facts = PostgresFacts::read(&one.map_err(explain)?, &other.map_err(explain)?).await;
-    if let Some(danger) = facts.map_err(|error| explain(error.into()))?.danger() {
-        return Err(StartError::Settings(format!("postgres_url: {danger}")));
+    let facts = facts.map_err(|error| explain(error.into()))?;
+    let danger = |allow_data_loss| facts.danger(settings.postgres.postgres_pool, allow_data_loss);
+    if let Some(danger) = danger(true) {
+        return Err(StartError::Settings(danger.to_string()));
+    }
+    // `doctor` fails for this. Whoever starts all the same, in a test perhaps, hears it.
+    if let Some(danger) = danger(settings.redis.allow_data_loss) {
+        tracing::error!("{danger}");
     }
     migrations::run(url.expose()).await.map_err(|error| {
         StartError::Unreachable(format!("PostgreSQL at {url} ({error}); may this user create tables?"))
@@ -146,22 +152,24 @@ async fn connect_redis(settings: &ServeSettings) -> Result<Redis, StartError> {
     })?;
     let facts = redis.facts().await.map_err(|error| unreachable(error.to_string()))?;
     match facts.danger(settings.redis.redis_replicas, settings.redis.allow_data_loss) {
-        Some(danger) => Err(StartError::Settings(danger)),
+        Some(danger) => Err(StartError::Settings(danger.to_string())),
         None => Ok(redis),
     }
 }
 
-/// A listener with a long queue, on an address that a killed predecessor may have left in use.
+/// A socket that has that address, which a killed predecessor may have left in use.
+pub fn bound(addr: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    // Taken over by each connection: nobody makes the kernel hold megabytes for him.
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.bind(addr)?;
+    Ok(socket)
+}
+
+/// A listener with a long queue.
 fn listen(addr: SocketAddr, setting: &str) -> Result<TcpListener, StartError> {
-    let open = || {
-        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        // Taken over by each connection: nobody makes the kernel hold megabytes for him.
-        socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
-        socket.bind(addr)?;
-        socket.listen(BACKLOG)
-    };
-    open().map_err(|error: std::io::Error| {
+    bound(addr).and_then(|socket| socket.listen(BACKLOG)).map_err(|error: std::io::Error| {
         StartError::Settings(format!("{setting}: cannot listen on {addr}: {error}"))
     })
 }

@@ -14,6 +14,8 @@ const TICK_MS = 250;
 const PLAN_RANK = 500;
 const PLAN_SPREAD_MS = 10_000;
 const RETRY_MS = 4_000;
+/** What the operator changed is asked for within this: not by all at once. */
+const SALE_SPREAD_MS = 5_000;
 /** How often a page of a closed sale asks what became of a hold. */
 const HOLD_POLL_MS = 5_000;
 
@@ -82,6 +84,8 @@ function change(next, message = null) {
   if (message) remember(message, before);
   const { grant, picked, choice } = state;
   if (grant && (picked !== before.picked || choice !== before.choice)) store.setPicks({ token: grant.token, picked, choice });
+  // The server tells no new name; but who changes one changes more, and a connection that is new may have missed it.
+  if (message?.type === "phase" || (message?.type === "joined" && before.clock)) reloadSale();
   follow(before);
   frame.update(state, performance.now());
 }
@@ -215,6 +219,16 @@ async function loadSale() {
   } catch (error) {
     if (error.status === 404) stopForGood("unknown");
   }
+}
+
+let reloading = false;
+
+async function reloadSale() {
+  if (reloading) return;
+  reloading = true;
+  await pause(Math.random() * SALE_SPREAD_MS);
+  reloading = false;
+  await loadSale();
 }
 
 let watching = false;

@@ -19,6 +19,15 @@ const TAP_ZOOM_PX = 30;
 const KEY_ZOOM_PX = 22;
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
+/** Where and how large a name stands that is to be in the middle of `x`, and within the hall. */
+export function fitted(name, x, size, hall) {
+  // Chinese, Japanese and Korean letters are squares; the widest of the others (W) are nearly so.
+  const ems = [...name].reduce((sum, letter) => sum + (letter >= "\u1100" || "WM@%".includes(letter) ? 1 : 0.66), 0);
+  const fits = Math.min(size, hall.width / ems);
+  const half = (fits * ems) / 2;
+  return { x: Math.min(Math.max(x, hall.x + half), hall.x + hall.width - half), size: fits };
+}
+
 export class SeatMap {
   /** @param onPick (guid) → void */
   constructor(plan, onPick) {
@@ -101,9 +110,11 @@ export class SeatMap {
   }
 
   #labels() {
-    const { pitch, zones, rows } = this.plan;
-    const zoneLabels = zones.filter(({ name, seats }) => name && seats.length).map(({ name, box }) =>
-      svg("text", { class: "zone-label", x: box.x + box.width / 2, y: box.y + pitch * 0.1, "font-size": pitch * 1.3 }, name));
+    const { pitch, zones, rows, box: hall } = this.plan;
+    const zoneLabels = zones.filter(({ name, seats }) => name && seats.length).map(({ name, box }) => {
+      const { x, size } = fitted(name, box.x + box.width / 2, pitch * 1.3, hall);
+      return svg("text", { class: "zone-label", x, y: box.y + pitch * 0.1, "font-size": size }, name);
+    });
     const rowLabels = rows.filter(({ name, seats }) => name && seats.length).map(({ name, seats: [first] }) =>
       svg("text", { class: "row-label", x: first.x - pitch * 0.75, y: first.y + pitch * 0.18, "font-size": pitch * 0.5 }, name));
     return [...zoneLabels, ...rowLabels];

@@ -43,6 +43,9 @@ fn wrong_usage() {
         vec!["sale", "create", "spring", "--seats", "many"],
         vec!["sale", "create", "Spring!", "--seats", "3"],
         vec!["sale", "set", "spring"],
+        vec!["sale", "set", "spring", "--rate", "nan"],
+        vec!["sale", "set", "spring", "--rate", "inf"],
+        vec!["sale", "create", "spring", "--seats", "3", "--rate", "NaN"],
         vec!["token", "--sale", "spring"],
         vec!["token", "--sale", "spring", "--sub", "v", "--ttl-s", "0", "--identity-key", KEY],
     ] {
@@ -90,6 +93,10 @@ fn servers_that_are_not_there() {
     let (status, said) = run(&["sale", "list", "--admin-listen", &free, "--admin-token", "t"], &[]);
     assert_eq!(status, 69, "{said}");
     assert!(said.contains(&free), "{said}");
+    // A flag is said, so the file that a variable names is not asked for.
+    let elsewhere = [("WAITROOM_ADMIN_TOKEN_FILE", "/nonexistent")];
+    let (status, said) = run(&["sale", "list", "--admin-listen", &free, "--admin-token", "t"], &elsewhere);
+    assert_eq!(status, 69, "{said}");
     let keys = format!("k:{}", base64::engine::general_purpose::STANDARD.encode(KEY));
     let (redis, postgres) = (format!("redis://:hush@{free}"), format!("postgres://u:hush@{free}/db"));
     let settings = [

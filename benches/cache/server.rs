@@ -116,5 +116,5 @@ async fn create(rooms: &Rooms, id: &str, json: &str, plan: &Plan) {
         anonymous: true,
         blocked: &SeatSet::new(plan.seats.len()),
     };
-    rooms.create(&new).await.unwrap().unwrap();
+    assert!(rooms.create(&new).await.unwrap());
 }

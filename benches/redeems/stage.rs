@@ -106,7 +106,8 @@ impl Stage {
             blocked: &SeatSet::new(plan.seats.len()),
         };
         let first = &self.instances[0].0;
-        let room = first.create(&new).await.unwrap().unwrap();
+        assert!(first.create(&new).await.unwrap());
+        let room = first.get(new.id).await.unwrap().unwrap();
         command(first, &room, Phase::Open).await;
         let mut rooms = Vec::new();
         for (instance, _) in &self.instances {
@@ -160,4 +161,5 @@ async fn command(rooms: &Rooms, room: &Room, phase: Phase) {
         Ok::<_, Infallible>(())
     };
     rooms.change(&room.sale, change).await.unwrap().unwrap().unwrap();
+    rooms.put_in_force(&room.sale.id).await.unwrap();
 }

@@ -1,11 +1,13 @@
 //! `doctor`: looks at everything that a sale's day depends on, and says what to change.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::{Exit, output, serve, system};
+use crate::app;
 use crate::settings::{KEY_BYTES, PostgresSettings, RedisSettings, ServeArgs, SettingsError};
-use crate::store::errors::ConnectError;
+use crate::store::errors::{ConnectError, Danger};
 use crate::store::postgres::connect::postgres_single;
 use crate::store::postgres::{facts::PostgresFacts, migrations};
 use crate::store::redis::{facts::RedisFacts, redis_client};
@@ -80,7 +82,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
         runtime.block_on(redis(&mut report, &settings));
     }
     if let Some(settings) = resolved(&mut report, "postgres_url", args.postgres.resolve())? {
-        runtime.block_on(postgres(&mut report, &settings));
+        runtime.block_on(postgres(&mut report, &settings, args.redis.allow_data_loss));
     }
     machine(&mut report);
     let lines: Vec<_> = report.0.iter().map(ToString::to_string).collect();
@@ -117,6 +119,17 @@ fn settings(report: &mut Report, args: &ServeArgs) -> Result<(), SettingsError> 
         let local = admin.admin_listen.ip().is_loopback();
         report.check(local, Grade::Warn, "admin_listen", admin.admin_listen.to_string(), open);
     }
+    resolved(report, "admin_listen", args.check_addresses())?;
+    for (subject, address) in [("listen", args.http.listen), ("admin_listen", args.admin.admin_listen)] {
+        match app::bound(address) {
+            Ok(_) => report.add(Grade::Ok, subject, format!("{address} is free")),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                let text = format!("{address} is in use; if not by a waitroom that is to go, choose another");
+                report.add(Grade::Warn, subject, text);
+            }
+            Err(error) => report.add(Grade::Fail, subject, format!("cannot listen on {address}: {error}")),
+        }
+    }
     if let Some(keys) = resolved(report, "signing_keys", args.keys.resolve())? {
         let kids: Vec<_> = keys.signing_keys.iter().map(|key| key.kid.as_str()).collect();
         report.add(Grade::Ok, "signing_keys", format!("{}: the first signs, all verify", kids.join(", ")));
@@ -141,7 +154,7 @@ async fn redis(report: &mut Report, settings: &RedisSettings) {
     let asked = tokio::time::timeout(PATIENCE, async {
         let mut connection =
             client.get_multiplexed_async_connection().await.map_err(|error| error.to_string())?;
-        RedisFacts::read(&mut connection).await.map_err(|error| error.to_string())
+        RedisFacts::read(&mut connection, "doctor").await.map_err(|error| error.to_string())
     });
     let facts = match asked.await.unwrap_or_else(|_| Err("no answer".to_owned())) {
         Ok(facts) => facts,
@@ -161,19 +174,28 @@ async fn redis(report: &mut Report, settings: &RedisSettings) {
     redis_facts(report, &facts, settings);
 }
 
-fn redis_facts(report: &mut Report, facts: &RedisFacts, settings: &RedisSettings) {
-    if let Some(danger) = facts.danger(settings.redis_replicas, settings.allow_data_loss) {
-        report.add(Grade::Fail, "redis keeps", danger);
-    } else if let Some(danger) = facts.danger(settings.redis_replicas, false) {
-        report.add(Grade::Warn, "redis keeps", format!("allow_data_loss is set although: {danger}"));
-    } else {
-        let text = format!(
-            "append-only file {}, {}",
-            if facts.aof_enabled { "on" } else { "off" },
-            facts.maxmemory_policy
-        );
-        report.add(Grade::Ok, "redis keeps", text);
+/// What `serve` would say, which the operator may have overruled.
+fn keeps(
+    report: &mut Report,
+    subject: &'static str,
+    danger: impl Fn(bool) -> Option<Danger>,
+    allow_data_loss: bool,
+    fine: String,
+) {
+    match (danger(allow_data_loss), danger(false)) {
+        (Some(danger), _) => report.add(Grade::Fail, subject, danger.to_string()),
+        (None, Some(danger)) => {
+            report.add(Grade::Warn, subject, format!("allow_data_loss is set although: {danger}"));
+        }
+        (None, None) => report.add(Grade::Ok, subject, fine),
     }
+}
+
+fn redis_facts(report: &mut Report, facts: &RedisFacts, settings: &RedisSettings) {
+    let aof = if facts.aof_enabled { "on" } else { "off" };
+    let fine = format!("append-only file {aof}, {}", facts.maxmemory_policy);
+    let danger = |allowed| facts.danger(settings.redis_replicas, allowed);
+    keeps(report, "redis keeps", danger, settings.allow_data_loss, fine);
     let replicas = facts.connected_replicas;
     let none = "no replica: if this machine is lost, so are the joins of the last second".to_owned();
     report.check(replicas > 0, Grade::Warn, "redis replicas", format!("{replicas} connected"), none);
@@ -185,15 +207,13 @@ fn redis_facts(report: &mut Report, facts: &RedisFacts, settings: &RedisSettings
     report.check(most == 0 || used < most / 5 * 4, Grade::Warn, "redis memory", text, tight);
 }
 
-async fn postgres(report: &mut Report, settings: &PostgresSettings) {
+async fn postgres(report: &mut Report, settings: &PostgresSettings, allow_data_loss: bool) {
     let asked = tokio::time::timeout(PATIENCE, async {
         let url = settings.postgres_url.expose();
         let client = postgres_single(url).await?;
-        let facts = PostgresFacts::read(&client, &postgres_single(url).await?).await?;
-        let version = migrations::current_version(&client).await?;
-        Ok::<_, ConnectError>((facts, version))
+        Ok::<_, ConnectError>(PostgresFacts::read(&client, &postgres_single(url).await?).await?)
     });
-    let (facts, version) = match asked.await {
+    let facts = match asked.await {
         Ok(Ok(found)) => found,
         Ok(Err(ConnectError::Url { problem, .. })) => {
             return report.add(Grade::Fail, "postgres_url", problem);
@@ -206,37 +226,24 @@ async fn postgres(report: &mut Report, settings: &PostgresSettings) {
         }
     };
     report.add(Grade::Ok, "postgres", format!("version {}, at {}", facts.version, settings.postgres_url));
-    postgres_facts(report, &facts, settings.postgres_pool);
-    schema(report, version, migrations::wanted_version());
+    postgres_facts(report, &facts, settings.postgres_pool, allow_data_loss);
 }
 
-fn postgres_facts(report: &mut Report, facts: &PostgresFacts, pool: u16) {
-    let danger = facts.danger();
-    if facts.is_pooled_by_transaction {
+fn postgres_facts(report: &mut Report, facts: &PostgresFacts, pool: u16, allow_data_loss: bool) {
+    let fine = format!("fsync {}, synchronous_commit {}", facts.fsync, facts.synchronous_commit);
+    keeps(report, "postgres keeps", |allowed| facts.danger(pool, allowed), allow_data_loss, fine);
+    if facts.unusable().is_some() {
         // Nothing else that it says is sure.
-        return report.add(Grade::Fail, "postgres role", danger.unwrap_or_default());
-    }
-    report.check(
-        danger.is_none(),
-        Grade::Fail,
-        "postgres role",
-        "primary".to_owned(),
-        danger.unwrap_or_default(),
-    );
-    for (subject, value) in [("fsync", &facts.fsync), ("synchronous_commit", &facts.synchronous_commit)] {
-        let lost = format!("is {value}: a crash loses answered bookings; set it to on");
-        report.check(value != "off", Grade::Fail, subject, value.clone(), lost);
+        return;
     }
     let torn = "is off: a power cut can tear pages; set it to on".to_owned();
     report.check(facts.full_page_writes != "off", Grade::Warn, "full_page_writes", "on".to_owned(), torn);
     let free = facts.max_connections.saturating_sub(facts.reserved_connections);
     let instances = free / u32::from(pool);
     let text = format!("{free} connections for pools of {pool}: room for {instances} instances");
-    match instances {
-        0 => report.add(Grade::Fail, "postgres_pool", format!("{text}; lower it, or raise max_connections")),
-        1 => report.add(Grade::Warn, "postgres_pool", format!("{text}; a rolling deploy needs two at once")),
-        _ => report.add(Grade::Ok, "postgres_pool", text),
-    }
+    let tight = format!("{text}; a rolling deploy needs two at once");
+    report.check(instances > 1, Grade::Warn, "postgres_pool", text, tight);
+    schema(report, facts.tables, migrations::wanted_version());
 }
 
 fn schema(report: &mut Report, version: Option<i32>, wanted: i32) {
@@ -290,26 +297,42 @@ mod tests {
             fsync: "on".into(),
             synchronous_commit: "on".into(),
             full_page_writes: "on".into(),
-            in_recovery: false,
-            is_pooled_by_transaction: false,
+            schema: Some("public".into()),
+            may_create: true,
+            tables: Some(migrations::wanted_version()),
+            ..PostgresFacts::default()
         }
     }
 
-    fn exit(facts: &PostgresFacts, pool: u16) -> (Exit, bool) {
+    fn exit(facts: &PostgresFacts, pool: u16, allow_data_loss: bool) -> (Exit, bool) {
         let mut report = Report::default();
-        postgres_facts(&mut report, facts, pool);
+        postgres_facts(&mut report, facts, pool, allow_data_loss);
         (report.exit(), report.has(Grade::Warn))
     }
 
     #[test]
     fn what_postgres_may_be() {
-        assert_eq!(exit(&facts(), 8), (Exit::Done, false));
-        assert_eq!(exit(&facts(), 60), (Exit::Done, true));
-        assert_eq!(exit(&facts(), 98), (Exit::Settings, false));
-        assert_eq!(exit(&PostgresFacts { fsync: "off".into(), ..facts() }, 8).0, Exit::Settings);
-        assert_eq!(exit(&PostgresFacts { synchronous_commit: "off".into(), ..facts() }, 8).0, Exit::Settings);
-        assert_eq!(exit(&PostgresFacts { in_recovery: true, ..facts() }, 8).0, Exit::Settings);
-        assert_eq!(exit(&PostgresFacts { is_pooled_by_transaction: true, ..facts() }, 8).0, Exit::Settings);
+        assert_eq!(exit(&facts(), 8, false), (Exit::Done, false));
+        assert_eq!(exit(&facts(), 60, false), (Exit::Done, true));
+        assert_eq!(exit(&facts(), 98, true).0, Exit::Settings);
+        assert_eq!(exit(&PostgresFacts { may_create: false, ..facts() }, 8, false), (Exit::Done, false));
+        for loses in [
+            PostgresFacts { fsync: "off".into(), ..facts() },
+            PostgresFacts { synchronous_commit: "off".into(), ..facts() },
+        ] {
+            assert_eq!(exit(&loses, 8, false).0, Exit::Settings);
+            assert_eq!(exit(&loses, 8, true), (Exit::Done, true));
+        }
+        for unusable in [
+            PostgresFacts { in_recovery: true, ..facts() },
+            PostgresFacts { read_only: true, ..facts() },
+            PostgresFacts { schema: None, ..facts() },
+            PostgresFacts { refuses: Some("no".into()), ..facts() },
+            PostgresFacts { tables: None, may_create: false, ..facts() },
+            PostgresFacts { is_pooled_by_transaction: true, ..PostgresFacts::default() },
+        ] {
+            assert_eq!(exit(&unusable, 8, true).0, Exit::Settings, "{unusable:?}");
+        }
     }
 
     #[test]

@@ -1,17 +1,22 @@
-//! SIGTERM and Ctrl-C: the first asks to drain, the second ends at once.
+//! SIGTERM, Ctrl-C and a terminal that has gone: the first asks to drain, the second ends at once.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Both signals, caught from here on.
+/// The signals, caught from here on.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Option<Signal>,
 }
 
 impl Signals {
     /// Starts to catch them; within a runtime.
     pub(super) fn catch() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: load::hangup()?,
+        })
     }
 
     /// Waits for the next one; its status, by the shell's convention.
@@ -19,6 +24,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => 143,
             _ = self.interrupt.recv() => 130,
+            Some(_) = async { self.hangup.as_mut()?.recv().await } => 129,
         }
     }
 

@@ -5,7 +5,7 @@ use super::error::HttpError;
 use axum::{
     body::{Body, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, Version, header, uri::Authority},
+    http::{HeaderMap, HeaderValue, StatusCode, Version, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -35,6 +35,11 @@ async fn checked(request: Request, limits: BodyLimits) -> Result<Request, HttpEr
     if !names_one_host(request.headers(), request.version()) {
         return Err(HttpError::bad_message("a request names its host in one Host header (RFC 9112, 3.2)"));
     }
+    if request.headers().get_all(header::TRANSFER_ENCODING).iter().any(|coding| !is_chunked(coding)) {
+        let message = "a body may be sent in chunks, and in no other transfer coding (RFC 9112, 6.1)";
+        let error = HttpError::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", message);
+        return Err(error.header(header::CONNECTION, "close"));
+    }
     let (parts, body) = request.into_parts();
     let too_large = || {
         let message = format!("the body has more than {} bytes", limits.bytes_max);
@@ -60,6 +65,10 @@ async fn checked(request: Request, limits: BodyLimits) -> Result<Request, HttpEr
         }
     };
     Ok(Request::from_parts(parts, Body::from(body)))
+}
+
+fn is_chunked(coding: &HeaderValue) -> bool {
+    coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
 }
 
 fn names_one_host(headers: &HeaderMap, version: Version) -> bool {
@@ -146,6 +155,16 @@ mod tests {
         for path in ["/nowhere", "/panics"] {
             let (status, error) = ask(request(path, &["a"], Body::empty())).await;
             assert!(status.is_client_error() && error["message"].is_string(), "{path}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_coding_that_is_not_undone_is_not_taken() {
+        for (coding, status) in [("Chunked", StatusCode::OK), ("gzip, chunked", StatusCode::NOT_IMPLEMENTED)]
+        {
+            let mut request = request("/", &["a"], Body::from("1"));
+            request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static(coding));
+            assert_eq!(ask(request).await.0, status, "{coding}");
         }
     }
 

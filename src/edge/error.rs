@@ -65,6 +65,19 @@ impl HttpError {
         Self { retry: true, ..error }.header(header::RETRY_AFTER, "2")
     }
 
+    /// The same, of what is on record all the same: `kept` says so first.
+    pub fn although(self, kept: String) -> Self {
+        if self.status != StatusCode::SERVICE_UNAVAILABLE {
+            return self;
+        }
+        Self { message: format!("{kept} as soon as this is over: {}", self.message), ..self }
+    }
+
+    /// The same, and the same request would not succeed.
+    pub fn not_again(self) -> Self {
+        Self { retry: false, ..self }
+    }
+
     /// The body or a parameter is not as it must be.
     pub fn bad_message(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_message", message)

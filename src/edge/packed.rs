@@ -96,7 +96,8 @@ fn takes(headers: &HeaderMap, encoding: &str) -> bool {
     let weight = |item: &str, wanted: &str| {
         let mut parts = item.split(';').map(str::trim);
         let is_it = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
-        let q = parts.find_map(|part| part.strip_prefix("q=")).and_then(|q| q.parse::<f32>().ok());
+        let q = parts.find_map(|part| part.strip_prefix(['q', 'Q'])?.strip_prefix('='));
+        let q = q.and_then(|q| q.parse::<f32>().ok());
         is_it.then_some(q.unwrap_or(1.0))
     };
     let items: Vec<&str> = lists.flat_map(|list| list.split(',')).collect();

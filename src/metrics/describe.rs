@@ -40,8 +40,8 @@ fn describe_service() {
     describe_gauge!("waitroom_admin_connections", "Connections of the admin listener");
     describe_counter!(
         "waitroom_connections_refused_total",
-        "Connections that were not served, by reason: full (all are in use), slow (no request within the \
-         time), unread (the peer takes nothing), accept (the system gave none)"
+        "Connections that were not served, by reason: full (all are in use), silent (made room for an \
+         operator), slow (no request within the time), unread (the peer takes nothing), accept (the system gave none)"
     );
     describe_counter!(
         "waitroom_task_restarts_total",

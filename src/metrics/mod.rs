@@ -66,7 +66,9 @@ fn start() {
     connections(0);
     open_connections(Listeners::Public, 0);
     open_connections(Listeners::Admin, 0);
-    ["full", "slow", "unread", "accept"].into_iter().for_each(|reason| connections_refused(reason, 0));
+    ["full", "silent", "slow", "unread", "accept"]
+        .into_iter()
+        .for_each(|reason| connections_refused(reason, 0));
     histograms();
 }
 
@@ -149,7 +151,7 @@ pub fn connections(count: usize) {
 }
 
 /// Where connections come in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listeners {
     /// For visitors.
     Public,

@@ -1,4 +1,4 @@
-//! Whether the stores answer: what admissions and readiness rest on.
+//! Whether one could join and book: what admissions and readiness rest on.
 
 use crate::{
     metrics,

@@ -208,27 +208,29 @@ impl Rooms {
         }
     }
 
-    /// Creates a sale in phase `scheduled` and opens its room; nothing if there is such a sale already.
-    pub async fn create(&self, new: &NewSale<'_>) -> Result<Option<Arc<Room>>, RoomError> {
-        if self.sales.create(new).await? { self.get(new.id).await } else { Ok(None) }
+    /// Creates a sale in phase `scheduled`, whose room is yet to be opened; false if there is such a sale already.
+    pub async fn create(&self, new: &NewSale<'_>) -> Result<bool, RoomError> {
+        Ok(self.sales.create(new).await?)
     }
 
-    /// Changes what an operator can change, all or nothing, and puts it in force here and in Redis; other instances hear
-    /// of it through the stream. The refusal of `change` is handed through. Nothing if the sale is gone.
+    /// Records a change of what an operator can change, all or nothing: it comes into force, by [`Rooms::put_in_force`] at
+    /// once or by the next look at the sales. The refusal of `change` is handed through. Nothing if the sale is gone.
     pub async fn change<E>(
         &self,
         sale: &Sale,
         change: impl FnOnce(&mut SaleState) -> Result<(), E>,
     ) -> Result<Option<Result<(), E>>, RoomError> {
-        match self.sales.update(&sale.id, sale.plan.seats.len(), change).await? {
-            Some(Ok(_)) => {}
-            Some(Err(refusal)) => return Ok(Some(Err(refusal))),
-            None => return Ok(None),
+        let updated = self.sales.update(&sale.id, sale.plan.seats.len(), change).await?;
+        Ok(updated.map(|updated| updated.map(drop)))
+    }
+
+    /// What is recorded of the sale is in force from here on, in Redis and here; other instances hear of it through the
+    /// stream.
+    pub async fn put_in_force(&self, id: &SaleId) -> Result<(), RoomError> {
+        match self.open(id) {
+            Some(room) => room.sync().await,
+            None => Ok(()),
         }
-        if let Some(room) = self.open(&sale.id) {
-            room.sync().await?;
-        }
-        Ok(Some(Ok(())))
     }
 
     /// The ids of all sales, oldest first.

@@ -6,7 +6,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgMatches, Args, Command};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, Id};
 
 use super::{DataArgs, ServeArgs, SettingsError, refused};
 
@@ -41,8 +42,32 @@ pub fn parse(
         Some(path) => read_file(&path, &keys)?,
         None => BTreeMap::new(),
     };
+    displace(&mut layer, &given.keys().cloned().collect());
     layer.extend(given);
+    let mut flags = BTreeSet::new();
+    given_as_flags(&matches, &mut flags);
+    displace(&mut layer, &flags);
     with_defaults(command, &layer).try_get_matches_from(&args).map_err(|error| explain(error, &keys))
+}
+
+/// A secret that a higher layer gives is given, whether as such or by a file: what a lower one says of it counts no more.
+fn displace(lower: &mut BTreeMap<String, OsString>, higher: &BTreeSet<String>) {
+    for key in higher {
+        lower.remove(key.strip_suffix("_file").unwrap_or(key));
+        lower.remove(&format!("{key}_file"));
+    }
+}
+
+fn given_as_flags(matches: &ArgMatches, flags: &mut BTreeSet<String>) {
+    let given = |id: &&Id| {
+        // What is global to a part of the commands is among the ids of others too, which do not know it.
+        matches.try_contains_id(id.as_str()).is_ok()
+            && matches.value_source(id.as_str()) == Some(ValueSource::CommandLine)
+    };
+    flags.extend(matches.ids().filter(given).map(ToString::to_string));
+    if let Some((_, matches)) = matches.subcommand() {
+        given_as_flags(matches, flags);
+    }
 }
 
 fn read_variables(

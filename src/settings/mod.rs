@@ -115,7 +115,7 @@ pub struct RedisArgs {
     /// How many replicas must have a join before it is acknowledged
     #[arg(long, value_name = "COUNT", default_value = "0", value_parser = value_parser!(u32).range(0..=16))]
     pub redis_replicas: u32,
-    /// Start although Redis keeps nothing
+    /// Start although Redis or PostgreSQL does not keep what it confirms
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
     pub allow_data_loss: bool,
@@ -128,7 +128,7 @@ pub struct RedisSettings {
     pub redis_url: SecretUrl,
     /// How many replicas must have a join before it is acknowledged.
     pub redis_replicas: u32,
-    /// Start although Redis keeps nothing.
+    /// Start although Redis or PostgreSQL does not keep what it confirms.
     pub allow_data_loss: bool,
 }
 
@@ -147,17 +147,13 @@ impl RedisArgs {
                 ));
             }
             _ => {
-                return Err(refused(
-                    "redis_url",
-                    "give redis://host:port, rediss://host:port or redis+unix:///path",
-                ));
+                let known = "give redis://host:port, rediss://host:port or redis+unix:///path";
+                return Err(refused("redis_url", known));
             }
         }
         if self.redis_replicas > 0 {
-            return Err(refused(
-                "redis_replicas",
-                "is not supported yet; set it to 0 and switch Redis's AOF on",
-            ));
+            let instead = "is not supported yet; set it to 0 and switch Redis's AOF on";
+            return Err(refused("redis_replicas", instead));
         }
         Ok(RedisSettings {
             redis_url,
@@ -340,6 +336,7 @@ pub struct ServeSettings {
 impl ServeArgs {
     /// The complete settings, or the first fault.
     pub fn resolve(&self) -> Result<ServeSettings, SettingsError> {
+        self.check_addresses()?;
         Ok(ServeSettings {
             redis: self.redis.resolve()?,
             postgres: self.postgres.resolve()?,
@@ -348,6 +345,19 @@ impl ServeArgs {
             http: self.http.clone(),
             log: self.log.clone(),
         })
+    }
+
+    /// The two listeners cannot have the same address, nor one that includes the other's.
+    pub fn check_addresses(&self) -> Result<(), SettingsError> {
+        let (public, admin) = (self.http.listen, self.admin.admin_listen);
+        let everywhere = public.ip().is_unspecified() || admin.ip().is_unspecified();
+        if public.port() == 0 || public.port() != admin.port() || (public.ip() != admin.ip() && !everywhere) {
+            return Ok(());
+        }
+        Err(refused(
+            "admin_listen",
+            format!("{admin} is the address of listen ({public}) too; give another port"),
+        ))
     }
 }
 

@@ -219,8 +219,26 @@ fn secrets_from_files() {
     env.retain(|(name, _)| *name != "WAITROOM_ADMIN_TOKEN");
     let settings = parse(&["--admin-token-file", path], &env).unwrap().resolve().unwrap();
     assert_eq!(settings.admin.admin_token.expose(), "from-file");
-    let twice = fault(&["--admin-token-file", path], &complete());
+    let twice = fault(&["--admin-token-file", path, "--admin-token", "hush"], &env);
     assert_eq!(twice, "admin_token: is given twice; drop admin_token or admin_token_file");
+    let both = [complete(), vec![("WAITROOM_ADMIN_TOKEN_FILE", path)]].concat();
+    assert_eq!(fault(&[], &both), twice);
+    // Of two layers the higher one says it, whichever way.
+    let told = |args: &[&str], env: &[(&str, &str)]| {
+        parse(args, env).unwrap().resolve().unwrap().admin.admin_token.expose().to_owned()
+    };
+    assert_eq!(told(&["--admin-token-file", path], &complete()), "from-file");
+    assert_eq!(told(&["--admin-token", "flag"], &both), "flag");
+    let names = file(&format!("admin_token_file = '{path}'"));
+    let config = ["--config", names.path().to_str().unwrap()];
+    assert_eq!(told(&config, &env), "from-file");
+    assert_eq!(told(&config, &complete()), "hush");
+    let says = file("admin_token = 'config'");
+    let config = ["--config", says.path().to_str().unwrap()];
+    assert_eq!(
+        told(&config, &[env.clone(), vec![("WAITROOM_ADMIN_TOKEN_FILE", path)]].concat()),
+        "from-file"
+    );
     let error = parse(&["--admin-token-file", "/nonexistent"], &env).unwrap().resolve().unwrap_err();
     assert!(matches!(&error, SettingsError::File { key, .. } if key == "admin_token_file"), "{error}");
     assert!(fault(&["--admin-token", ""], &env).starts_with("admin_token: is empty"));

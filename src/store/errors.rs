@@ -22,6 +22,21 @@ impl Store {
     }
 }
 
+/// Why a sale must not run on a store, as `serve` and `doctor` both judge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Danger {
+    /// The setting whose matter it is.
+    pub key: &'static str,
+    /// What is wrong, and what to do.
+    pub problem: String,
+}
+
+impl std::fmt::Display for Danger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.key, self.problem)
+    }
+}
+
 /// Why a URL could not be used. None of the messages carries a password.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {

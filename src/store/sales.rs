@@ -2,7 +2,7 @@
 
 use super::{
     errors::{Store, StoreError},
-    postgres::unsigned,
+    postgres::{facts::takes_bookings, unsigned},
 };
 use crate::metrics;
 use deadpool_postgres::{GenericClient, Object, Pool};
@@ -273,26 +273,25 @@ impl Sales {
         Ok((unsigned(row.get(0)), row.get(1)))
     }
 
-    /// Whether PostgreSQL answers and takes writes: a standby books nothing.
+    /// Whether something could be booked now: see [`takes_bookings`].
     pub async fn prove(&self) -> Result<(), StoreError> {
         let wait = metrics::postgres_pool_wait();
         let client = self.pool.get().await?;
         drop(wait);
         let _wait = metrics::postgres_probe();
-        let query = "SELECT current_setting('transaction_read_only')::bool";
-        let answer = timeout(PROOF_TIMEOUT, client.query_one(query, &[])).await;
-        let Ok(answer) = answer else {
+        let Ok(answer) = timeout(PROOF_TIMEOUT, takes_bookings(&client)).await else {
             // Whoever gets this connection next would wait behind a question that nobody answers.
             drop(Object::take(client));
             return Err(StoreError::Timeout(Store::Postgres));
         };
-        if answer?.get(0) {
+        if matches!(&answer, Err(error) if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)) {
             *self.read_only() = Some(Instant::now());
             // The next proof asks whatever is behind the address then.
             drop(Object::take(client));
             self.pool.retain(|_, _| false);
             return Err(StoreError::ReadOnly);
         }
+        answer?;
         // Those that were in use then come back to the pool later.
         if let Some(at) = *self.read_only() {
             self.pool.retain(|_, metrics| metrics.created > at);

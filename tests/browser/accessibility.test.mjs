@@ -3,22 +3,16 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { after, before, describe } from "node:test";
+import { describe } from "node:test";
 
-import { hall, Server } from "./harness.mjs";
-import { book, click, closeBrowser, hook, reads, scenario, seat, state } from "./stage.mjs";
+import { hall } from "./harness.mjs";
+import { book, click, hook, reads, seat, stage, state } from "./stage.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 /** Colours that are still fading in are no colours. */
 const CALM = { reducedMotion: "reduce" };
 const NARROW = { viewport: { width: 320, height: 640 } };
-let server;
-before(async () => { server = await Server.start(); });
-after(async () => {
-  await closeBrowser();
-  await server?.stop();
-});
-const scene = (name, play) => scenario(name, () => server, play);
+const { server, scene } = stage();
 
 /** Everything that axe knows, its young rules too. */
 async function faults(page) {

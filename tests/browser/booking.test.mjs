@@ -1,19 +1,13 @@
 // The turn: seats picked on the map or by the server, others who are faster, holds, and every end.
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
-import { after, before, describe } from "node:test";
+import { describe } from "node:test";
 
-import { hall, REAL_HALL, Server, until } from "./harness.mjs";
-import { book, click, closeBrowser, fits, gone, hook, PHONE, ranked, reads, scenario, seat, state, text } from "./stage.mjs";
+import { hall, REAL_HALL, until } from "./harness.mjs";
+import { book, click, fits, gone, hook, PHONE, ranked, reads, seat, stage, state, text } from "./stage.mjs";
 
 const SHOP_KEY = "a shop's key that is long enough to sign identities with";
-let server;
-before(async () => { server = await Server.start(["--identity-key", SHOP_KEY]); });
-after(async () => {
-  await closeBrowser();
-  await server?.stop();
-});
-const scene = (name, play) => scenario(name, () => server, play);
+const { server, scene } = stage(["--identity-key", SHOP_KEY]);
 
 function identity(sub, aud) {
   const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
@@ -61,6 +55,22 @@ describe("the turn", { concurrency: 3 }, () => {
     await state(page, "granted");
     await looks(page, "D-14-1", "taken");
     await reads(page, "redeem", "좌석을 골라 주세요 (최대 2석)");
+  });
+
+  scene("a block's long name is whole on the map of a narrow screen, in both alphabets", async (cast) => {
+    for (const name of ["Grandstand North, upper tier, behind the orchestra", "북쪽 관람석 위층 오케스트라 뒤 가장 높은 자리"]) {
+      const plan = hall(4, 10);
+      plan.zones[0].name = name;
+      const page = await cast.visitor(await server.sale({ plan }), { viewport: { width: 320, height: 640 } });
+      await state(page, "granted");
+      const box = (selector) => page.locator(selector).evaluate((node) => {
+        const { left, right } = node.getBoundingClientRect();
+        return { left, right };
+      });
+      await page.locator(".zone-label").waitFor({ state: "attached" });
+      const [label, map] = [await box(".zone-label"), await box("svg.hall")];
+      assert.ok(label.left >= map.left - 1 && label.right <= map.right + 1, `${name}: ${JSON.stringify({ label, map })}`);
+    }
   });
 
   scene("the best seats together, of a category", async (cast) => {

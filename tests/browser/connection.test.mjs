@@ -1,20 +1,14 @@
 // Cuts, second tabs and killed servers: the page comes back by itself and the place is kept.
 import assert from "node:assert/strict";
-import { after, before, describe } from "node:test";
+import { describe } from "node:test";
 
-import { pause, Server, until } from "./harness.mjs";
-import { book, click, closeBrowser, fits, gone, hook, PHONE, ranked, reads, scenario, seat, state } from "./stage.mjs";
+import { pause, until } from "./harness.mjs";
+import { book, click, fits, gone, hook, PHONE, ranked, reads, seat, stage, state } from "./stage.mjs";
 import { Wire } from "./wire.mjs";
 
 /** Chromium reports a connection that it cannot make; everything else stays a fault. */
 const CUT = { allow: /WebSocket connection to .* failed|ERR_CONNECTION_REFUSED|ERR_INTERNET_DISCONNECTED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_SOCKET_NOT_CONNECTED/ };
-let server;
-before(async () => { server = await Server.start(); });
-after(async () => {
-  await closeBrowser();
-  await server?.stop();
-});
-const scene = (name, play) => scenario(name, () => server, play);
+const { server, scene } = stage();
 
 const link = (page, word) => page.waitForSelector(`body[data-link="${word}"]`, { state: "attached" });
 
@@ -71,6 +65,7 @@ describe("the connection", { concurrency: 3 }, () => {
       await ranked(page, 2); // What was last known stays on the screen.
       await fits(page);
       ahead.leave();
+      await server.set(sale, { name: "New name" });
       wire.mend();
       await context.setOffline(false);
       const start = Date.now();
@@ -78,6 +73,7 @@ describe("the connection", { concurrency: 3 }, () => {
       assert.ok(Date.now() - start < 2_000, `it took ${Date.now() - start} ms`);
       await ranked(page, 1);
       await gone(page, "stale");
+      await reads(page, "sale-name", "New name");
     } finally {
       await wire.stop();
     }

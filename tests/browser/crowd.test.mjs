@@ -1,20 +1,14 @@
 // Two people in browsers among 498 simulated visitors, in one sale of the real hall, to its end.
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { after, before } from "node:test";
 
-import { REAL_HALL, run, Server, until } from "./harness.mjs";
-import { book, click, closeBrowser, hook, scenario, state } from "./stage.mjs";
+import { REAL_HALL, run, until } from "./harness.mjs";
+import { book, click, hook, stage, state } from "./stage.mjs";
 
 const CROWD = 498;
-let server;
-before(async () => { server = await Server.start(); });
-after(async () => {
-  await closeBrowser();
-  await server?.stop();
-});
+const { server, scene } = stage();
 
-scenario("two tabs and a crowd of 498 share one sale until it is sold out", () => server, async (cast) => {
+scene("two tabs and a crowd of 498 share one sale until it is sold out", async (cast) => {
   // 500 visitors who want one to six seats each: the 1,222 seats are not enough for all.
   const sale = await server.sale({ plan: REAL_HALL, phase: "scheduled", rate: 100, max_active: 100, max_seats: 6 });
   const [early, late] = [await cast.visitor(sale, { lang: "ko-KR" }), await cast.visitor(sale)];

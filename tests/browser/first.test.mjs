@@ -1,21 +1,15 @@
 // The first seconds of a crowd: the join leaves before the page is whole, and the page is light.
 import assert from "node:assert/strict";
 import http from "node:http";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 
-import { REAL_HALL, Server, until } from "./harness.mjs";
-import { closeBrowser, ranked, reads, scenario, state } from "./stage.mjs";
+import { REAL_HALL, until } from "./harness.mjs";
+import { ranked, reads, stage, state } from "./stage.mjs";
 
 const REQUESTS_MAX = 6;
 const LINE_BYTES_MAX = 60_000;
 const PLAN_BYTES_MAX = 15_000;
-let server;
-before(async () => { server = await Server.start(); });
-after(async () => {
-  await closeBrowser();
-  await server?.stop();
-});
-const scene = (name, play) => scenario(name, () => server, play);
+const { server, scene } = stage();
 
 /** Counts what a page asks for, sockets too, and the bytes that come. */
 async function meter(page) {

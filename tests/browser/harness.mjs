@@ -44,15 +44,16 @@ export async function run(...args) {
 }
 
 export class Server {
-  static async start(flags = []) {
-    const server = new Server();
-    server.folder = mkdtempSync(join(tmpdir(), "waitroom-browser-"));
-    server.flags = flags;
-    server.sales = 0;
-    server.ports = [0, 0];
-    await server.run();
-    server.token = readFileSync(join(server.folder, "admin-token"), "utf8").trim();
-    return server;
+  constructor(flags = []) {
+    this.flags = flags;
+    this.sales = 0;
+    this.ports = [0, 0];
+  }
+
+  async start() {
+    this.folder = mkdtempSync(join(tmpdir(), "waitroom-browser-"));
+    await this.run();
+    this.token = readFileSync(join(this.folder, "admin-token"), "utf8").trim();
   }
 
   /** The first time on free ports, then on the same ones again. */
@@ -75,6 +76,7 @@ export class Server {
   }
 
   async stop() {
+    if (!this.child) return;
     this.child.kill("SIGTERM");
     const late = setTimeout(() => this.child.kill("SIGKILL"), 10_000);
     const code = await this.child.ended;

@@ -1,17 +1,11 @@
 // The list of sales and the line: everything a visitor sees before his turn.
 import assert from "node:assert/strict";
-import { after, before, describe } from "node:test";
+import { describe } from "node:test";
 
-import { hall, pause, Server, until } from "./harness.mjs";
-import { click, closeBrowser, fits, gone, hook, PHONE, ranked, reads, scenario, state } from "./stage.mjs";
+import { hall, pause, until } from "./harness.mjs";
+import { click, fits, gone, hook, PHONE, ranked, reads, stage, state } from "./stage.mjs";
 
-let server;
-before(async () => { server = await Server.start(); });
-after(async () => {
-  await closeBrowser();
-  await server?.stop();
-});
-const scene = (name, play) => scenario(name, () => server, play);
+const { server, scene } = stage();
 
 describe("before the turn", { concurrency: 3 }, () => {
   scene("the list leads to a sale", async (cast) => {
@@ -184,6 +178,15 @@ describe("before the turn", { concurrency: 3 }, () => {
     await state(page, "waiting");
     await server.admin("DELETE", `/bookings/${booking}`);
     await state(page, "granted");
+  });
+
+  scene("an open page takes the new name of its sale with the next phase", async (cast) => {
+    const sale = await server.sale({ phase: "scheduled", name: "Old name" });
+    const page = await cast.visitor(sale);
+    await ranked(page, 0);
+    await reads(page, "sale-name", "Old name");
+    await server.set(sale, { name: "New name", phase: "paused" });
+    await reads(page, "sale-name", "New name");
   });
 
   scene("a closed sale says so, live and after a reload", async (cast) => {

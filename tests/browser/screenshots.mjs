@@ -15,7 +15,8 @@ const KEPT = new Map([["line.ko.phone", "line.png"], ["turn.ko.desk", "turn.png"
 
 mkdirSync(ALL, { recursive: true });
 mkdirSync(README, { recursive: true });
-const server = await Server.start();
+const server = new Server();
+await server.start();
 
 for (const [lang, locale] of [["ko", "ko-KR"], ["en", "en-GB"]]) {
   for (const [kind, device] of [["phone", { ...PHONE, deviceScaleFactor: 2 }], ["desk", DESK]]) {

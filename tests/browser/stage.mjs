@@ -2,10 +2,10 @@
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { test } from "node:test";
+import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 
-import { WAIT_MS, until } from "./harness.mjs";
+import { Server, WAIT_MS, until } from "./harness.mjs";
 
 export const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
 const CHROMIUM = process.env.CHROMIUM
@@ -22,16 +22,16 @@ export async function browser() {
   return launched;
 }
 
-export async function closeBrowser() {
+async function closeBrowser() {
   // One that never came up has failed its tests; the servers must be stopped all the same.
   await (await launched?.catch(() => null))?.close();
   launched = null;
 }
 
-/** The visitors of one test; each has a browser context, so nobody shares cookies or storage. */
 /** A page that is reloaded while its socket still connects: the browser says so, and nothing is wrong. */
 const LEFT_EARLY = /WebSocket is closed before the connection is established/;
 
+/** The visitors of one test; each has a browser context, so nobody shares cookies or storage. */
 export class Cast {
   constructor(server) {
     this.server = server;
@@ -80,10 +80,23 @@ export class Cast {
   }
 }
 
-/** A test with visitors, which also fails if a page complained to its console (CSP included). */
-export function scenario(name, server, play) {
+/**
+ * The server of a test file, there for all its tests, and `scene`: a test with visitors, which also fails if a page
+ * complained to its console (CSP included).
+ */
+export function stage(flags) {
+  const server = new Server(flags);
+  before(() => server.start());
+  after(async () => {
+    await closeBrowser();
+    await server.stop();
+  });
+  return { server, scene: (name, play) => scene(name, server, play) };
+}
+
+function scene(name, server, play) {
   test(name, { timeout: 60_000 }, async () => {
-    const cast = new Cast(server());
+    const cast = new Cast(server);
     try {
       await play(cast, cast.server);
       assert.deepEqual(cast.complaints, [], "the page complained");

@@ -1,20 +1,14 @@
 // Every sentence of the page is so, for this visitor, now: a test for each that once was not.
 import assert from "node:assert/strict";
-import { after, before, describe } from "node:test";
+import { describe } from "node:test";
 
-import { hall, Server } from "./harness.mjs";
-import { book, click, closeBrowser, gone, hook, PHONE, ranked, reads, scenario, seat, state, text } from "./stage.mjs";
+import { hall } from "./harness.mjs";
+import { book, click, gone, hook, PHONE, ranked, reads, seat, stage, state, text } from "./stage.mjs";
 import { Wire } from "./wire.mjs";
 
 /** Chromium reports the connections that it cannot make. */
 const CUT = { allow: /WebSocket connection to .* failed|ERR_INTERNET_DISCONNECTED|ERR_FAILED|40[34]/ };
-let server;
-before(async () => { server = await Server.start(); });
-after(async () => {
-  await closeBrowser();
-  await server?.stop();
-});
-const scene = (name, play) => scenario(name, () => server, play);
+const { server, scene } = stage();
 
 /** Lets time pass on the page: `window.skippedMs`. */
 const SKIP = () => {

@@ -1,17 +1,10 @@
 // A turn's work is not lost: not by a reload, by a slip of the finger, or by going away.
 import assert from "node:assert/strict";
-import { after, before, describe } from "node:test";
+import { describe } from "node:test";
 
-import { Server } from "./harness.mjs";
-import { click, closeBrowser, gone, hook, reads, scenario, seat, state } from "./stage.mjs";
+import { click, gone, hook, reads, seat, stage, state } from "./stage.mjs";
 
-let server;
-before(async () => { server = await Server.start(); });
-after(async () => {
-  await closeBrowser();
-  await server?.stop();
-});
-const scene = (name, play) => scenario(name, () => server, play);
+const { server, scene } = stage();
 
 const asked = (page) => page.locator(`${hook("review")} li`).allInnerTexts();
 

@@ -191,3 +191,35 @@ async fn a_real_sale_is_proved_and_doctored_stores_are_caught() {
     assert!(violated(&report).contains(&"kept"), "{report}");
     server.stop().await;
 }
+
+/// The terminal goes in the midst of a run: what was seen until then is whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_is_whole_also_when_the_terminal_goes() {
+    let server = Server::start().await;
+    let sale = server.sale(json!({})).await;
+    let folder = tempfile::tempdir().unwrap();
+    let history = folder.path().join("history");
+    let mut load = Command::new(env!("CARGO_BIN_EXE_waitroom"));
+    load.args([
+        "load",
+        "--quiet",
+        "--visitors=3",
+        "--ramp=0s",
+        "--timeout=60s",
+        "--sale",
+        &sale,
+        "--history",
+    ]);
+    let mut load = load.arg(&history).arg(format!("--url=http://{}", server.public)).spawn().unwrap();
+    // Nobody is admitted: they wait until the end.
+    while server.show(&sale).await["waiting"] != 3 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let pid = load.id().to_string();
+    assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+    let ended = spawn_blocking(move || load.wait().unwrap()).await.unwrap();
+    assert!(ended.code().is_some(), "{ended}");
+    let text = std::fs::read_to_string(&history).unwrap();
+    let footer: Footer = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(footer.entries as usize, text.lines().count() - 2);
+}

@@ -1,6 +1,6 @@
 //! Stores that die or freeze, and a server that leaves: nobody loses a place, no seat is sold twice.
 
-use crate::world::{Server, Visitor, World};
+use crate::world::{Server, Visitor, World, plan};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
@@ -156,5 +156,38 @@ async fn what_a_foreign_hand_writes_into_the_stream_stops_nobody() {
         let (mut lee, _) = server.join(&sale).await;
         lee.hear_past(&["joined"], "granted").await;
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_changes_while_redis_is_away_is_kept_and_he_is_told_so() {
+    let mut world = World::new();
+    let server = Server::start_in(&world).await;
+    let sale = server.sale(json!({})).await;
+    world.redis.kill();
+    let path = format!("/sales/{sale}");
+    let (status, answer) = server.admin("PATCH", &path, Some(json!({ "phase": "open", "rate": 7 }))).await;
+    assert_eq!((status, &answer["retry"]), (503, &json!(true)), "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("recorded"), "{answer}");
+    let new = json!({
+        "id": format!("{sale}-new"), "name": "New", "plan": plan(1, 1), "rate": 1, "max_active": 1, "grant_ttl_s": 30,
+        "max_seats": 1, "anonymous": true,
+    });
+    let (status, answer) = server.admin("POST", "/sales", Some(new.clone())).await;
+    assert_eq!((status, &answer["retry"]), (503, &json!(false)), "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("is created"), "{answer}");
+    assert_eq!(server.admin("POST", "/sales", Some(new)).await.0, 409);
+    world.redis.restart().unwrap();
+    let shown = loop {
+        let (status, shown) = server.admin("GET", &path, None).await;
+        if status == 200 && shown["phase"] == "open" {
+            break shown;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    };
+    assert_eq!(shown["rate"], 7.0);
+    // Said again, it changes nothing.
+    assert_eq!(server.patch(&sale, json!({ "phase": "open", "rate": 7 })).await["rate"], 7.0);
+    assert_eq!(server.show(&format!("{sale}-new")).await["phase"], "scheduled");
     server.stop().await;
 }

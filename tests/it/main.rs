@@ -16,4 +16,5 @@ mod migrations;
 mod restore;
 mod sales;
 mod seat_map;
+mod starts;
 mod stores;

@@ -162,6 +162,18 @@ async fn a_sale_that_cannot_be_what_was_meant_is_refused_or_warned_of() {
     let fields: Vec<_> = shown["warnings"].as_array().unwrap().iter().map(|w| w.as_str().unwrap()).collect();
     let begins = ["grant_ttl_s: ", "claim_s: ", "opens_at: "];
     assert!(fields.len() == 3 && fields.iter().zip(begins).all(|(w, b)| w.starts_with(b)), "{fields:?}");
+    let senseless = server.sale(json!({
+        "plan": plan(1, 2), "blocked": ["A-1", "A-2"], "rate": 1e-9, "away_s": 0, "hold_ttl_s": 1, "max_seats": 3,
+    }));
+    let senseless = server.show(&senseless.await).await;
+    for field in ["blocked: ", "rate: ", "away_s: ", "hold_ttl_s: ", "max_seats: "] {
+        let warnings = senseless["warnings"].as_array().unwrap();
+        assert!(warnings.iter().any(|warning| warning.as_str().unwrap().starts_with(field)), "{senseless}");
+    }
+    for name in ["", "  ", "\u{3000}\u{200b}"] {
+        let (status, error) = server.admin("PATCH", &path, Some(json!({ "name": name }))).await;
+        assert!(status == 422 && error["message"].as_str().unwrap().starts_with("name: "), "{error}");
+    }
     let summary = server.public("GET", &format!("/v1/sales/{sale}"), &[]).await.1;
     assert_eq!(summary["name"], "Other");
     let kind = |shown: &Value| shown["anonymous"].clone();
@@ -169,6 +181,29 @@ async fn a_sale_that_cannot_be_what_was_meant_is_refused_or_warned_of() {
     let mut visitor = server.connect(&sale).await;
     visitor.say(json!({ "type": "join" })).await;
     assert_eq!(visitor.closed().await, 4401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_cannot_be_drawn_is_refused_with_the_path() {
+    let server = Server::start().await;
+    for (key, value, path) in [
+        ("size", json!({ "width": 1e300, "height": 1 }), "plan: size: "),
+        ("stage", json!("north"), "plan: stage: "),
+        ("zones", json!([{ "position": { "x": 0, "y": 1e8 } }]), "plan: zones"),
+    ] {
+        let mut hall = plan(1, 2);
+        if key == "zones" {
+            hall["zones"][0]["position"] = value[0]["position"].clone();
+        } else {
+            hall[key] = value;
+        }
+        let body = json!({
+            "id": "no-hall", "name": "No hall", "plan": hall, "rate": 1, "max_active": 1, "grant_ttl_s": 30,
+            "max_seats": 1, "anonymous": true,
+        });
+        let (status, error) = server.admin("POST", "/sales", Some(body)).await;
+        assert!(status == 422 && error["message"].as_str().unwrap().starts_with(path), "{key}: {error}");
+    }
 }
 
 /// What `load` makes for a scenario: open when it is due, whether that is now or later.

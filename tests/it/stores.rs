@@ -128,6 +128,40 @@ async fn a_redis_that_takes_no_writes_is_not_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_runs_no_scripts_is_not_ready() {
+    let world = World::new();
+    let server = Server::start_in(&world).await;
+    until_ready(&server, true).await;
+    command(&world.redis, &["ACL", "SETUSER", "default", "-@scripting"]);
+    let answer = until_ready(&server, false).await;
+    assert!(answer["reasons"][0].as_str().unwrap().contains("Redis"), "{answer}");
+    command(&world.redis, &["ACL", "SETUSER", "default", "+@scripting"]);
+    until_ready(&server, true).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_whose_tables_cannot_be_written_is_not_ready() {
+    let world = World::new();
+    let server = Server::start_in(&world).await;
+    until_ready(&server, true).await;
+    let pool = postgres_pool(&world.postgres.url(), 1).unwrap();
+    let client = pool.get().await.unwrap();
+    for (trouble, end) in [
+        ("BEGIN; LOCK TABLE booked_seats IN SHARE MODE", "ROLLBACK"),
+        ("BEGIN; LOCK TABLE bookings IN SHARE MODE", "ROLLBACK"),
+        ("ALTER TABLE booked_seats RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO booked_seats"),
+    ] {
+        client.batch_execute(trouble).await.unwrap();
+        let answer = until_ready(&server, false).await;
+        assert!(answer["reasons"][0].as_str().unwrap().contains("PostgreSQL"), "{trouble}: {answer}");
+        client.batch_execute(end).await.unwrap();
+        until_ready(&server, true).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_entry_that_this_program_cannot_read_stops_nobody() {
     let world = World::new();
     let server = Server::start_in(&world).await;

@@ -35,6 +35,7 @@ mod clicks;
 mod connect;
 mod crowd;
 mod facts;
+mod hangup;
 pub mod history;
 mod http;
 mod meters;
@@ -63,6 +64,7 @@ mod tests;
 
 pub use behaviour::{Behaviour, WishKind};
 pub use crowd::crowd;
+pub use hangup::hangup;
 pub use http::{Admin, create_sale};
 pub use report::Report;
 pub use run::{Options, run};

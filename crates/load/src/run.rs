@@ -5,6 +5,7 @@ use super::{
     arrivals::{self, Wave},
     connect::Dialer,
     facts::VisitorFacts,
+    hangup::hangup,
     history::{Clock, Header, Recorder, VERSION},
     http::{self, Admin, ExportRow},
     meters::{Measure, Meters},
@@ -222,7 +223,7 @@ async fn crowd_through(run: &Arc<Run>, options: &Options, run_id: &str) -> bool 
     interrupted
 }
 
-/// Ctrl-C, or SIGTERM (`timeout`, a supervisor): what was seen until then is reported and its history is whole.
+/// Ctrl-C, SIGTERM (`timeout`, a supervisor) or SIGHUP (the terminal is gone): what was seen until then is reported and its history is whole.
 async fn told_to_stop() {
     let terminated = async {
         match signal(SignalKind::terminate()) {
@@ -230,9 +231,16 @@ async fn told_to_stop() {
             Err(_) => pending().await,
         }
     };
+    let hung_up = async {
+        match hangup() {
+            Ok(Some(mut hangup)) => drop(hangup.recv().await),
+            Ok(None) | Err(_) => pending().await,
+        }
+    };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         () = terminated => {}
+        () = hung_up => {}
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) struct CreateArgs {
     #[arg(long)]
     name: Option<String>,
     /// Admissions a second
-    #[arg(long, value_name = "NUMBER", default_value_t = 10.0)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 10.0, value_parser = rate)]
     rate: f64,
     /// Live grants at once
     #[arg(long, value_name = "COUNT", default_value_t = 200)]
@@ -62,7 +62,7 @@ pub(super) struct ChangeArgs {
     #[arg(long, value_name = "BOOL")]
     anonymous: Option<bool>,
     /// Admissions a second
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = rate)]
     rate: Option<f64>,
     /// Live grants at once
     #[arg(long, value_name = "COUNT")]
@@ -99,6 +99,12 @@ struct MoreArgs {
 
 #[derive(Debug, Clone, Copy)]
 struct OpensAt(Option<Timestamp>);
+
+/// What JSON can say: it knows no `nan` and no `inf`, which would be sent as nothing.
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite());
+    rate.ok_or_else(|| "is no number, such as 2.5".to_owned())
+}
 
 fn opens_at(text: &str) -> Result<OpensAt, String> {
     if text == "none" {

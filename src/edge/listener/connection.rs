@@ -5,6 +5,7 @@
 
 use super::{
     Slot,
+    instead::instead_of,
     intake::{Counter, Intake},
     tell,
 };
@@ -43,6 +44,8 @@ pub(super) struct Connection {
     /// The peer has ended its side, or the connection is broken.
     done: bool,
     counter: Counter,
+    /// What is being written in place of what hyper wants written, and how much of it is.
+    instead: Option<(Vec<u8>, usize)>,
     /// Runs while a write waits for the peer.
     stalled: Option<Pin<Box<Sleep>>>,
     _slot: Slot,
@@ -51,7 +54,23 @@ pub(super) struct Connection {
 impl Connection {
     pub fn new(stream: TcpStream, intake: Intake, slot: Slot) -> Self {
         let (stream, counter) = (Some(stream), Counter::new(intake));
-        Self { stream, done: false, counter, stalled: None, _slot: slot }
+        Self { stream, done: false, counter, instead: None, stalled: None, _slot: slot }
+    }
+
+    /// Writes our own words in place of hyper's, which count as written once ours are; nothing if it has none of its own.
+    fn write_instead(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Option<Poll<io::Result<usize>>> {
+        let (words, mut done) = self.instead.take().or_else(|| Some((instead_of(buf)?, 0)))?;
+        while done < words.len() {
+            match self.stream().map(|stream| stream.poll_write(cx, &words[done..])) {
+                Ok(Poll::Ready(Ok(written))) if written > 0 => done += written,
+                Ok(Poll::Pending) => {
+                    self.instead = Some((words, done));
+                    return Some(Poll::Pending);
+                }
+                _ => return Some(Poll::Ready(Err(io::ErrorKind::WriteZero.into()))),
+            }
+        }
+        Some(Poll::Ready(Ok(buf.len())))
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
@@ -80,8 +99,8 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.counter.has_flooded() {
-            return Poll::Ready(Err(io::Error::other("more frames than a peer may send")));
+        if self.counter.is_over() {
+            return Poll::Ready(Err(io::Error::other("frames that a peer may not send")));
         }
         let before = buf.filled().len();
         let read = ready!(self.stream()?.poll_read(cx, buf));
@@ -89,7 +108,7 @@ impl AsyncRead for Connection {
         let allowed = self.counter.take(&buf.filled()[before..]);
         if allowed == 0 && buf.filled().len() > before {
             buf.set_filled(before);
-            return Poll::Ready(Err(io::Error::other("more frames than a peer may send")));
+            return Poll::Ready(Err(io::Error::other("frames that a peer may not send")));
         }
         buf.set_filled(before + allowed);
         Poll::Ready(read)
@@ -98,7 +117,10 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = self.stream()?.poll_write(cx, buf);
+        let written = match self.write_instead(cx, buf) {
+            Some(written) => written,
+            None => self.stream()?.poll_write(cx, buf),
+        };
         self.watched(cx, written)
     }
 
@@ -107,7 +129,11 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = self.stream()?.poll_write_vectored(cx, bufs);
+        let first = bufs.iter().find(|buf| !buf.is_empty());
+        let written = match first.and_then(|first| self.write_instead(cx, first)) {
+            Some(written) => written,
+            None => self.stream()?.poll_write_vectored(cx, bufs),
+        };
         self.watched(cx, written)
     }
 

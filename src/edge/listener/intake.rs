@@ -1,4 +1,4 @@
-//! What a peer may send over a WebSocket: frames of any kind count from the first byte, also those that no message is
+//! What a peer may send over a WebSocket: lengths are said as shortly as they can be, and frames of any kind count from the first byte, also those that no message is
 //! made of, such as pings and endless fragments (RFC 6455, 5.2). They are counted where bytes come in, since nobody
 //! above sees them all.
 
@@ -24,6 +24,7 @@ struct Shared {
     /// The last four bytes that came in while it was none.
     tail: AtomicU32,
     has_flooded: AtomicBool,
+    is_misframed: AtomicBool,
 }
 
 impl Intake {
@@ -38,7 +39,15 @@ impl Intake {
     pub fn has_flooded(&self) -> bool {
         self.0.has_flooded.load(Ordering::Relaxed)
     }
+
+    /// Whether the peer has said a frame's length in more bytes than it takes (RFC 6455, 5.2).
+    pub fn is_misframed(&self) -> bool {
+        self.0.is_misframed.load(Ordering::Relaxed)
+    }
 }
+
+/// The highest bit of a length is 0.
+const LENGTH_MAX: u64 = u64::MAX >> 1;
 
 /// Counts a connection's incoming frames.
 pub(super) struct Counter {
@@ -56,8 +65,9 @@ enum Frame {
     Start,
     /// The byte that says whether it is masked, and its length or how long that is.
     Length,
-    /// So many bytes of the length are to come, and what they have said so far; so many bytes of the mask follow.
-    LongLength(u8, u64, u64),
+    /// So many bytes of the length are to come, what they have said so far, and what they must say at least; so many bytes
+    /// of the mask follow.
+    LongLength(u8, u64, u64, u64),
     /// So many bytes of mask and payload.
     Rest(u64),
 }
@@ -67,8 +77,8 @@ impl Counter {
         Self { intake, frame: Frame::Start, left: MESSAGES_BURST, at: Instant::now() }
     }
 
-    /// Takes note of bytes that came in. How many of them may be handed on: all, or those before the frame that is one
-    /// too many, after which nothing may.
+    /// Takes note of bytes that came in. How many of them may be handed on: all, or those before what may not be, after
+    /// which nothing may.
     pub fn take(&mut self, bytes: &[u8]) -> usize {
         let shared = &self.intake.0;
         if !shared.is_websocket.load(Ordering::Relaxed) {
@@ -89,11 +99,16 @@ impl Counter {
             (self.frame, at) = match self.frame {
                 Frame::Start => (Frame::Length, at + 1),
                 Frame::Length => (length(byte), at + 1),
-                Frame::LongLength(1, length, mask) => {
-                    (Frame::rest((length << 8 | u64::from(byte)) + mask), at + 1)
+                Frame::LongLength(1, length, least, mask) => {
+                    let length = length << 8 | u64::from(byte);
+                    if !(least..=LENGTH_MAX).contains(&length) {
+                        self.intake.0.is_misframed.store(true, Ordering::Relaxed);
+                        return at;
+                    }
+                    (Frame::rest(length + mask), at + 1)
                 }
-                Frame::LongLength(left, length, mask) => {
-                    (Frame::LongLength(left - 1, length << 8 | u64::from(byte), mask), at + 1)
+                Frame::LongLength(left, length, least, mask) => {
+                    (Frame::LongLength(left - 1, length << 8 | u64::from(byte), least, mask), at + 1)
                 }
                 Frame::Rest(left) => {
                     let here = left.min((bytes.len() - at) as u64);
@@ -105,8 +120,8 @@ impl Counter {
     }
 
     /// Whether nothing may be handed on any more.
-    pub fn has_flooded(&self) -> bool {
-        self.intake.has_flooded()
+    pub fn is_over(&self) -> bool {
+        self.intake.has_flooded() || self.intake.is_misframed()
     }
 
     fn allow(&mut self) -> bool {
@@ -127,8 +142,8 @@ impl Frame {
 fn length(byte: u8) -> Frame {
     let mask = if byte & 0x80 == 0 { 0 } else { 4 };
     match byte & 0x7f {
-        126 => Frame::LongLength(2, 0, mask),
-        127 => Frame::LongLength(8, 0, mask),
+        126 => Frame::LongLength(2, 0, 126, mask),
+        127 => Frame::LongLength(8, 0, 1 << 16, mask),
         short => Frame::rest(u64::from(short) + mask),
     }
 }
@@ -170,6 +185,24 @@ mod tests {
         let intake = Intake::default();
         Counter::new(intake.clone()).take(b"GET / HTTP/1.1\r\n\r\n\x89\x80mask");
         assert!(!intake.upgrade());
+    }
+
+    #[test]
+    fn a_length_is_said_as_shortly_as_it_can_be() {
+        let bytes = |length: &[u8]| [&[0x81], length, &[0; 4]].concat();
+        let long = |length: u64| [&[0x80 | 127][..], &length.to_be_bytes()].concat();
+        for (length, is_misframed) in [
+            (vec![0x80 | 126, 0, 125], true),
+            (vec![0x80 | 126, 0, 126], false),
+            (long(65_535), true),
+            (long(65_536), false),
+            (long(1 << 63), true),
+        ] {
+            let mut counter = websocket();
+            let frame = bytes(&length);
+            let taken = counter.take(&frame);
+            assert_eq!((counter.intake.is_misframed(), taken < frame.len()), (is_misframed, is_misframed));
+        }
     }
 
     proptest! {

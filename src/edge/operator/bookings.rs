@@ -81,8 +81,7 @@ pub async fn export(
         Found::Room(room) => Box::pin(room.seats.export(&filter).await?),
         Found::Closed(closed) => Box::pin(closed.export(&filter).await?),
     };
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let csv = accept.contains("text/csv");
+    let csv = wants_csv(&headers);
     let head = if csv { COLUMNS.join(",") + "\r\n" } else { String::new() };
     let head = futures_util::stream::iter([Ok(Bytes::from(head))]);
     let rows = rows.map(move |row| {
@@ -94,6 +93,13 @@ pub async fn export(
     });
     let kind = if csv { "text/csv; charset=utf-8" } else { "application/x-ndjson" };
     Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(head.chain(rows))).into_response())
+}
+
+/// Whether `Accept` names CSV, in any case (RFC 9110, 8.3.1).
+fn wants_csv(headers: &HeaderMap) -> bool {
+    let lists = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut kinds = lists.flat_map(|list| list.split(',')).filter_map(|item| item.split(';').next());
+    kinds.any(|kind| kind.trim().eq_ignore_ascii_case("text/csv"))
 }
 
 const COLUMNS: [&str; 7] = ["booking", "sale", "visitor", "seats", "status", "created_at", "hold_expires_at"];
@@ -196,6 +202,15 @@ fn unknown_booking() -> HttpError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn csv_is_asked_for_in_any_case() {
+        let asks = |accept: &'static str| {
+            wants_csv(&HeaderMap::from_iter([(header::ACCEPT, header::HeaderValue::from_static(accept))]))
+        };
+        assert!(asks("text/csv") && asks("TEXT/CSV") && asks("application/json, Text/Csv; q=0.5"));
+        assert!(!asks("*/*") && !asks("text/csv-schema") && !wants_csv(&HeaderMap::new()));
+    }
 
     #[test]
     fn a_line_is_for_reading_and_runs_nothing() {

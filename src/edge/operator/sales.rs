@@ -18,6 +18,7 @@ use serde_json::{Value, json, value::RawValue};
 use std::sync::Arc;
 use wire::{
     domain::{
+        coordinates,
         ids::SaleId,
         phase::Phase,
         plan::Plan,
@@ -29,6 +30,11 @@ use wire::{
 
 /// Longest name of a sale, in characters.
 const NAME_CHARS_MAX: usize = 200;
+/// Characters that nobody sees, beside white space: fillers, joiners, marks of direction.
+const INVISIBLE: [char; 10] = [
+    '\u{ad}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{2060}', '\u{2800}', '\u{3164}',
+    '\u{feff}',
+];
 /// Longest notice, in characters: it must fit a frame.
 const NOTICE_CHARS_MAX: usize = 2_000;
 /// A turn that is not used for the first time within this counts as missed, unless the sale says otherwise.
@@ -66,8 +72,9 @@ pub async fn create(State(edge): State<Arc<Edge>>, body: Bytes) -> Result<Respon
         SaleId::parse(&body.id).ok_or_else(|| HttpError::invalid("id: must be 1 to 64 of a-z, 0-9 and -"))?;
     check_name(&body.name)?;
     check_opens_at(body.opens_at)?;
-    let plan =
-        Plan::parse(body.plan.get().as_bytes()).map_err(|error| HttpError::invalid(error.to_string()))?;
+    let plan_json = body.plan.get().as_bytes();
+    let plan = Plan::parse(plan_json).map_err(|error| HttpError::invalid(error.to_string()))?;
+    coordinates::check(plan_json).map_err(|error| HttpError::invalid(error.to_string()))?;
     let settings = SaleSettings {
         opens_at: body.opens_at,
         rate: body.rate,
@@ -83,17 +90,25 @@ pub async fn create(State(edge): State<Arc<Edge>>, body: Bytes) -> Result<Respon
     let new = NewSale {
         id: &id,
         name: &body.name,
-        plan_json: body.plan.get().as_bytes(),
+        plan_json,
         plan: &plan,
         settings: &settings,
         anonymous: body.anonymous,
         blocked: &blocked,
     };
-    let room = edge.rooms.create(&new).await?.ok_or_else(|| {
+    if !edge.rooms.create(&new).await? {
         let message = format!("there is a sale {id} already; choose another id, or PATCH it");
-        HttpError::new(StatusCode::CONFLICT, "exists", message)
+        return Err(HttpError::new(StatusCode::CONFLICT, "exists", message));
+    }
+    let created = async {
+        let room = edge.rooms.get(&id).await?.ok_or_else(HttpError::unknown_sale)?;
+        shown(&edge, &Found::Room(room)).await
+    };
+    let created = created.await.map_err(|error: HttpError| {
+        let kept = format!("the sale {id} is created, need not be created again, and can be used");
+        error.although(kept).not_again()
     })?;
-    Ok((StatusCode::CREATED, Json(shown(&edge, &Found::Room(room)).await?)).into_response())
+    Ok((StatusCode::CREATED, Json(created)).into_response())
 }
 
 /// `GET /v1/admin/sales`.
@@ -215,12 +230,21 @@ pub async fn change(
     let blocked = body.blocked.as_ref().map(|names| seats_named(&sale.plan, names)).transpose()?;
     let changed = edge.rooms.change(sale, |state| apply(state, body, blocked, current)).await?;
     changed.ok_or_else(HttpError::unknown_sale)??;
-    let mut answer = shown(&edge, &edge.find(sale.id.as_str()).await?).await?;
-    if let Found::Room(room) = &found {
+    let kept = || "the change is recorded and comes into force".to_owned();
+    let answer = in_force(&edge, &found).await.map_err(|error| error.although(kept()))?;
+    Ok(Json(answer))
+}
+
+/// The sale, as it is once what is recorded of it is in force.
+async fn in_force(edge: &Edge, found: &Found) -> Result<Value, HttpError> {
+    let id = &found.sale().id;
+    edge.rooms.put_in_force(id).await?;
+    let mut answer = shown(edge, &edge.find(id.as_str()).await?).await?;
+    if let Found::Room(room) = found {
         // Its entry in the stream is on its way.
         answer["phase"] = json!(room.line.decided_phase().await?);
     }
-    Ok(Json(answer))
+    Ok(answer)
 }
 
 fn apply(
@@ -267,10 +291,14 @@ fn apply(
 }
 
 fn check_name(name: &str) -> Result<(), HttpError> {
-    if (1..=NAME_CHARS_MAX).contains(&name.chars().count()) && !name.chars().any(char::is_control) {
+    let is_seen = |letter: char| !letter.is_whitespace() && !INVISIBLE.contains(&letter);
+    let has_length = (1..=NAME_CHARS_MAX).contains(&name.chars().count());
+    if has_length && name.chars().any(is_seen) && !name.chars().any(char::is_control) {
         return Ok(());
     }
-    let range = format!("name: must have 1 to {NAME_CHARS_MAX} characters, none of them control characters");
+    let range = format!(
+        "name: must have 1 to {NAME_CHARS_MAX} characters, one of them to be seen, none of them control characters"
+    );
     Err(HttpError::invalid(range))
 }
 

@@ -13,6 +13,10 @@ use wire::{
 const GRANT_TTL_S_SHORT: u32 = 30;
 /// Seconds in which hardly anyone sees that it is his turn.
 const CLAIM_S_SHORT: u32 = 10;
+/// Seconds in which hardly anyone pays.
+const HOLD_TTL_S_SHORT: u32 = 30;
+/// A day: a rate that admits nobody within it admits nobody.
+const DAY_S: f64 = 86_400.0;
 /// What a redeem needs beside its seats: its token, the names of its fields, its request.
 const REDEEM_BYTES: usize = 512 + REQUEST_CHARS_MAX;
 
@@ -28,6 +32,22 @@ pub fn of(sale: &Sale, state: &SaleState, has_identity_key: bool) -> Vec<String>
     warn(
         s.claim_s < CLAIM_S_SHORT,
         format!("claim_s: {} s are too few for most to see that it is their turn", s.claim_s),
+    );
+    warn(
+        (1..HOLD_TTL_S_SHORT).contains(&s.hold_ttl_s),
+        format!("hold_ttl_s: {} s are too few for most to pay", s.hold_ttl_s),
+    );
+    warn(
+        s.away_s == 0,
+        "away_s: at 0 s whoever is not connected at the moment of his turn is passed over; phones lose touch for longer"
+            .into(),
+    );
+    warn(s.rate * DAY_S < 1.0, format!("rate: at {} a second nobody is admitted within a day", s.rate));
+    let (seats, blocked) = (sale.plan.seats.len(), state.blocked.len());
+    warn(blocked >= seats, "blocked: all seats are; nothing can be booked, and nobody is admitted".into());
+    warn(
+        s.max_seats as usize > seats,
+        format!("max_seats: {} are more than the plan's {seats} seats", s.max_seats),
     );
     warn(
         !state.anonymous && !has_identity_key,

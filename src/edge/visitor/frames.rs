@@ -57,6 +57,7 @@ impl Frames {
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Incoming::Control,
             Some(Ok(Message::Close(_))) => Incoming::Closed,
             Some(Err(_)) if self.intake.has_flooded() => Incoming::Flood,
+            Some(Err(_)) if self.intake.is_misframed() => misframed(),
             Some(Err(error)) => judged(error),
             None => Incoming::Gone,
         }
@@ -113,6 +114,10 @@ fn unread() -> Gone {
     Gone
 }
 
+fn misframed() -> Incoming {
+    Incoming::Broken(close::PROTOCOL, "not as RFC 6455 frames it")
+}
+
 /// What the peer must hear of an error in what it sent.
 fn judged(error: axum::Error) -> Incoming {
     use tungstenite::Error as E;
@@ -122,7 +127,7 @@ fn judged(error: axum::Error) -> Incoming {
         E::Utf8(_) => Incoming::Broken(close::NOT_UTF8, "text frames are UTF-8"),
         // It hung up without a word: nobody is there to hear one.
         E::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Incoming::Gone,
-        E::Protocol(_) => Incoming::Broken(close::PROTOCOL, "not as RFC 6455 frames it"),
+        E::Protocol(_) => misframed(),
         _ => Incoming::Gone,
     }
 }

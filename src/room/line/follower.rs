@@ -30,6 +30,8 @@ pub(in crate::room) async fn run(room: Weak<Room>, redis: Redis) {
     while room.line.drain() < Drain::Done {
         let began = Instant::now();
         let Err(error) = follow(&room, &redis).await else { continue };
+        // Another Redis answers: that may be all that there was.
+        let Err(error) = room.line.revive(error).await else { continue };
         if began.elapsed() > PAUSE_MAX {
             pause = PAUSE_MIN;
         }

@@ -41,7 +41,10 @@ async fn follow(room: &Room) -> Result<(), StoreError> {
     let line = &room.line;
     let Some(new) = line.sales.state(&room.sale.id, room.sale.plan.seats.len()).await? else { return Ok(()) };
     // Redis first: if it cannot be told now, this instance keeps what it knew, and the next look tries again.
-    line.apply_settings(&new).await?;
+    if let Err(error) = line.apply_settings(&new).await {
+        line.revive(error).await?;
+        line.apply_settings(&new).await?;
+    }
     let old = line.change_live(|live| {
         let newer = new.version > live.state.version;
         newer.then(|| std::mem::replace(&mut live.state, new.clone()))

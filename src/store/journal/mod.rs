@@ -129,6 +129,8 @@ impl Journal {
         if let Some(row) = client.query_opt(&statement, &[&self.sale.as_str(), &holder, &LEASE_S]).await? {
             return Ok(Lease::Ours(tail(&row)?));
         }
+        // Of a pool of one, the next question needs this very connection.
+        drop(client);
         Ok(Lease::Theirs(self.end().await?))
     }
 

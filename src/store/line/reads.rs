@@ -5,6 +5,7 @@ use super::{
     scripts::{Key, Via},
 };
 use crate::store::errors::StoreError;
+use redis::aio::ConnectionLike;
 use std::collections::HashSet;
 use uuid::Uuid;
 use wire::domain::{
@@ -20,16 +21,22 @@ const FORMAT: u64 = 1;
 impl Line {
     /// The stream's last entry and the sale's phase; nothing if the sale is not installed.
     pub async fn position(&self) -> Result<Option<(Position, Phase)>, StoreError> {
-        self.bound(Via::Shared).await?;
-        self.position_there().await
+        self.read_position(&mut self.bound(Via::Shared).await?).await
     }
 
     /// The same, of whichever Redis there is.
     pub(super) async fn position_there(&self) -> Result<Option<(Position, Phase)>, StoreError> {
+        self.read_position(&mut self.shared.clone()).await
+    }
+
+    async fn read_position(
+        &self,
+        connection: &mut (impl ConnectionLike + Send),
+    ) -> Result<Option<(Position, Phase)>, StoreError> {
         let fields: (Option<u64>, Option<u64>, Option<String>, Option<u64>) = redis::cmd("HMGET")
             .arg(self.key(Key::Sale))
             .arg(&["epoch", "n", "phase", "format"])
-            .query_async(&mut self.shared.clone())
+            .query_async(connection)
             .await?;
         let (Some(epoch), Some(n), Some(phase), format) = fields else { return Ok(None) };
         if let Some(format) = format.filter(|format| *format > FORMAT) {

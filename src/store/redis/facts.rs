@@ -1,6 +1,23 @@
-//! What a Redis is, and whether it may be trusted with a line. All from INFO: managed Redis forbids CONFIG.
+//! What a Redis is, and whether it may be trusted with a line. All from INFO and a try: managed Redis forbids CONFIG.
 
-use std::collections::HashMap;
+use crate::store::errors::Danger;
+use redis::{RedisResult, Script, aio::ConnectionLike};
+use std::{collections::HashMap, sync::LazyLock};
+
+/// How long the key of a proof lives.
+const PROOF_MS: u64 = 10_000;
+
+/// Writes as the line's scripts do.
+static PROOF: LazyLock<Script> =
+    LazyLock::new(|| Script::new("return redis.call('SET', KEYS[1], 1, 'PX', ARGV[1])"));
+
+/// Runs a script that writes a key of `instance`, as the line's do: an error of one that is out of memory, or whose disk is
+/// full, or that is a replica, or whose user may run no scripts. It answers all else, and is of no use.
+pub async fn takes_joins<C: ConnectionLike>(connection: &mut C, instance: &str) -> RedisResult<()> {
+    let mut proof = PROOF.prepare_invoke();
+    proof.key(format!("waitroom:probe:{instance}")).arg(PROOF_MS);
+    proof.invoke_async(connection).await
+}
 
 /// The facts of one Redis server that decide whether it may hold a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,13 +42,28 @@ pub struct RedisFacts {
     pub run_id: String,
     /// Part of a Redis Cluster, where a plain URL reaches only some of the keys.
     pub cluster_enabled: bool,
+    /// What a primary says to a script that writes, if it refuses it.
+    pub refuses: Option<String>,
 }
 
+/// Refusals that are no passing state of a server that starts or changes.
+const REFUSALS: [&str; 5] = ["NOPERM", "NOREPLICAS", "OOM", "MISCONF", "ERR"];
+
 impl RedisFacts {
-    /// Asks the server. Two round trips at most, at start only.
-    pub async fn read<C: redis::aio::ConnectionLike>(connection: &mut C) -> redis::RedisResult<Self> {
+    /// Asks the server, and writes a key of `instance` that is gone soon.
+    pub async fn read<C: ConnectionLike>(connection: &mut C, instance: &str) -> RedisResult<Self> {
         let text: String = redis::cmd("INFO").query_async(connection).await?;
-        Ok(Self::parse(&text))
+        let mut facts = Self::parse(&text);
+        // A replica, or a node of a cluster, refuses for what it is.
+        let is_asked = facts.role == "master" && !facts.cluster_enabled;
+        if is_asked && let Err(error) = takes_joins(connection, instance).await {
+            let code = error.code().filter(|code| REFUSALS.contains(code)).map(str::to_owned);
+            let Some(code) = code else { return Err(error) };
+            // What follows is the script's hash.
+            let why = error.detail().and_then(|why| why.split(" script: ").next()).unwrap_or_default();
+            facts.refuses = Some(format!("{code}: {why}"));
+        }
+        Ok(facts)
     }
 
     /// Reads the text of INFO. What a server does not tell counts as the worse case.
@@ -54,6 +86,7 @@ impl RedisFacts {
             role: text("role"),
             run_id: text("run_id"),
             cluster_enabled: text("cluster_enabled") == "1",
+            refuses: None,
         }
     }
 
@@ -64,7 +97,13 @@ impl RedisFacts {
 
     /// Why a sale must not run on this server, and what to do; `None` if it may. `allow_data_loss` is the
     /// operator's word that a lost line is acceptable, nothing else overrules.
-    pub fn danger(&self, redis_replicas: u32, allow_data_loss: bool) -> Option<String> {
+    pub fn danger(&self, redis_replicas: u32, allow_data_loss: bool) -> Option<Danger> {
+        let problem =
+            self.unusable().or_else(|| if allow_data_loss { None } else { self.loses(redis_replicas) });
+        problem.map(|problem| Danger { key: "redis_url", problem })
+    }
+
+    fn unusable(&self) -> Option<String> {
         if self.major_version() < 7 {
             return Some(format!("{} is too old: use Redis 7 or newer (or Valkey)", self.version));
         }
@@ -75,9 +114,15 @@ impl RedisFacts {
             let text = "this Redis is part of a cluster, where redis:// reaches only some of the keys: use a single Redis";
             return Some(text.to_owned());
         }
-        if allow_data_loss {
-            return None;
-        }
+        self.refuses.as_ref().map(|refusal| {
+            format!(
+                "this Redis refuses a script that writes ({refusal}): let its user run scripts (+@all but CONFIG), free \
+                 memory or disk, or bring the replicas that min-replicas-to-write asks for"
+            )
+        })
+    }
+
+    fn loses(&self, redis_replicas: u32) -> Option<String> {
         // A cache would throw the line away under memory pressure, and nobody would see it go.
         if self.maxmemory_policy != "noeviction" {
             return Some(format!(
@@ -118,7 +163,7 @@ mod tests {
     #[test]
     fn no_aof_is_dangerous_unless_replicated_or_allowed() {
         let facts = RedisFacts { aof_enabled: false, ..RedisFacts::parse(INFO) };
-        assert!(facts.danger(0, false).unwrap().contains("allow_data_loss"));
+        assert!(facts.danger(0, false).unwrap().problem.contains("allow_data_loss"));
         assert_eq!(facts.danger(1, false), None);
         assert_eq!(facts.danger(0, true), None);
     }
@@ -126,18 +171,25 @@ mod tests {
     #[test]
     fn eviction_is_dangerous_even_with_replicas() {
         let facts = RedisFacts { maxmemory_policy: "allkeys-lru".into(), ..RedisFacts::parse(INFO) };
-        assert!(facts.danger(3, false).unwrap().contains("noeviction"));
+        assert!(facts.danger(3, false).unwrap().problem.contains("noeviction"));
         assert_eq!(facts.danger(0, true), None);
     }
 
     #[test]
     fn an_old_server_or_a_replica_cannot_be_allowed() {
         let old = RedisFacts { redis_version: "6.2.1".into(), ..RedisFacts::parse(INFO) };
-        assert!(old.danger(0, true).unwrap().contains("too old"));
+        assert!(old.danger(0, true).unwrap().problem.contains("too old"));
         let replica = RedisFacts { role: "slave".into(), ..RedisFacts::parse(INFO) };
-        assert!(replica.danger(0, true).unwrap().contains("primary"));
+        assert!(replica.danger(0, true).unwrap().problem.contains("primary"));
         let node = RedisFacts { cluster_enabled: true, ..RedisFacts::parse(INFO) };
-        assert!(node.danger(0, true).unwrap().contains("cluster"));
+        assert!(node.danger(0, true).unwrap().problem.contains("cluster"));
+    }
+
+    #[test]
+    fn a_refused_script_cannot_be_allowed() {
+        let facts = RedisFacts { refuses: Some("NOPERM: no".into()), ..RedisFacts::parse(INFO) };
+        let danger = facts.danger(0, true).unwrap();
+        assert!(danger.key == "redis_url" && danger.problem.contains("NOPERM"), "{danger}");
     }
 
     #[test]

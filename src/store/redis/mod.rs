@@ -12,7 +12,7 @@ use super::{
     line::{Line, stream::EventReader},
 };
 use crate::metrics;
-use facts::RedisFacts;
+use facts::{RedisFacts, takes_joins};
 use link::{CONNECTION_TIMEOUT, RESPONSE_TIMEOUT, Tenure, run_id};
 use redis::{AsyncConnectionConfig, Client};
 use std::{sync::Arc, time::Duration};
@@ -24,8 +24,6 @@ use wire::domain::ids::SaleId;
 
 /// A blocking read returns after this at the latest.
 pub(super) const BLOCK: Duration = Duration::from_secs(1);
-/// How long the key of a probe lives.
-const PROBE_MS: u64 = 10_000;
 /// Connections for long reads.
 const POOL_SIZE: usize = 4;
 
@@ -59,23 +57,19 @@ impl Redis {
         &self.instance
     }
 
-    /// What INFO tells.
+    /// What the server is.
     pub async fn facts(&self) -> Result<RedisFacts, StoreError> {
-        let info: String = redis::cmd("INFO").query_async(&mut self.shared.clone()).await?;
-        Ok(RedisFacts::parse(&info))
+        Ok(RedisFacts::read(&mut self.shared.clone(), &self.instance).await?)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
         Ok(redis::cmd("PING").query_async(&mut self.shared.clone()).await?)
     }
 
-    /// Whether a place could be drawn now: Redis takes a write. One that is out of memory, or whose disk is full, or that is
-    /// a replica, answers and is of no use.
+    /// Whether a place could be drawn now: see [`facts::takes_joins`].
     pub async fn prove(&self) -> Result<(), StoreError> {
         let _wait = metrics::redis_probe();
-        let mut write = redis::cmd("SET");
-        write.arg(format!("waitroom:probe:{}", self.instance)).arg(1).arg("PX").arg(PROBE_MS);
-        Ok(write.query_async(&mut self.shared.clone()).await?)
+        Ok(takes_joins(&mut self.shared.clone(), &self.instance).await?)
     }
 
     /// The line of a sale.

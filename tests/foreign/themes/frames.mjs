@@ -6,6 +6,13 @@ import { farewell, frame, OP, Raw } from '../lib/raw.mjs';
 const JOIN = '{"type":"join"}';
 const PING = '{"type":"ping"}';
 
+/** A masked text frame that says its length in so many bytes more than its first. */
+function wordy(payload, bytes) {
+  const length = Buffer.alloc(bytes);
+  length.writeUIntBE(payload.length, bytes - 2, 2);
+  return Buffer.concat([Buffer.from([0x81, 0x80 | (bytes === 2 ? 126 : 127)]), length, Buffer.alloc(4), Buffer.from(payload)]);
+}
+
 /** Sends each case's frames on sockets of their own, before the join and after; the close that comes must be that one. */
 async function allEnd(server, sale, cases) {
   const ways = [['before the join', Raw.connect], ['after it', Raw.join]];
@@ -67,6 +74,9 @@ export default function theme(it, world) {
     const sale = await world.a.sale({ phase: 'scheduled' });
     const text = (options) => frame(OP.text, PING, options);
     await allEnd(world.a, sale, [
+      ['15 bytes, said in two', [wordy(PING, 2)], 1002],
+      ['15 bytes, said in eight', [wordy(PING, 8)], 1002],
+      ['300 bytes, said in eight', [wordy(PING + ' '.repeat(285), 8)], 1002],
       ...[1, 2, 4, 7].map((rsv) => [`reserved bits ${rsv}`, [text({ rsv })], 1002]),
       ['reserved bits of a ping', [frame(OP.ping, '', { rsv: 4 })], 1002],
       ...[3, 4, 5, 6, 7, 11, 12, 13, 14, 15].map((opcode) => [`opcode ${opcode}`, [frame(opcode, 'x')], 1002]),

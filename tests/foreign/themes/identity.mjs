@@ -52,6 +52,8 @@ export default function theme(it, world) {
       'no aud': identity('ann', undefined),
       'no sub': identity(undefined, sale),
       'empty sub': identity('', sale),
+      'a sub that is too long': identity('x'.repeat(257), sale),
+      'made in the future': identity('ann', sale, { claims: { iat: Math.floor(Date.now() / 1000) + 120 } }),
       'a payload exchanged': `${header}.${identity('bob', sale).split('.')[1]}.${mac}`,
       'no mac': `${header}.${payload}.`,
       'two parts': `${header}.${payload}`,

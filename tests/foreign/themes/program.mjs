@@ -9,7 +9,7 @@ const waitroom = (args, env = {}) => run(BINARY, args, { env: { ...cleanEnv(), .
 
 /** Runs `serve` with these settings over the good ones; it must end before it touches the suite's stores. */
 async function serve(world, settings, args = []) {
-  const server = Object.assign(new Server(), { stores: world.a.stores, settings, port: await freePort(), adminPort: await freePort() });
+  const server = Object.assign(new Server(), { stores: world.a.stores, settings: { allow_data_loss: false, ...settings }, port: await freePort(), adminPort: await freePort() });
   const env = Object.fromEntries(Object.entries(server.env()).filter(([, value]) => value !== 'undefined'));
   return waitroom(['serve', ...args], env);
 }
@@ -80,6 +80,23 @@ export default function theme(it, world) {
     const env = { WAITROOM_POSTGRES_URL: world.a.stores.postgres.url };
     await ends(waitroom(['migrate'], env), 0);
     await ends(waitroom(['migrate'], env), 0);
+  });
+
+  it('a pooler that lends out sessions is refused by migrate, serve and doctor', async () => {
+    const { dir, postgres } = world.a.stores;
+    for (const mode of ['statement', 'transaction']) {
+      const port = await freePort();
+      const config = join(dir, `pgbouncer-${mode}.ini`);
+      writeFileSync(config, `[databases]\npostgres = host=${postgres.dir} user=waitroom\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = ${port}\n`
+        + `unix_socket_dir =\nauth_type = any\npool_mode = ${mode}\nignore_startup_parameters = options\n`);
+      const pooler = new Child('pgbouncer', [config], { ...postgres.user, env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` } });
+      await until('PgBouncer', () => /process up/.test(pooler.output));
+      const postgres_url = `postgres://waitroom@127.0.0.1:${port}/postgres`;
+      await ends(waitroom(['migrate'], { WAITROOM_POSTGRES_URL: postgres_url }), 78, 'postgres_url', 'directly');
+      await ends(serve(world, { postgres_url }), 78, 'postgres_url', 'directly');
+      await ends(waitroom(['doctor'], { WAITROOM_POSTGRES_URL: postgres_url, WAITROOM_REDIS_URL: world.a.stores.redis.url }), 78, 'postgres_url', 'directly');
+      await pooler.end('SIGKILL');
+    }
   });
 
   it('sale: an operator goes through a whole sale by commands', async () => {

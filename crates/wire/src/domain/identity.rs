@@ -1,7 +1,7 @@
 //! The shop's identities: HS256 JSON Web Tokens (RFC 7519) with `sub`, `aud` = the sale's id, and `exp`.
 
 use super::{
-    ids::{SaleId, VisitorId},
+    ids::{SaleId, VISITOR_BYTES_MAX, VisitorId},
     token::mac,
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
@@ -29,9 +29,12 @@ pub enum IdentityError {
     /// `exp` has passed; all else is in order, and this is who it was for.
     #[error("the identity has expired; ask the shop for a new one")]
     Expired(VisitorId),
-    /// `nbf` is still to come.
-    #[error("the identity is not valid yet")]
+    /// `nbf` or `iat` is still to come.
+    #[error("the identity is not valid yet; are the clocks of shop and server right?")]
     NotYet,
+    /// `sub` is no visitor's id.
+    #[error("the identity's sub must have 1 to {VISITOR_BYTES_MAX} bytes, none of them control characters")]
+    Subject,
     /// This server was given no key of a shop.
     #[error("this server takes no identities: the setting identity_key is missing")]
     NoKey,
@@ -54,6 +57,8 @@ struct Claims {
     exp: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     nbf: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    iat: Option<f64>,
 }
 
 /// `aud` is one string or a list of them (RFC 7519, 4.1.3).
@@ -88,21 +93,21 @@ pub fn verify(key: &[u8], identity: &str, sale: &SaleId, now_s: i64) -> Result<V
     let signature = BASE64.decode(signature).map_err(|_| Malformed)?;
     mac(key, signed.as_bytes()).verify_slice(&signature).map_err(|_| Forged)?;
     let claims: Claims = decode(claims).ok_or(Malformed)?;
-    if claims.nbf.is_some_and(|nbf| nbf > now_s as f64 + LEEWAY_S) {
+    if [claims.nbf, claims.iat].iter().flatten().any(|from| *from > now_s as f64 + LEEWAY_S) {
         return Err(NotYet);
     }
     if !claims.aud.names(sale.as_str()) {
         return Err(Audience);
     }
-    let visitor = VisitorId::parse(&claims.sub).ok_or(Malformed)?;
+    let visitor = VisitorId::parse(&claims.sub).ok_or(Subject)?;
     if claims.exp <= now_s as f64 { Err(Expired(visitor)) } else { Ok(visitor) }
 }
 
 /// A signed identity: what a shop's back end does.
 pub fn sign(key: &[u8], sub: &str, aud: &str, exp_s: i64) -> String {
     let header = encode(&Header { alg: "HS256".into(), typ: Some("JWT".into()) });
-    let claims =
-        Claims { sub: sub.into(), aud: self::Audience::One(aud.into()), exp: exp_s as f64, nbf: None };
+    let aud = self::Audience::One(aud.into());
+    let claims = Claims { sub: sub.into(), aud, exp: exp_s as f64, nbf: None, iat: None };
     let signed = format!("{header}.{}", encode(&claims));
     let signature = BASE64.encode(mac(key, signed.as_bytes()).finalize().into_bytes());
     format!("{signed}.{signature}")
@@ -142,9 +147,25 @@ mod tests {
         let other = sign(KEY, "kim", "other", 1000);
         assert_eq!(verify(KEY, &other, &sale(), 1), Err(IdentityError::Audience));
         assert_eq!(verify(KEY, "a.b", &sale(), 1), Err(IdentityError::Malformed));
-        assert_eq!(verify(KEY, &sign(KEY, "", "demo", 9), &sale(), 1), Err(IdentityError::Malformed));
+        for sub in ["", &"x".repeat(VISITOR_BYTES_MAX + 1), "a\nb"] {
+            assert_eq!(verify(KEY, &sign(KEY, sub, "demo", 9), &sale(), 1), Err(IdentityError::Subject));
+        }
         let none = format!("{}.{}.", BASE64.encode(r#"{"alg":"none"}"#), good.split('.').nth(1).unwrap());
         assert_eq!(verify(KEY, &none, &sale(), 1), Err(IdentityError::Algorithm));
+    }
+
+    #[test]
+    fn what_is_to_come_is_no_proof_yet() {
+        for (claim, ahead_s, wanted) in [
+            ("nbf", 31, Err(IdentityError::NotYet)),
+            ("iat", 31, Err(IdentityError::NotYet)),
+            ("iat", 30, Ok(VisitorId::parse("kim").unwrap())),
+        ] {
+            let claims = format!(r#"{{"sub":"kim","aud":"demo","exp":1000,"{claim}":{}}}"#, 1 + ahead_s);
+            let signed = format!("{}.{}", BASE64.encode(r#"{"alg":"HS256"}"#), BASE64.encode(claims));
+            let signature = BASE64.encode(mac(KEY, signed.as_bytes()).finalize().into_bytes());
+            assert_eq!(verify(KEY, &format!("{signed}.{signature}"), &sale(), 1), wanted, "{claim}");
+        }
     }
 
     /// The example of RFC 7515, appendix A.1: another maker's token, checked to the signature.

@@ -2,6 +2,7 @@
 
 pub mod booking;
 pub mod choose;
+pub mod coordinates;
 pub mod eta;
 pub mod hall;
 pub mod identity;

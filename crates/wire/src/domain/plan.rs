@@ -10,7 +10,7 @@ pub const PLAN_BYTES_MAX: usize = 32 << 20;
 /// Longest `seat_guid`, in bytes: several of them must fit a frame.
 const SEAT_ID_BYTES_MAX: usize = 255;
 /// Furthest coordinate, either way: no hall is larger, in whatever unit, and a map must still tell seats apart.
-const COORDINATE_MAX: f64 = 1e7;
+pub(super) const COORDINATE_MAX: f64 = 1e7;
 
 /// Seats further apart than this, in units of their row's usual distance, have an aisle between them.
 const AISLE: f64 = 1.6;
