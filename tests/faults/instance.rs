@@ -1,8 +1,9 @@
 //! One `waitroom serve`, which can be killed, stopped, starved and started again at the same addresses.
 
 use crate::{
+    clock::Clock,
     door::Door,
-    node::{Clock, free_port, until},
+    node::{free_port, until},
     proxy::Proxy,
 };
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
@@ -58,7 +59,7 @@ impl Instance {
     /// Starts it, and does not wait.
     pub fn launch(&mut self) {
         let Wiring { redis_url, postgres_url, clock, replicas, host, .. } = &self.wiring;
-        let log = std::env::var("WAITROOM_FAULTS_LOG").unwrap_or("off".into());
+        let log = std::env::var("FAULTS_LOG").unwrap_or("off".into());
         let mut command = match host {
             Some((namespace, _)) => {
                 let mut command = Command::new("ip");
@@ -123,7 +124,7 @@ impl Instance {
         let _ = prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(current), maximum: Some(4096) });
     }
 
-    pub fn set_clock(&self, offset: &str) {
+    pub fn set_clock(&self, offset: i64) {
         self.wiring.clock.as_ref().expect("its clock can be moved").set(offset);
     }
 

@@ -9,6 +9,7 @@ mod frames;
 #[path = "../chaos/proxy.rs"]
 mod proxy;
 
+mod clock;
 mod crowd;
 mod door;
 mod hosts;

@@ -1,5 +1,6 @@
 //! One Redis: on a port and on a socket, in a folder of its own, with a clock that can be moved.
 
+use crate::clock::Clock;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
@@ -114,7 +115,7 @@ impl Node {
         copy(kept, &self.data());
     }
 
-    pub fn set_clock(&self, offset: &str) {
+    pub fn set_clock(&self, offset: i64) {
         self.clock.as_ref().expect("its clock can be moved").set(offset);
     }
 
@@ -151,38 +152,5 @@ fn copy(from: &Path, to: &Path) {
     for file in fs::read_dir(from).unwrap() {
         let file = file.unwrap();
         fs::copy(file.path(), to.join(file.file_name())).unwrap();
-    }
-}
-
-/// A wall clock that can be moved (libfaketime, of the machine's packages).
-pub struct Clock(tempfile::NamedTempFile);
-
-const FAKETIME: [&str; 3] = [
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "/usr/lib/faketime/libfaketimeMT.so.1",
-];
-
-impl Clock {
-    /// Whether clocks can be moved on this machine.
-    pub fn can_move() -> bool {
-        FAKETIME.iter().any(|path| Path::new(path).exists())
-    }
-
-    pub fn right() -> Self {
-        let clock = Self(tempfile::NamedTempFile::new().unwrap());
-        clock.set("+0");
-        clock
-    }
-
-    /// `+3600` is an hour off.
-    pub fn set(&self, offset: &str) {
-        fs::write(self.0.path(), offset).unwrap();
-    }
-
-    pub fn wear(&self, command: &mut Command) {
-        let library = FAKETIME.iter().find(|path| Path::new(path).exists()).expect("faketime is installed");
-        command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", self.0.path());
-        command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     }
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use std::{
     collections::{BTreeSet, HashMap},
     path::PathBuf,
+    process::Command,
     time::{Duration, Instant},
 };
 use tokio::time::sleep;
@@ -58,32 +59,41 @@ fn judged_by_the_crowd(stage: &Stage, part: usize, violations: &mut Vec<String>,
     for found in report["violations"].as_array().into_iter().flatten() {
         violations.push(format!("part {part} of the crowd saw: {found}"));
     }
-    let (unfinished, ends, closes) = (&report["unfinished"], &report["outcomes"], &report["closes"]);
-    unjudged.push(format!("part {part}: ends {ends}, without one {unfinished}, closes {closes}"));
+    let [unfinished, ends, closes, out] =
+        ["unfinished", "outcomes", "closes", "dial_failures"].map(|name| &report[name]);
+    unjudged.push(format!("part {part}: ends {ends}, without one {unfinished}, closes {closes}, not let in {out}"));
     let turned_away = ends["turned_away"].as_u64().unwrap_or(0);
     if turned_away > 0 {
         violations.push(format!("{turned_away} visitors of part {part} were turned away: {}", report["errors"]));
     }
 }
 
-/// What `waitroom check` says is violated (true), or could not be judged.
+/// What `waitroom check` says of the histories and the stores, and of the journal: violated (true), or not judged.
 fn check(stage: &Stage, histories: &[PathBuf]) -> Vec<(String, bool)> {
-    let mut check = waitroom(&["check"]);
-    check.args(histories).arg(format!("--redis-url={}", stage.redis.url()));
-    let output = check.arg(format!("--postgres-url={}", stage.postgres.url())).output().unwrap();
+    let postgres = format!("--postgres-url={}", stage.postgres.url());
+    let mut seen = waitroom(&["check"]);
+    seen.args(histories).arg(format!("--redis-url={}", stage.redis.url())).arg(&postgres);
+    let mut journal = waitroom(&["check", "--sale", SALE]);
+    journal.arg(&postgres);
+    [("check", seen), ("check --sale", journal)].into_iter().flat_map(|(name, check)| verdicts(name, check)).collect()
+}
+
+fn verdicts(name: &str, mut check: Command) -> Vec<(String, bool)> {
+    let output = check.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut found = Vec::new();
-    // Lines that are set in say more about the verdict before them.
+    let mut found: Vec<(String, bool)> = Vec::new();
     for line in said.lines() {
         match found.last_mut() {
+            // Lines that are set in say more about the verdict before them.
             Some((verdict, _)) if line.starts_with(' ') => *verdict = format!("{verdict}\n{line}"),
-            _ => found.push((line.to_owned(), line.contains("VIOLATED"))),
+            _ => found.push((format!("{name}: {line}"), line.contains("VIOLATED"))),
         }
     }
     found.retain(|(line, violated)| *violated || line.contains("too little"));
-    if !matches!(output.status.code(), Some(0 | 75 | 99)) {
+    let code = output.status.code();
+    if !matches!(code, Some(0 | 75)) && found.iter().all(|(_, violated)| !violated) {
         let complaint = String::from_utf8_lossy(&output.stderr);
-        found.push((format!("check ended with {:?}: {complaint}", output.status.code()), true));
+        found.push((format!("{name} ended with {code:?}: {said}{complaint}"), true));
     }
     found
 }

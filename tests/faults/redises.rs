@@ -1,7 +1,8 @@
 //! Redis as its users run it: alone, behind Sentinels, as a cluster.
 
 use crate::{
-    node::{Clock, Node, free_port, until},
+    clock::Clock,
+    node::{Node, free_port, until},
     stage::{SALE, Topology},
 };
 use std::{

@@ -1,9 +1,10 @@
 //! Stores, instances and a sale.
 
 use crate::{
+    clock::Clock,
     hosts::Hosts,
     instance::{ADMIN_TOKEN, Instance, Wiring, waitroom},
-    node::{Clock, Node, PATIENCE},
+    node::{Node, PATIENCE},
     proxy::Proxy,
     redises::Redises,
 };

@@ -205,6 +205,10 @@ impl Turn {
             "no_seats_together" | "too_many_seats" => self.count = (self.count / 2).max(1),
             _ => {}
         }
+        if refused.reason == "busy" {
+            // It says nothing of the seats: whoever has a turn tries on for as long as it lasts.
+            self.tries = self.tries.saturating_sub(1);
+        }
         if !refused.retry || self.tries >= TRIES_MAX {
             return After::GiveUp;
         }

@@ -4,6 +4,9 @@ use super::{Held, Kind};
 use crate::{node::until, stage::Stage};
 use rustix::process::Signal;
 
+/// How far a clock is off, in seconds.
+const HOUR: i64 = 3600;
+
 pub async fn inject(kind: Kind, stage: &mut Stage) -> Held {
     let first = &mut stage.instances[0];
     match kind {
@@ -11,8 +14,8 @@ pub async fn inject(kind: Kind, stage: &mut Stage) -> Held {
         Kind::InstanceStopped => first.signal(Signal::STOP),
         Kind::InstanceOutOfFiles => first.limit_files(true),
         Kind::InstanceDrained => first.signal(Signal::TERM),
-        Kind::InstanceClockForward => first.set_clock("+3600"),
-        Kind::InstanceClockBack => first.set_clock("-3600"),
+        Kind::InstanceClockForward => first.set_clock(HOUR),
+        Kind::InstanceClockBack => first.set_clock(-HOUR),
         Kind::AllInstancesKilled => stage.instances.iter_mut().for_each(|instance| instance.kill()),
         Kind::SocketsCut => stage.instances.iter().for_each(|instance| instance.door.cut_all()),
         _ => unreachable!("{kind:?} is not about instances"),
@@ -26,7 +29,7 @@ pub async fn heal(kind: Kind, stage: &mut Stage) {
         Kind::InstanceStopped => first.signal(Signal::CONT),
         Kind::InstanceOutOfFiles => first.limit_files(false),
         Kind::InstanceDrained => until("the instance has gone", || first.has_ended()),
-        Kind::InstanceClockForward | Kind::InstanceClockBack => first.set_clock("+0"),
+        Kind::InstanceClockForward | Kind::InstanceClockBack => first.set_clock(0),
         _ => {}
     }
     stage.instances.iter_mut().for_each(|instance| instance.see_to_it());

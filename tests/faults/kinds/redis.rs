@@ -11,6 +11,9 @@ const BACK: Duration = Duration::from_millis(1500);
 /// How late its answers are, and what it is asked.
 const LAG: Duration = Duration::from_millis(150);
 
+/// How far a clock is off, in seconds.
+const HOUR: i64 = 3600;
+
 pub async fn inject(kind: Kind, stage: &mut Stage) -> Held {
     match kind {
         Kind::RedisKilled => stage.redis().kill(),
@@ -31,8 +34,8 @@ pub async fn inject(kind: Kind, stage: &mut Stage) -> Held {
             stage.redis().go_back_to(&kept);
         }
         Kind::RedisFull => stage.redis().say(&["CONFIG", "SET", "maxmemory", "1"]),
-        Kind::RedisClockForward => stage.redis().set_clock("+3600"),
-        Kind::RedisClockBack => stage.redis().set_clock("-3600"),
+        Kind::RedisClockForward => stage.redis().set_clock(HOUR),
+        Kind::RedisClockBack => stage.redis().set_clock(-HOUR),
         _ => unreachable!("{kind:?} is not about Redis"),
     }
     Held::Nothing
@@ -53,7 +56,7 @@ pub async fn heal(kind: Kind, stage: &mut Stage, _: Held) {
         }
         Kind::RedisSlow => links(stage).for_each(|link| link.lag(Duration::ZERO)),
         Kind::RedisFull => stage.redis().say(&["CONFIG", "SET", "maxmemory", "0"]),
-        Kind::RedisClockForward | Kind::RedisClockBack => stage.redis().set_clock("+0"),
+        Kind::RedisClockForward | Kind::RedisClockBack => stage.redis().set_clock(0),
         _ => {}
     }
     until("Redis answers", || stage.redis().try_say::<String>(&["PING"]).is_ok());
