@@ -9,13 +9,16 @@ use crate::{
     settings::ServeSettings,
     shutdown::{self, Report},
     store::{
-        errors::{ConnectError, StoreError},
+        errors::ConnectError,
         postgres::{
             connect::{postgres_pool, postgres_single},
             facts::PostgresFacts,
             migrations,
         },
-        redis::Redis,
+        redis::{
+            Redis, Site,
+            review::{Finding, Grade, review},
+        },
     },
 };
 use rustix::process::{Resource, getrlimit};
@@ -146,15 +149,16 @@ async fn connect_redis(settings: &ServeSettings) -> Result<Redis, StartError> {
     let instance = Uuid::new_v4().simple().to_string()[..12].to_owned();
     let unreachable =
         |error: String| StartError::Unreachable(format!("Redis at {url} ({error}); is it running?"));
-    let redis = Redis::connect(url.expose(), &instance).await.map_err(|error| match error {
-        StoreError::Connect(error @ ConnectError::Url { .. }) => StartError::Settings(error.to_string()),
-        error => unreachable(error.to_string()),
-    })?;
-    let facts = redis.facts().await.map_err(|error| unreachable(error.to_string()))?;
-    match facts.danger(settings.redis.redis_replicas, settings.redis.allow_data_loss) {
-        Some(danger) => Err(StartError::Settings(danger.to_string())),
-        None => Ok(redis),
+    let site = Site::of(&settings.redis).map_err(|error| StartError::Settings(error.to_string()))?;
+    for Finding { grade, subject, text } in review(&site, &settings.redis).await {
+        match grade {
+            Grade::Ok => {}
+            Grade::Warn => tracing::warn!("{subject}: {text}"),
+            Grade::Fail => return Err(StartError::Settings(text)),
+            Grade::Away => return Err(unreachable(text)),
+        }
     }
+    Redis::connect(site, &instance).await.map_err(|error| unreachable(error.to_string()))
 }
 
 /// A socket that has that address, which a killed predecessor may have left in use.

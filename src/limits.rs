@@ -55,6 +55,8 @@ pub const HOLDS: Duration = Duration::from_millis(800);
 pub const JOURNAL_LEASE: Duration = Duration::from_secs(3);
 /// Between two transactions of a journal, when all that happened is in it: the lag that this costs saves most of them.
 pub const JOURNAL_PAUSE: Duration = Duration::from_millis(300);
+/// How often the head of a journal goes into the log.
+pub const HEAD_LOGGED: Duration = Duration::from_secs(60);
 /// Journaled entries that stay in the stream, for followers that are a little behind.
 pub const STREAM_KEPT: u64 = 10_000;
 /// How often the seat map is compared with PostgreSQL.

@@ -6,6 +6,7 @@ import { announceTurn, setTitle } from "./attention.mjs";
 import { Connection, watchWaking } from "./connection.mjs";
 import { chooseLanguage, number, t } from "./i18n.mjs";
 import { PollingSocket } from "./polling.mjs";
+import { fetchReceipt, saveReceipt } from "./receipt.mjs";
 import { act, hasChosen, initial, isNext, receive, screenOf, wantsPlace } from "./state.mjs";
 import { Frame } from "./view.mjs";
 
@@ -71,6 +72,7 @@ const frame = new Frame(document.getElementById("room"), {
     useHere();
   },
   hasPlace: () => store.place() !== null,
+  saveReceipt: saveProof,
   reload: () => location.reload(),
 }, { lasting: store.lasting });
 
@@ -189,6 +191,17 @@ function redeemMessage({ request, seats, best }) {
 /** crypto.randomUUID needs a secure context, which a demo in a LAN has not. */
 function newId() {
   return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** Whether there was a proof of the place to save. */
+async function saveProof() {
+  try {
+    const receipt = await fetchReceipt(api, store.place(), pause);
+    if (receipt) saveReceipt(receipt);
+    return receipt !== null;
+  } catch {
+    return false; // Offline, or cut off: the visitor is told, and may try again.
+  }
 }
 
 function useHere() {

@@ -3,6 +3,7 @@
 import { button, el, setAttr, setDisabled, setHidden, setText, svg } from "./dom.mjs";
 import { countdown, spokenSeconds } from "./clock.mjs";
 import { number, seatWords, t } from "./i18n.mjs";
+import { proofTool } from "./receipt.mjs";
 import { atLimit, mayJoinAgain, seatsBooked } from "./state.mjs";
 import { bookingList } from "./view-message.mjs";
 
@@ -31,7 +32,8 @@ export function bookingView(ctx) {
   const earlier = bookingList();
   const root = el("section", { class: "screen message booking" },
     el("div", { class: "booking-head" }, mark, el("div", {}, title, text)),
-    timer, slip, closed, el("div", { class: "again" }, again, againText), earlier.root);
+    timer, slip, closed, el("div", { class: "again" }, again, againText), earlier.root,
+    ctx.do.hasPlace() && proofTool(ctx).root);
   let shown = null;
   let status = null;
   let spokenMs = Infinity;

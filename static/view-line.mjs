@@ -5,6 +5,7 @@ import { button, ask, el, setAttr, setHidden, setText } from "./dom.mjs";
 import { alertsState, askForAlerts } from "./attention.mjs";
 import { serverTime } from "./clock.mjs";
 import { dateTime, etaWords, number, t, untilWords } from "./i18n.mjs";
+import { proofTool } from "./receipt.mjs";
 import { isNext, stillFor } from "./state.mjs";
 
 /** Nobody is told of a change of the others alone. */
@@ -24,7 +25,7 @@ export function lineView(ctx) {
     title, lost, opening.root, why, rank.root,
     el("div", { class: "facts" }, eta.root, total.root),
     el("p", { class: "keeps", test: "keeps" }, t(ctx.lasting ? "reload_keeps" : "reload_loses")),
-    el("div", { class: "line-tools" }, alerts.root, leaveButton(ctx, "leave")));
+    el("div", { class: "line-tools" }, alerts.root, proofTool(ctx).root, leaveButton(ctx, "leave")));
 
   return {
     root,

@@ -2,6 +2,7 @@
 
 import { button, el, setDisabled, setHidden, setText } from "./dom.mjs";
 import { seatsWords, t } from "./i18n.mjs";
+import { proofTool } from "./receipt.mjs";
 
 export function messageView(ctx) {
   const { screen, state } = ctx;
@@ -58,9 +59,9 @@ const SCREENS = {
   limit: () => ({ actions: [toSales()] }),
   broken: ({ do: commands }) => ({ tone: "warn", actions: [action("reload", "button primary", "reload", commands.reload)] }),
   unknown: () => ({ actions: [toSales()] }),
-  closed: () => ({ actions: [toSales()] }),
+  closed: (ctx) => ({ actions: [toSales(), ...proof(ctx)] }),
   missed: ({ do: commands }) => ({ tone: "warn", actions: [rejoinAction("missed_button", commands)] }),
-  expired: ({ do: commands }) => ({ tone: "warn", actions: [rejoinAction("rejoin", commands)] }),
+  expired: (ctx) => ({ tone: "warn", actions: [rejoinAction("rejoin", ctx.do), ...proof(ctx)] }),
   left: ({ do: commands }) => ({ actions: [rejoinAction("rejoin", commands), toSales()] }),
 };
 
@@ -77,6 +78,11 @@ function rejoinAction(label, commands) {
       setText(root, t(lapsed?.busy ? "rejoin_busy" : label));
     },
   };
+}
+
+/** Whoever had a place can prove it after its end too. */
+function proof(ctx) {
+  return ctx.do.hasPlace() ? [proofTool(ctx)] : [];
 }
 
 function toSales() {

@@ -62,7 +62,7 @@ fn bad_settings_are_named() {
         (vec!["serve", "--drain-s", "0"], vec![], "drain_s"),
         (vec!["serve"], vec![("WAITROOM_DRAIN_S", "99999")], "drain_s"),
         (vec!["serve"], vec![("WAITROOM_DRAIN", "1")], "drain"),
-        (vec!["serve", "--redis-url", "redis-cluster://h:1"], vec![], "redis_url"),
+        (vec!["serve", "--redis-url", "http://h:1"], vec![], "redis_url"),
         (vec!["migrate"], vec![], "postgres_url"),
         (vec!["sale", "list"], vec![], "admin_token"),
         (vec!["token", "--sale", "s", "--sub", "v"], vec![], "identity_key"),

@@ -50,7 +50,8 @@ impl Server {
         migrations::run(&url).await.unwrap();
         let pool = connect::postgres_pool(&url, 8).unwrap();
         let (leave, leaving) = watch::channel(Drain::NotYet);
-        let store = redis::Redis::connect(&redis.url(), &database).await.unwrap();
+        let store =
+            redis::Redis::connect(redis::Site::parse(&redis.url()).unwrap(), &database).await.unwrap();
         let rooms = Rooms::new(store, pool.clone(), Arc::new(Health::default()), leaving);
         let json = sample_plan::sample_plan(SEATS).to_string();
         let plan = Plan::parse(json.as_bytes()).unwrap();

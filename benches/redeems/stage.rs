@@ -17,7 +17,7 @@ use waitroom::{
     store::{
         bookings::Bookings,
         postgres::{connect, migrations},
-        redis::Redis,
+        redis::{Redis, Site},
     },
 };
 use wire::domain::{
@@ -70,7 +70,8 @@ impl Stage {
         migrations::run(&postgres.url()).await.unwrap();
         let mut stage = Self { _folder: folder, redis, postgres, instances: Vec::new() };
         for i in 0..instances {
-            let redis = Redis::connect(&stage.redis.url(), &format!("i{i}")).await.unwrap();
+            let redis =
+                Redis::connect(Site::parse(&stage.redis.url()).unwrap(), &format!("i{i}")).await.unwrap();
             let pool = connect::postgres_pool(&stage.postgres.url(), 8).unwrap();
             let (running, watched) = watch::channel(Drain::NotYet);
             let rooms = Rooms::new(redis, pool, Arc::new(Health::default()), watched);

@@ -85,6 +85,7 @@ fn settings(args: &DemoArgs, embedded: &Embedded) -> anyhow::Result<ServeSetting
         redis: RedisSettings {
             redis_url: embedded.redis_url().into(),
             redis_replicas: 0,
+            redis_addresses: Vec::new(),
             allow_data_loss: false,
         },
         postgres: PostgresSettings { postgres_url: embedded.postgres_url().into(), postgres_pool: 8 },

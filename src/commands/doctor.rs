@@ -1,6 +1,5 @@
 //! `doctor`: looks at everything that a sale's day depends on, and says what to change.
 
-use std::fmt;
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -10,40 +9,22 @@ use crate::settings::{KEY_BYTES, PostgresSettings, RedisSettings, ServeArgs, Set
 use crate::store::errors::{ConnectError, Danger};
 use crate::store::postgres::connect::postgres_single;
 use crate::store::postgres::{facts::PostgresFacts, migrations};
-use crate::store::redis::{facts::RedisFacts, redis_client};
+use crate::store::redis::{
+    Site,
+    review::{Finding, Grade, review},
+};
 
 /// How long a server may take to answer before it counts as away.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Grade {
-    Ok,
-    /// Works, but look at it.
-    Warn,
-    /// Dangerous or impossible.
-    Fail,
-    /// Cannot be asked.
-    Away,
-}
-
-/// One line of the report.
-#[derive(Debug)]
-struct Finding {
-    grade: Grade,
-    subject: &'static str,
-    text: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let grade = match self.grade {
-            Grade::Ok => "ok",
-            Grade::Warn => "warn",
-            Grade::Fail | Grade::Away => "fail",
-        };
-        write!(f, "{grade:<5} {:<18} {}", self.subject, self.text)
-    }
+/// As a line of the report.
+fn line(finding: &Finding) -> String {
+    let grade = match finding.grade {
+        Grade::Ok => "ok",
+        Grade::Warn => "warn",
+        Grade::Fail | Grade::Away => "fail",
+    };
+    format!("{grade:<5} {:<18} {}", finding.subject, finding.text)
 }
 
 #[derive(Default)]
@@ -85,7 +66,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
         runtime.block_on(postgres(&mut report, &settings, args.redis.allow_data_loss));
     }
     machine(&mut report);
-    let lines: Vec<_> = report.0.iter().map(ToString::to_string).collect();
+    let lines: Vec<_> = report.0.iter().map(line).collect();
     output::print(&lines.join("\n"))?;
     Ok(report.exit())
 }
@@ -147,31 +128,10 @@ fn settings(report: &mut Report, args: &ServeArgs) -> Result<(), SettingsError> 
 }
 
 async fn redis(report: &mut Report, settings: &RedisSettings) {
-    let client = match redis_client(settings.redis_url.expose()) {
-        Ok(client) => client,
-        Err(error) => return report.add(Grade::Fail, "redis_url", error.to_string()),
-    };
-    let asked = tokio::time::timeout(PATIENCE, async {
-        let mut connection =
-            client.get_multiplexed_async_connection().await.map_err(|error| error.to_string())?;
-        RedisFacts::read(&mut connection, "doctor").await.map_err(|error| error.to_string())
-    });
-    let facts = match asked.await.unwrap_or_else(|_| Err("no answer".to_owned())) {
-        Ok(facts) => facts,
-        Err(why) => {
-            return report.add(
-                Grade::Away,
-                "redis",
-                format!("{} cannot be reached: {why}", settings.redis_url),
-            );
-        }
-    };
-    report.add(
-        Grade::Ok,
-        "redis",
-        format!("{}, role {}, at {}", facts.version, facts.role, settings.redis_url),
-    );
-    redis_facts(report, &facts, settings);
+    match Site::of(settings) {
+        Ok(site) => report.0.extend(review(&site, settings).await),
+        Err(error) => report.add(Grade::Fail, "redis_url", error.to_string()),
+    }
 }
 
 /// What `serve` would say, which the operator may have overruled.
@@ -189,22 +149,6 @@ fn keeps(
         }
         (None, None) => report.add(Grade::Ok, subject, fine),
     }
-}
-
-fn redis_facts(report: &mut Report, facts: &RedisFacts, settings: &RedisSettings) {
-    let aof = if facts.aof_enabled { "on" } else { "off" };
-    let fine = format!("append-only file {aof}, {}", facts.maxmemory_policy);
-    let danger = |allowed| facts.danger(settings.redis_replicas, allowed);
-    keeps(report, "redis keeps", danger, settings.allow_data_loss, fine);
-    let replicas = facts.connected_replicas;
-    let none = "no replica: if this machine is lost, so are the joins of the last second".to_owned();
-    report.check(replicas > 0, Grade::Warn, "redis replicas", format!("{replicas} connected"), none);
-    let (used, most) = (facts.used_memory >> 20, facts.maxmemory >> 20);
-    let text =
-        if most == 0 { format!("{used} MiB used, no limit") } else { format!("{used} of {most} MiB used") };
-    // A place takes about 300 bytes; at the limit Redis refuses joins.
-    let tight = format!("{text}: little is left, raise maxmemory");
-    report.check(most == 0 || used < most / 5 * 4, Grade::Warn, "redis memory", text, tight);
 }
 
 async fn postgres(report: &mut Report, settings: &PostgresSettings, allow_data_loss: bool) {
@@ -333,24 +277,6 @@ mod tests {
         ] {
             assert_eq!(exit(&unusable, 8, true).0, Exit::Settings, "{unusable:?}");
         }
-    }
-
-    #[test]
-    fn what_redis_may_be() {
-        let info = "redis_version:7.2.0\r\nrole:master\r\nmaxmemory_policy:noeviction\r\naof_enabled:0\r\n";
-        let mut settings = RedisSettings {
-            redis_url: "redis://h".to_owned().into(),
-            redis_replicas: 0,
-            allow_data_loss: false,
-        };
-        let look = |settings: &RedisSettings| {
-            let mut report = Report::default();
-            redis_facts(&mut report, &RedisFacts::parse(info), settings);
-            report.exit()
-        };
-        assert_eq!(look(&settings), Exit::Settings);
-        settings.allow_data_loss = true;
-        assert_eq!(look(&settings), Exit::Done);
     }
 
     #[test]

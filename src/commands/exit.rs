@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::app::StartError;
 use crate::embedded::EmbeddedError;
 use crate::settings::SettingsError;
-use crate::store::errors::ConnectError;
+use crate::store::errors::{ConnectError, StoreError};
 use crate::store::postgres::migrations::MigrateError;
 
 /// How the program ends.
@@ -105,6 +105,13 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             ConnectError::Url { .. } | ConnectError::Tls(_) => Exit::Settings,
             ConnectError::Postgres(_) => Exit::Unreachable,
             _ => Exit::Bug,
+        });
+    }
+    if let Some(error) = error.downcast_ref::<StoreError>() {
+        return Some(match error {
+            StoreError::Connect(ConnectError::Url { .. } | ConnectError::Tls(_)) => Exit::Settings,
+            StoreError::Corrupt(_) => Exit::Bug,
+            _ => Exit::Unreachable,
         });
     }
     match error.downcast_ref::<MigrateError>()? {

@@ -4,6 +4,7 @@ pub mod check;
 pub mod demo;
 pub mod doctor;
 mod exit;
+pub mod journal;
 pub mod load;
 mod load_report;
 mod logging;
@@ -52,8 +53,10 @@ enum Command {
     Token(token::TokenArgs),
     /// Send a crowd of simulated visitors to a sale and check what they see
     Load(Box<load::LoadArgs>),
-    /// Prove from recorded histories that the line was fair and no seat was sold twice
+    /// Prove from a sale's journal, or a run's histories, that the line was fair and no seat was sold twice
     Check(Box<check::CheckArgs>),
+    /// Export a sale's journal, or delete an old one
+    Journal(Box<journal::JournalArgs>),
     /// Look at settings, Redis, PostgreSQL and limits, and say what to change
     Doctor(Box<ServeArgs>),
 }
@@ -87,6 +90,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Token(args) => token::run(&args),
         Command::Load(args) => load::run(*args),
         Command::Check(args) => check::run(&args),
+        Command::Journal(args) => journal::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     }
 }

@@ -103,10 +103,14 @@ impl AdminArgs {
     }
 }
 
+/// What a URL of Redis may begin with; `store/redis/site.rs` reads the rest.
+const REDIS_SCHEMES: [&str; 7] =
+    ["redis", "rediss", "redis+unix", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"];
+
 /// The line's Redis, as clap reads it.
 #[derive(Debug, Clone, Args)]
 pub struct RedisArgs {
-    /// The line's Redis: redis://, rediss:// or redis+unix:///path
+    /// The line's Redis: redis://, rediss://, redis+unix:///path, redis-sentinel://host:port,host:port/master, redis-cluster://host:port,host:port
     #[arg(long, value_name = "URL")]
     pub redis_url: Option<SecretUrl>,
     /// A file with the Redis URL
@@ -115,6 +119,9 @@ pub struct RedisArgs {
     /// How many replicas must have a join before it is acknowledged
     #[arg(long, value_name = "COUNT", default_value = "0", value_parser = value_parser!(u32).range(0..=16))]
     pub redis_replicas: u32,
+    /// Where nodes are reached that announce addresses which cannot be reached from here: announced=reachable, comma-separated
+    #[arg(long, value_name = "PAIRS", value_delimiter = ',', value_parser = values::addresses)]
+    pub redis_addresses: Vec<(String, String)>,
     /// Start although Redis or PostgreSQL does not keep what it confirms
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
@@ -128,6 +135,8 @@ pub struct RedisSettings {
     pub redis_url: SecretUrl,
     /// How many replicas must have a join before it is acknowledged.
     pub redis_replicas: u32,
+    /// Where nodes are reached that announce addresses which cannot be reached from here: announced, reachable.
+    pub redis_addresses: Vec<(String, String)>,
     /// Start although Redis or PostgreSQL does not keep what it confirms.
     pub allow_data_loss: bool,
 }
@@ -137,27 +146,17 @@ impl RedisArgs {
     pub fn resolve(&self) -> Result<RedisSettings, SettingsError> {
         let url = secret("redis_url", self.redis_url.as_ref(), self.redis_url_file.as_deref())?;
         let redis_url = url.ok_or_else(|| missing("redis_url"))?;
-        let scheme = redis_url.expose().split_once("://").map(|(scheme, _)| scheme).unwrap_or_default();
-        match scheme {
-            "redis" | "rediss" | "redis+unix" => {}
-            "redis-sentinel" | "redis-cluster" => {
-                return Err(refused(
-                    "redis_url",
-                    format!("{scheme}:// is not supported yet; use redis:// or rediss://"),
-                ));
-            }
-            _ => {
-                let known = "give redis://host:port, rediss://host:port or redis+unix:///path";
-                return Err(refused("redis_url", known));
-            }
-        }
-        if self.redis_replicas > 0 {
-            let instead = "is not supported yet; set it to 0 and switch Redis's AOF on";
-            return Err(refused("redis_replicas", instead));
+        let scheme = redis_url.expose().split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        if !scheme.is_some_and(|scheme| REDIS_SCHEMES.contains(&scheme.as_str())) {
+            return Err(refused(
+                "redis_url",
+                format!("give a URL that begins with {}://", REDIS_SCHEMES.join("://, ")),
+            ));
         }
         Ok(RedisSettings {
             redis_url,
             redis_replicas: self.redis_replicas,
+            redis_addresses: self.redis_addresses.clone(),
             allow_data_loss: self.allow_data_loss,
         })
     }
@@ -187,16 +186,24 @@ pub struct PostgresSettings {
 }
 
 impl PostgresArgs {
-    /// The complete settings; the URL is required.
-    pub fn resolve(&self) -> Result<PostgresSettings, SettingsError> {
+    /// The URL, where one was given.
+    pub fn url(&self) -> Result<Option<SecretUrl>, SettingsError> {
         let url = secret("postgres_url", self.postgres_url.as_ref(), self.postgres_url_file.as_deref())?;
-        let postgres_url = url.ok_or_else(|| missing("postgres_url"))?;
-        if !["postgres://", "postgresql://"].iter().any(|scheme| postgres_url.expose().starts_with(scheme)) {
+        let is_one = |url: &SecretUrl| {
+            ["postgres://", "postgresql://"].iter().any(|scheme| url.expose().starts_with(scheme))
+        };
+        if url.as_ref().is_some_and(|url| !is_one(url)) {
             return Err(refused(
                 "postgres_url",
                 "give postgres://user@host/database (or postgres:///database?host=/folder)",
             ));
         }
+        Ok(url)
+    }
+
+    /// The complete settings; the URL is required.
+    pub fn resolve(&self) -> Result<PostgresSettings, SettingsError> {
+        let postgres_url = self.url()?.ok_or_else(|| missing("postgres_url"))?;
         Ok(PostgresSettings { postgres_url, postgres_pool: self.postgres_pool })
     }
 }

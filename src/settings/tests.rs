@@ -165,14 +165,16 @@ fn what_serve_needs_is_named_when_missing() {
 }
 
 #[test]
-fn what_is_not_there_yet_says_so() {
-    for url in ["redis-sentinel://h:1,h:2/master", "redis-cluster://h:1,h:2"] {
-        let error = fault(&["--redis-url", url], &complete());
-        assert!(error.starts_with("redis_url: ") && error.contains("not supported yet"), "{error}");
-    }
-    assert!(fault(&["--redis-replicas", "1"], &complete()).contains("redis_replicas: is not supported yet"));
+fn where_the_stores_are() {
     assert!(fault(&["--redis-url", "h:1"], &complete()).starts_with("redis_url: give "));
     assert!(fault(&["--postgres-url", "host=h"], &complete()).starts_with("postgres_url: give "));
+    let args = ["--redis-addresses", "10.0.0.1:1=h:2, 10.0.0.2=h"];
+    let settings = parse(&args, &complete()).unwrap().resolve().unwrap();
+    let pairs = [("10.0.0.1:1", "h:2"), ("10.0.0.2", "h")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    assert_eq!(settings.redis.redis_addresses, pairs);
+    assert!(fault(&["--redis-addresses", "h:1"], &complete()).starts_with("redis_addresses: "));
+    let url = SecretUrl::from("redis-sentinel://u:hush@h:1,g:2/m?sentinel_password=hush".to_owned());
+    assert_eq!(url.to_string(), "redis-sentinel://u:***@h:1,g:2/m?sentinel_password=***");
 }
 
 #[test]

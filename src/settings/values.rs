@@ -98,7 +98,7 @@ fn without_password(url: &str) -> String {
     let hidden: Vec<_> = query
         .split('&')
         .map(|pair| match pair.split_once('=') {
-            Some((key @ ("password" | "pass"), _)) => format!("{key}=***"),
+            Some((key @ ("password" | "pass" | "sentinel_password"), _)) => format!("{key}=***"),
             _ => pair.to_owned(),
         })
         .collect();
@@ -222,6 +222,13 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     }
     let found: Vec<_> = text.to_socket_addrs().map_err(|_| fault())?.collect();
     found.iter().find(|address| address.is_ipv4()).or(found.first()).copied().ok_or_else(fault)
+}
+
+/// Reads `announced=reachable`.
+pub(crate) fn addresses(text: &str) -> Result<(String, String), String> {
+    let (announced, reachable) =
+        text.split_once('=').ok_or("is not announced=reachable, such as 10.0.0.5:6379=localhost:7000")?;
+    Ok((announced.trim().to_owned(), reachable.trim().to_owned()))
 }
 
 /// Reads an origin as browsers write it: no path, no default port, lower case.

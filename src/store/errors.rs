@@ -71,9 +71,6 @@ pub enum StoreError {
     /// No connection to PostgreSQL could be had in time.
     #[error("PostgreSQL: no connection: {}", pool_detail(.0))]
     Pool(#[from] deadpool_postgres::PoolError),
-    /// No connection to Redis could be had in time.
-    #[error("Redis: no connection: {0}")]
-    RedisPool(#[from] deadpool_redis::PoolError),
     /// A URL cannot be used.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -105,11 +102,20 @@ impl StoreError {
     /// Which store could not be used; nothing where both could.
     pub fn store(&self) -> Option<Store> {
         match self {
-            Self::Redis(_) | Self::RedisPool(_) | Self::OtherProcess => Some(Store::Redis),
+            Self::Redis(_) | Self::OtherProcess => Some(Store::Redis),
             Self::Postgres(_) | Self::Pool(_) | Self::ReadOnly => Some(Store::Postgres),
             Self::Timeout(store) => Some(*store),
             Self::Connect(_) | Self::Corrupt(_) | Self::TooNew { .. } => None,
         }
+    }
+
+    /// Whether another try, on another connection or a moment later, may find what this one did not: a primary, or keys
+    /// that are all in one place.
+    pub fn may_pass(&self) -> bool {
+        use redis::{ErrorKind::Server, ServerErrorKind as Kind};
+        let Self::Redis(error) = self else { return false };
+        let passing = matches!(error.kind(), Server(Kind::BusyLoading | Kind::MasterDown | Kind::ReadOnly));
+        passing || error.is_io_error() || error.is_cluster_error() || error.code() == Some("NOREPLICAS")
     }
 
     /// Whether Redis says that it has no life of this sale.

@@ -20,7 +20,7 @@ use waitroom::{
     store::{
         bookings::Bookings,
         postgres::{connect, migrations},
-        redis::{Redis, redis_client},
+        redis::{Redis, Site, redis_client},
         sales::Sales,
     },
 };
@@ -175,7 +175,7 @@ impl Stage {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("i{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let line = format!("redis+unix://{}", redis.socket().display());
-        let line = Redis::connect(&line, &name).await.unwrap();
+        let line = Redis::connect(Site::parse(&line).unwrap(), &name).await.unwrap();
         let (leaving, left) = watch::channel(Drain::NotYet);
         let rooms = Rooms::new(line, pool.clone(), Arc::new(Health::default()), left);
         let room = rooms.get(&self.sale).await.unwrap().unwrap();

@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::sleep;
 use waitroom::store::{
-    journal::{Journal, JournalError, Lease, Record, Writer, Written},
+    journal::{Journal, JournalError, Lease, Record, Writer},
     line::stream::Changes,
     postgres::connect::postgres_pool,
 };
 use wire::domain::{
     ids::SaleId,
-    journal::{Batch, Entry, Hash, Receipt, Tree, entry_leaf, place_leaf},
+    journal::{Batch, Entry, Hash, Receipt, Tree, Written, entry_leaf, place_leaf},
     line::Position,
 };
 

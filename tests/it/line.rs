@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 use waitroom::store::{
     line::{Committed, Install, Line, LineSettings, Told, stream::Changes},
-    redis::Redis,
+    redis::{Redis, Site},
 };
 use wire::domain::{
     booking::BookingStatus,
@@ -47,7 +47,7 @@ impl Bench {
     pub async fn new(rules: Rules) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let sale = SaleId::parse(&format!("line-{}", NEXT.fetch_add(1, Ordering::Relaxed))).unwrap();
-        let redis = Redis::connect(&World::shared().redis.url(), "one").await.unwrap();
+        let redis = Redis::connect(Site::parse(&World::shared().redis.url()).unwrap(), "one").await.unwrap();
         let line = redis.line(&sale);
         let none = SeatSet::new(SEATS);
         let install = Install {
@@ -158,7 +158,10 @@ async fn many_tickers_admit_no_more_than_one_would() {
     let tickers = (0..6).map(|i| {
         let sale = bench.sale.clone();
         tokio::spawn(async move {
-            let redis = Redis::connect(&World::shared().redis.url(), &format!("ticker{i}")).await.unwrap();
+            let redis =
+                Redis::connect(Site::parse(&World::shared().redis.url()).unwrap(), &format!("ticker{i}"))
+                    .await
+                    .unwrap();
             let line = redis.line(&sale);
             line.take_over(Position::default()).await.unwrap();
             while started.elapsed() < Duration::from_millis(1500) {

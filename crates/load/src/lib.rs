@@ -38,6 +38,7 @@ mod facts;
 mod hangup;
 pub mod history;
 mod http;
+pub mod journal;
 mod meters;
 mod outcome;
 mod progress;

@@ -129,6 +129,15 @@ fn explain(body: &str) -> Option<String> {
     })
 }
 
+/// A text as one segment of a path.
+pub(super) fn segment(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let encoded = text
+        .bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") });
+    encoded.collect()
+}
+
 /// Where to reach a listener: one that listens everywhere is also here.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
@@ -150,6 +159,12 @@ mod tests {
         assert_eq!(reachable("0.0.0.0:1".parse().unwrap()).to_string(), "127.0.0.1:1");
         assert_eq!(reachable("[::]:1".parse().unwrap()).to_string(), "[::1]:1");
         assert_eq!(reachable("10.0.0.1:1".parse().unwrap()).to_string(), "10.0.0.1:1");
+    }
+
+    #[test]
+    fn a_visitor_is_one_segment_whatever_his_name() {
+        assert_eq!(segment("kim@example.org"), "kim%40example.org");
+        assert_eq!(segment("a/b?ü"), "a%2Fb%3F%C3%BC");
     }
 
     #[test]

@@ -67,6 +67,13 @@ enum SaleCommand {
         /// The message, plain text
         text: String,
     },
+    /// Tell what happened to a visitor and when, for complaints
+    Visitor {
+        #[command(flatten)]
+        sale: OneSale,
+        /// The visitor's id, as in the bookings
+        visitor: String,
+    },
     /// Print all bookings
     Bookings {
         #[command(flatten)]
@@ -98,6 +105,9 @@ pub fn run(args: &SaleArgs) -> anyhow::Result<Exit> {
             show::bookings(&client, sale.id.as_str(), args.json, *csv)?;
             return Ok(Exit::Done);
         }
+        SaleCommand::Visitor { sale, visitor } => {
+            client.get(&format!("{}/visitors/{}", path(&sale.id), client::segment(visitor)))?
+        }
         SaleCommand::List => client.get("/v1/admin/sales")?,
         SaleCommand::Show(sale) => client.get(&path(&sale.id))?,
         SaleCommand::Create(create) => {
@@ -125,6 +135,7 @@ pub fn run(args: &SaleArgs) -> anyhow::Result<Exit> {
         _ if args.json => answer.to_string(),
         SaleCommand::List => show::list(&answer),
         SaleCommand::Show(_) => show::one(&answer),
+        SaleCommand::Visitor { .. } => show::visitor(&answer),
         _ => show::brief(&answer),
     };
     output::print(&text)?;
@@ -132,7 +143,7 @@ pub fn run(args: &SaleArgs) -> anyhow::Result<Exit> {
 }
 
 /// What cannot be undone is asked for: the sale's id is to be typed.
-fn sure(what: &str, id: &SaleId, yes: bool) -> Result<(), ExitError> {
+pub(super) fn sure(what: &str, id: &SaleId, yes: bool) -> Result<(), ExitError> {
     if yes {
         return Ok(());
     }
@@ -149,7 +160,7 @@ fn path(id: &SaleId) -> String {
     format!("/v1/admin/sales/{}", id.as_str())
 }
 
-fn sale_id(text: &str) -> Result<SaleId, String> {
+pub(super) fn sale_id(text: &str) -> Result<SaleId, String> {
     SaleId::parse(text).ok_or_else(|| "a sale's id is 1 to 64 of a-z 0-9 -".to_owned())
 }
 

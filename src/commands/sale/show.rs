@@ -74,6 +74,24 @@ fn cell(value: &Value) -> String {
     }
 }
 
+/// A visitor's story: his places, what happened when, his bookings.
+pub(super) fn visitor(answer: &Value) -> String {
+    let all = |key: &str| answer[key].as_array().into_iter().flatten();
+    let places = all("places").map(|place| {
+        format!("place {} (epoch {}): {}", cell(&place["seq"]), cell(&place["epoch"]), cell(&place["stage"]))
+    });
+    let events = all("events").map(|event| format!("{:<30}  {}", cell(&event["at"]), cell(&event["words"])));
+    let bookings = all("bookings").map(|booking| {
+        format!(
+            "booking {} {}: {}",
+            cell(&booking["booking"]),
+            cell(&booking["status"]),
+            cell(&booking["seats"])
+        )
+    });
+    places.chain(events).chain(bookings).collect::<Vec<_>>().join("\n")
+}
+
 /// All bookings, as they come: a big sale has hundreds of thousands.
 pub(super) fn bookings(client: &Client, sale: &str, json: bool, csv: bool) -> anyhow::Result<()> {
     let accept = if csv { "text/csv" } else { "application/x-ndjson" };
@@ -137,6 +155,14 @@ mod tests {
             text.contains("opens_at  -") && text.contains("blocked   a b") && !text.contains("zones"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_visitors_story_for_people() {
+        let event = json!({"at": "2026-11-22T10:00:00Z", "seq": 7, "what": "drawn", "words": "drew place 7"});
+        let place = json!({"seq": 7, "epoch": 1, "stage": "waiting"});
+        let text = visitor(&json!({"places": [place], "events": [event], "bookings": []}));
+        assert_eq!(text, format!("place 7 (epoch 1): waiting\n{:<30}  drew place 7", "2026-11-22T10:00:00Z"));
     }
 
     #[test]

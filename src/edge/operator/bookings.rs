@@ -60,7 +60,7 @@ impl Wanted {
     }
 }
 
-type Records = Pin<Box<dyn Stream<Item = Result<BookingRecord, RoomError>> + Send>>;
+pub(super) type Records = Pin<Box<dyn Stream<Item = Result<BookingRecord, RoomError>> + Send>>;
 
 /// `GET /v1/admin/sales/{id}/bookings`: NDJSON, or CSV for who asks for it.
 pub async fn export(
@@ -77,10 +77,7 @@ pub async fn export(
             "{EXPORTS_MAX} exports are being read already; try again when one is done"
         ))
     })?;
-    let rows: Records = match &found {
-        Found::Room(room) => Box::pin(room.seats.export(&filter).await?),
-        Found::Closed(closed) => Box::pin(closed.export(&filter).await?),
-    };
+    let rows = rows(&found, &filter).await?;
     let csv = wants_csv(&headers);
     let head = if csv { COLUMNS.join(",") + "\r\n" } else { String::new() };
     let head = futures_util::stream::iter([Ok(Bytes::from(head))]);
@@ -102,9 +99,18 @@ fn wants_csv(headers: &HeaderMap) -> bool {
     kinds.any(|kind| kind.trim().eq_ignore_ascii_case("text/csv"))
 }
 
+/// A sale's bookings that are wanted.
+pub(super) async fn rows(found: &Found, filter: &BookingFilter) -> Result<Records, HttpError> {
+    Ok(match found {
+        Found::Room(room) => Box::pin(room.seats.export(filter).await?),
+        Found::Closed(closed) => Box::pin(closed.export(filter).await?),
+    })
+}
+
 const COLUMNS: [&str; 7] = ["booking", "sale", "visitor", "seats", "status", "created_at", "hold_expires_at"];
 
-fn exported(sale: &Sale, record: &BookingRecord) -> Value {
+/// A booking as the operator sees it.
+pub(super) fn exported(sale: &Sale, record: &BookingRecord) -> Value {
     let booking = &record.booking;
     json!({
         "booking": booking.id, "sale": sale.id, "visitor": record.visitor.as_str(),

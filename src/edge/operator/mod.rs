@@ -2,6 +2,7 @@
 
 mod bookings;
 mod sales;
+mod visitors;
 mod warnings;
 
 use super::{
@@ -32,6 +33,7 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/v1/admin/sales", get(sales::list).post(sales::create))
         .route("/v1/admin/sales/{sale}", get(sales::show).patch(sales::change).delete(sales::delete))
         .route("/v1/admin/sales/{sale}/bookings", get(bookings::export))
+        .route("/v1/admin/sales/{sale}/visitors/{visitor}", get(visitors::show))
         .route("/v1/admin/bookings/{booking}/confirm", post(bookings::confirm))
         .route("/v1/admin/bookings/{booking}", get(bookings::show).delete(bookings::release))
         .fallback(not_found)

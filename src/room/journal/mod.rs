@@ -7,7 +7,7 @@ mod restore;
 use super::{errors::RoomError, line::LiveLine};
 use crate::{
     drain::Drain,
-    limits::{JOURNAL_LEASE, JOURNAL_PAUSE, STREAM_KEPT},
+    limits::{HEAD_LOGGED, JOURNAL_LEASE, JOURNAL_PAUSE, STREAM_KEPT},
     metrics,
     store::{
         errors::StoreError,
@@ -22,10 +22,12 @@ use std::{
     time::Instant,
 };
 use tokio::time::sleep;
+use uuid::Uuid;
 use wire::domain::{
     ids::{Seq, VisitorId},
-    journal::{Head, Receipt},
+    journal::{Head, Receipt, Story},
     line::Position,
+    phase::Phase,
 };
 
 /// Leaves of one batch at most: the memory and the time that one transaction takes.
@@ -162,8 +164,10 @@ async fn write(journal: &Journaling, redis: &Redis, mut tail: Tail) -> Result<()
     let mut after = start(journal, &mut reader, &tail).await?;
     journal.is_done_to(tail.position);
     let mut leased = Instant::now();
+    let mut logged = None;
     let mut rest: Vec<Entry> = Vec::new();
     while reader.is_good() {
+        log_head(line, &tail, &mut logged);
         if rest.is_empty() {
             rest = reader.read(after).await?;
         }
@@ -195,6 +199,18 @@ async fn write(journal: &Journaling, redis: &Redis, mut tail: Tail) -> Result<()
         }
     }
     Ok(())
+}
+
+/// The chain's end goes into the log every minute while the sale is not over: whoever keeps the log can tell later whether
+/// the journal is still the one that it was then.
+fn log_head(line: &LiveLine, tail: &Tail, logged: &mut Option<Instant>) {
+    let is_due = logged.is_none_or(|logged| logged.elapsed() >= HEAD_LOGGED);
+    if tail.batch == 0 || !is_due || line.phase() == Phase::Closed {
+        return;
+    }
+    *logged = Some(Instant::now());
+    let Position { epoch, n } = tail.position;
+    tracing::info!(sale = %line.sale().id, batch = tail.batch, epoch, n, hash = %tail.hash, "the journal's head");
 }
 
 async fn lease(journal: &Journaling) -> Result<Tail, Stopped> {
@@ -271,6 +287,11 @@ impl Records {
     /// The end of the chain; nothing before the first batch.
     pub async fn head(&self) -> Result<Option<Head>, RoomError> {
         Ok(self.0.head().await?)
+    }
+
+    /// What became of each place that a visitor drew, and of these bookings of his.
+    pub async fn stories(&self, visitor: &VisitorId, bookings: &[Uuid]) -> Result<Vec<Story>, RoomError> {
+        Ok(self.0.stories(visitor, bookings).await?)
     }
 
     /// The proof of a visitor's place; nothing while the journal has not got there, or if he has been forgotten.

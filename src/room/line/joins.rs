@@ -8,9 +8,17 @@ use crate::{
     room::{Queue, batch, errors::RoomError},
     store::{errors::StoreError, line::Standings},
 };
-use std::sync::Arc;
-use tokio::sync::mpsc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{sync::mpsc, time::sleep};
 use wire::domain::line::{Join, LineAnswer};
+
+/// How long joins are tried again, while Redis is found anew, before their visitors are sent away to come back later.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves joins for as long as the room lives.
 pub(in crate::room) async fn run(
@@ -33,13 +41,16 @@ impl LiveLine {
         Ok(joined.answers())
     }
 
+    /// Tried again for a while, with the same visitors and so to the same places: what was not acknowledged may be there.
     async fn join_in_redis(&self, joins: &[Join]) -> Result<Standings, StoreError> {
-        match self.store.join(joins).await {
-            Err(error) => {
-                self.revive(error).await?;
-                self.store.join(joins).await
+        let began = Instant::now();
+        loop {
+            match self.store.join(joins).await {
+                Err(error) if began.elapsed() > PATIENCE => return Err(error),
+                Err(error) if error.may_pass() => sleep(PAUSE).await,
+                Err(error) => self.revive(error).await?,
+                answer => return answer,
             }
-            answer => answer,
         }
     }
 }

@@ -7,7 +7,7 @@ mod holds;
 mod survey;
 
 pub use commit::Terms;
-pub use survey::Sold;
+pub use survey::{BookingsSurvey, Sold};
 
 use super::errors::{Store, StoreError};
 use deadpool_postgres::Pool;

@@ -2,8 +2,12 @@
 //! whoever has lost the right to finds out under the lock of the chain's head.
 
 mod form;
+mod purge;
 mod read;
 mod replay;
+mod story;
+
+pub use purge::Purge;
 
 use super::{
     errors::StoreError,
@@ -23,8 +27,6 @@ use wire::domain::{
     journal::{Batch, Hash, Head, SALT_BYTES, Salt, Tree, entry_leaf, place_leaf},
     line::Position,
 };
-
-pub use read::Written;
 
 /// How long an instance may write without saying so again, in seconds.
 const LEASE_S: f64 = 6.0;

@@ -5,20 +5,9 @@ use crate::store::errors::StoreError;
 use deadpool_postgres::GenericClient;
 use wire::domain::{
     ids::{Seq, VisitorId},
-    journal::{Batch, Entry, Hash, Receipt, SALT_BYTES, Tree, entry_leaf, place_leaf},
+    journal::{Batch, Entry, Receipt, SALT_BYTES, Tree, Written, entry_leaf, place_leaf},
     line::Position,
 };
-
-/// An entry as it stands in the journal.
-#[derive(Clone, Debug)]
-pub struct Written {
-    /// Its number.
-    pub n: u64,
-    /// Its text, as it was hashed.
-    pub text: String,
-    /// One for each place that it drew, in order.
-    pub commitments: Vec<Hash>,
-}
 
 impl Journal {
     /// The batch of that number and its entries; nothing if there is none.

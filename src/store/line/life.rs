@@ -51,7 +51,7 @@ impl Line {
     /// Looks at the process of Redis that answers now, before anything that it says is believed. `journaled`: the end of the
     /// journal. Safe to repeat, by however many at once.
     pub async fn take_over(&self, journaled: Position) -> Result<Takeover, StoreError> {
-        let mut bound = self.shared.bound().await?;
+        let mut bound = self.node.shared.bound().await?;
         let told = self.known().position;
         let mut call = self.call(&SCRIPTS.takeover);
         call.arg(&**bound.run_id());
@@ -71,7 +71,7 @@ impl Line {
 
     /// Begins a life of the sale, unless it has been begun.
     pub async fn install(&self, install: &Install<'_>) -> Result<bool, StoreError> {
-        let mut bound = self.shared.bound().await?;
+        let mut bound = self.node.shared.bound().await?;
         let mut call = self.call(&SCRIPTS.install);
         call.arg(install.epoch).arg(install.first_epoch).arg(install.lost_epoch);
         call.arg(&**bound.run_id()).arg(install.first_seq).arg(install.seats).arg(install.shift_ms);

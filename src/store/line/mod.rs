@@ -9,7 +9,7 @@ mod values;
 
 use super::{
     errors::{Store, StoreError},
-    redis::{Bound, Link, ReadPool},
+    redis::{Bound, Node},
 };
 use crate::metrics;
 use life::Known;
@@ -34,16 +34,19 @@ pub use values::*;
 pub struct Line {
     keys: Arc<Keys>,
     instance: Arc<str>,
-    joins: Link,
-    shared: Link,
-    pool: ReadPool,
+    node: Node,
     known: Arc<Known>,
 }
 
 impl Line {
-    pub(super) fn new(sale: &SaleId, instance: Arc<str>, joins: Link, shared: Link, pool: ReadPool) -> Self {
-        let known = Arc::default();
-        Self { keys: Arc::new(Keys::of(sale)), instance, joins, shared, pool, known }
+    /// `node` is told one of the keys, and answers who has them all.
+    pub(super) fn new(sale: &SaleId, instance: Arc<str>, node: impl Fn(&str) -> Node) -> Self {
+        let keys = Arc::new(Keys::of(sale));
+        Self { node: node(keys.name(Key::Sale)), keys, instance, known: Arc::default() }
+    }
+
+    pub(super) fn node(&self) -> &Node {
+        &self.node
     }
 
     /// This server's name in leases and presence.
@@ -51,8 +54,8 @@ impl Line {
         &self.instance
     }
 
-    pub(super) fn events_key(&self) -> String {
-        self.key(Key::Events).to_owned()
+    pub(super) fn events_key(&self) -> &str {
+        self.key(Key::Events)
     }
 
     fn key(&self, key: Key) -> &str {
@@ -70,8 +73,8 @@ impl Line {
     /// A connection to the process of Redis that this line is known from.
     async fn bound(&self, via: Via) -> Result<Bound, StoreError> {
         let link = match via {
-            Via::Joins => &self.joins,
-            Via::Shared => &self.shared,
+            Via::Joins => &self.node.joins,
+            Via::Shared => &self.node.shared,
         };
         let bound = link.bound().await?;
         self.believes(bound.run_id())?;
@@ -252,7 +255,7 @@ impl Line {
         self.keys.all().for_each(|key| {
             unlink.arg(key);
         });
-        Ok(unlink.query_async(&mut self.shared.clone()).await?)
+        Ok(unlink.query_async(&mut self.node.shared.clone()).await?)
     }
 
     /// The journal has what was written of this epoch, up to so many bytes; what is before `keep_from` may be trimmed.

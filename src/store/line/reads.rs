@@ -26,7 +26,7 @@ impl Line {
 
     /// The same, of whichever Redis there is.
     pub(super) async fn position_there(&self) -> Result<Option<(Position, Phase)>, StoreError> {
-        self.read_position(&mut self.shared.clone()).await
+        self.read_position(&mut self.node.shared.clone()).await
     }
 
     async fn read_position(
@@ -56,15 +56,17 @@ impl Line {
             .arg("LIMIT")
             .arg(0)
             .arg(10_000)
-            .query_async(&mut self.pool.get().await?)
+            .query_async(&mut self.node.pool.get().await?)
             .await?;
         Ok(members.into_iter().map(|(_, seq)| seq).collect())
     }
 
     /// The seats that are booked or held, of a plan of so many.
     pub async fn booked_seats(&self, seats: usize) -> Result<SeatSet, StoreError> {
-        let bitmap: Vec<u8> =
-            redis::cmd("GET").arg(self.key(Key::Booked)).query_async(&mut self.pool.get().await?).await?;
+        let bitmap: Vec<u8> = redis::cmd("GET")
+            .arg(self.key(Key::Booked))
+            .query_async(&mut self.node.pool.get().await?)
+            .await?;
         Ok(SeatSet::from_redis_bitmap(seats, &bitmap))
     }
 
@@ -73,15 +75,17 @@ impl Line {
         let (shift, bookable_at): (Option<i64>, Option<i64>) = redis::cmd("HMGET")
             .arg(self.key(Key::Sale))
             .arg(&["shift", "bookable_at"])
-            .query_async(&mut self.shared.clone())
+            .query_async(&mut self.node.shared.clone())
             .await?;
         Ok((shift.unwrap_or(0), bookable_at.unwrap_or(0)))
     }
 
     /// The bookings that the line believes to be held.
     pub async fn held(&self) -> Result<HashSet<Uuid>, StoreError> {
-        let ids: Vec<String> =
-            redis::cmd("SMEMBERS").arg(self.key(Key::Held)).query_async(&mut self.pool.get().await?).await?;
+        let ids: Vec<String> = redis::cmd("SMEMBERS")
+            .arg(self.key(Key::Held))
+            .query_async(&mut self.node.pool.get().await?)
+            .await?;
         let parse = |id: &String| id.parse().map_err(|_| StoreError::Corrupt(format!("held booking {id:?}")));
         ids.iter().map(parse).collect()
     }
@@ -96,7 +100,7 @@ impl Line {
             .cmd("HMGET")
             .arg(self.key(Key::Sale))
             .arg(&["epoch", "n"])
-            .query_async(&mut self.shared.clone())
+            .query_async(&mut self.node.shared.clone())
             .await?;
         Ok((rank, Position { epoch, n }))
     }
@@ -119,7 +123,7 @@ impl Line {
             .cmd("HMGET")
             .arg(self.key(Key::Sale))
             .arg(&["free", "admitted_total", "lapsed_total"])
-            .query_async(&mut self.shared.clone())
+            .query_async(&mut self.node.shared.clone())
             .await?;
         Ok(Counts {
             waiting: line + returned,

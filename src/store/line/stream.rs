@@ -1,10 +1,10 @@
 //! The stream of a line: one numbered entry for each call that changed it, read on a connection of its own.
 
-use crate::store::{errors::StoreError, redis::BLOCK};
-use redis::{
-    aio::MultiplexedConnection,
-    streams::{StreamId, StreamRangeReply, StreamReadReply},
+use crate::store::{
+    errors::StoreError,
+    redis::{BLOCK, Own},
 };
+use redis::streams::{StreamId, StreamRangeReply, StreamReadReply};
 use serde::Deserialize;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -155,63 +155,48 @@ fn list_or_empty_object<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec
 
 /// Reads a sale's stream from a position on.
 pub struct EventReader {
-    connection: MultiplexedConnection,
+    own: Own,
     key: String,
-    /// Whether Redis is still the server that it was.
-    is_good: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl EventReader {
-    pub(in crate::store) fn new(
-        connection: MultiplexedConnection,
-        key: String,
-        is_good: impl Fn() -> bool + Send + Sync + 'static,
-    ) -> Self {
-        Self { connection, key, is_good: Box::new(is_good) }
+    pub(in crate::store) fn new(own: Own, key: &str) -> Self {
+        Self { own, key: key.to_owned() }
     }
 
     /// Whether reading on is of use; a replica's stream goes on for ever and tells nothing.
     pub fn is_good(&self) -> bool {
-        (self.is_good)()
+        self.own.is_good()
     }
 
-    /// The entries after `after`; waits about a second for the first, so it may be none.
+    /// The entries after `after`; waits about a second for the first, so it may be none. Where replicas are waited for, they
+    /// have them.
     pub async fn read(&mut self, after: Position) -> Result<Vec<Entry>, StoreError> {
-        let reply: redis::Value = redis::cmd("XREAD")
-            .arg("COUNT")
-            .arg(ENTRIES_MAX)
-            .arg("BLOCK")
-            .arg(BLOCK.as_millis() as u64)
-            .arg("STREAMS")
-            .arg(&self.key)
-            .arg(format!("{}-{}", after.epoch, after.n))
-            .query_async(&mut self.connection)
-            .await?;
-        // What is no entry, by a foreign hand, is not Redis' failure.
-        let reply: Option<StreamReadReply> =
-            redis::from_redis_value(reply).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let mut read = redis::cmd("XREAD");
+        read.arg("COUNT").arg(ENTRIES_MAX).arg("BLOCK").arg(BLOCK.as_millis() as u64);
+        read.arg("STREAMS").arg(&self.key).arg(format!("{}-{}", after.epoch, after.n));
+        let reply: Option<StreamReadReply> = understood(self.own.ask(&read).await?)?;
         let Some(stream) = reply.and_then(|r| r.keys.into_iter().next()) else { return Ok(Vec::new()) };
+        self.own.confirm().await?;
         Ok(entries(&stream.ids))
     }
 
     /// The entry at a position, if it is there, and the last one.
     pub async fn look(&mut self, at: Position) -> Result<(Option<Entry>, Option<Entry>), StoreError> {
         let id = format!("{}-{}", at.epoch, at.n);
-        let (there, last): (StreamRangeReply, StreamRangeReply) = redis::pipe()
-            .cmd("XRANGE")
-            .arg(&self.key)
-            .arg(&id)
-            .arg(&id)
-            .cmd("XREVRANGE")
-            .arg(&self.key)
-            .arg("+")
-            .arg("-")
-            .arg("COUNT")
-            .arg(1)
-            .query_async(&mut self.connection)
-            .await?;
+        let mut range = redis::cmd("XRANGE");
+        let mut last = redis::cmd("XREVRANGE");
+        let there = self.own.ask(range.arg(&self.key).arg(&id).arg(&id)).await?;
+        let last = self.own.ask(last.arg(&self.key).arg("+").arg("-").arg("COUNT").arg(1)).await?;
+        self.own.confirm().await?;
+        let (there, last): (StreamRangeReply, StreamRangeReply) = (understood(there)?, understood(last)?);
         Ok((entries(&there.ids).pop(), entries(&last.ids).pop()))
     }
+}
+
+/// What is no entry, by a foreign hand, is not Redis' failure.
+fn understood<T: redis::FromRedisValue>(reply: redis::Value) -> Result<T, StoreError> {
+    redis::from_redis_value(reply).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 /// Something without the field is by a foreign hand, and cannot be read.

@@ -94,7 +94,7 @@ impl Line {
         command: &str,
         key: Key,
     ) -> Result<Vec<(VisitorText, T)>, StoreError> {
-        let mut connection = self.pool.get().await?;
+        let mut connection = self.node.pool.get().await?;
         let (mut cursor, mut found) = (0u64, Vec::new());
         loop {
             let (next, more): (u64, Vec<(VisitorText, T)>) = redis::cmd(command)

@@ -1,6 +1,5 @@
 //! What a Redis is, and whether it may be trusted with a line. All from INFO and a try: managed Redis forbids CONFIG.
 
-use crate::store::errors::Danger;
 use redis::{RedisResult, Script, aio::ConnectionLike};
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -11,11 +10,16 @@ const PROOF_MS: u64 = 10_000;
 static PROOF: LazyLock<Script> =
     LazyLock::new(|| Script::new("return redis.call('SET', KEYS[1], 1, 'PX', ARGV[1])"));
 
+/// The key that an instance's proofs write.
+pub(super) fn proof_key(instance: &str) -> String {
+    format!("waitroom:probe:{instance}")
+}
+
 /// Runs a script that writes a key of `instance`, as the line's do: an error of one that is out of memory, or whose disk is
 /// full, or that is a replica, or whose user may run no scripts. It answers all else, and is of no use.
 pub async fn takes_joins<C: ConnectionLike>(connection: &mut C, instance: &str) -> RedisResult<()> {
     let mut proof = PROOF.prepare_invoke();
-    proof.key(format!("waitroom:probe:{instance}")).arg(PROOF_MS);
+    proof.key(proof_key(instance)).arg(PROOF_MS);
     proof.invoke_async(connection).await
 }
 
@@ -44,6 +48,10 @@ pub struct RedisFacts {
     pub cluster_enabled: bool,
     /// What a primary says to a script that writes, if it refuses it.
     pub refuses: Option<String>,
+    /// Watches others and keeps nothing.
+    pub is_sentinel: bool,
+    /// What it runs on; managed services say so here.
+    pub os: String,
 }
 
 /// Refusals that are no passing state of a server that starts or changes.
@@ -87,6 +95,9 @@ impl RedisFacts {
             run_id: text("run_id"),
             cluster_enabled: text("cluster_enabled") == "1",
             refuses: None,
+            // Valkey 9 calls it otherwise.
+            is_sentinel: ["redis_mode", "server_mode"].iter().any(|key| text(key) == "sentinel"),
+            os: text("os"),
         }
     }
 
@@ -95,48 +106,38 @@ impl RedisFacts {
         self.redis_version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0)
     }
 
-    /// Why a sale must not run on this server, and what to do; `None` if it may. `allow_data_loss` is the
-    /// operator's word that a lost line is acceptable, nothing else overrules.
-    pub fn danger(&self, redis_replicas: u32, allow_data_loss: bool) -> Option<Danger> {
-        let problem =
-            self.unusable().or_else(|| if allow_data_loss { None } else { self.loses(redis_replicas) });
-        problem.map(|problem| Danger { key: "redis_url", problem })
+    /// Where its parameters are set.
+    pub fn place_of_parameters(&self) -> &'static str {
+        match self.os.starts_with("Amazon") {
+            true => "in its parameter group",
+            false => "in redis.conf, or by CONFIG SET",
+        }
     }
 
-    fn unusable(&self) -> Option<String> {
+    /// Why a sale must not run on this server, or on one that may take its place, and what to do; `None` if it may.
+    /// `allow_data_loss` is the operator's word that a lost line is acceptable, nothing else overrules.
+    pub fn danger(&self, redis_replicas: u32, allow_data_loss: bool) -> Option<String> {
         if self.major_version() < 7 {
             return Some(format!("{} is too old: use Redis 7 or newer (or Valkey)", self.version));
         }
-        if self.role != "master" {
-            return Some(format!("this Redis is a replica ({}): point redis_url at its primary", self.role));
+        if allow_data_loss {
+            return None;
         }
-        if self.cluster_enabled {
-            let text = "this Redis is part of a cluster, where redis:// reaches only some of the keys: use a single Redis";
-            return Some(text.to_owned());
-        }
-        self.refuses.as_ref().map(|refusal| {
-            format!(
-                "this Redis refuses a script that writes ({refusal}): let its user run scripts (+@all but CONFIG), free \
-                 memory or disk, or bring the replicas that min-replicas-to-write asks for"
-            )
-        })
-    }
-
-    fn loses(&self, redis_replicas: u32) -> Option<String> {
         // A cache would throw the line away under memory pressure, and nobody would see it go.
         if self.maxmemory_policy != "noeviction" {
             return Some(format!(
-                "Redis evicts keys when memory is full (maxmemory_policy {}): set it to noeviction, or set \
+                "Redis evicts keys when memory is full (maxmemory_policy {}): set it to noeviction {}, or set \
                  allow_data_loss to run on it all the same",
-                self.maxmemory_policy
+                self.maxmemory_policy,
+                self.place_of_parameters()
             ));
         }
         if !self.aof_enabled && redis_replicas == 0 {
-            return Some(
+            return Some(format!(
                 "Redis keeps nothing over a restart (aof_enabled 0 and redis_replicas 0): set `appendonly yes` and \
-                 `appendfsync always`, or set redis_replicas, or set allow_data_loss to run on it all the same"
-                    .to_owned(),
-            );
+                 `appendfsync always` {}, or set redis_replicas, or set allow_data_loss to run on it all the same",
+                self.place_of_parameters()
+            ));
         }
         None
     }
@@ -163,7 +164,7 @@ mod tests {
     #[test]
     fn no_aof_is_dangerous_unless_replicated_or_allowed() {
         let facts = RedisFacts { aof_enabled: false, ..RedisFacts::parse(INFO) };
-        assert!(facts.danger(0, false).unwrap().problem.contains("allow_data_loss"));
+        assert!(facts.danger(0, false).unwrap().contains("allow_data_loss"));
         assert_eq!(facts.danger(1, false), None);
         assert_eq!(facts.danger(0, true), None);
     }
@@ -171,25 +172,21 @@ mod tests {
     #[test]
     fn eviction_is_dangerous_even_with_replicas() {
         let facts = RedisFacts { maxmemory_policy: "allkeys-lru".into(), ..RedisFacts::parse(INFO) };
-        assert!(facts.danger(3, false).unwrap().problem.contains("noeviction"));
+        assert!(facts.danger(3, false).unwrap().contains("noeviction"));
         assert_eq!(facts.danger(0, true), None);
     }
 
     #[test]
-    fn an_old_server_or_a_replica_cannot_be_allowed() {
+    fn an_old_server_cannot_be_allowed() {
         let old = RedisFacts { redis_version: "6.2.1".into(), ..RedisFacts::parse(INFO) };
-        assert!(old.danger(0, true).unwrap().problem.contains("too old"));
-        let replica = RedisFacts { role: "slave".into(), ..RedisFacts::parse(INFO) };
-        assert!(replica.danger(0, true).unwrap().problem.contains("primary"));
-        let node = RedisFacts { cluster_enabled: true, ..RedisFacts::parse(INFO) };
-        assert!(node.danger(0, true).unwrap().problem.contains("cluster"));
+        assert!(old.danger(0, true).unwrap().contains("too old"));
     }
 
     #[test]
-    fn a_refused_script_cannot_be_allowed() {
-        let facts = RedisFacts { refuses: Some("NOPERM: no".into()), ..RedisFacts::parse(INFO) };
-        let danger = facts.danger(0, true).unwrap();
-        assert!(danger.key == "redis_url" && danger.problem.contains("NOPERM"), "{danger}");
+    fn a_managed_one_is_set_elsewhere() {
+        let facts =
+            RedisFacts { os: "Amazon ElastiCache".into(), aof_enabled: false, ..RedisFacts::parse(INFO) };
+        assert!(facts.danger(0, false).unwrap().contains("parameter group"));
     }
 
     #[test]

@@ -1,27 +1,34 @@
 //! A connection to Redis that many share. It ends when Redis, or what is behind its address now, is of no use any more:
-//! an answer that only a replica gives, or none within the time. Another is made with the next call, to the address as
-//! it resolves then, and not at once after one that failed. Each connection knows which process it leads to.
+//! an answer that only a replica gives, replicas that do not confirm, or nothing within the time. Another is made with the
+//! next call, to whoever is behind the address then, and not at once after one that failed. Each connection knows which
+//! process it leads to.
+//!
+//! Where replicas are waited for, `WAIT` follows each command on the same connection (on another it proves nothing), and
+//! nobody hears an answer before as many have all that it rests upon, also what others wrote before.
 
-use super::facts::RedisFacts;
+use super::{
+    find::{RunId, failed},
+    site::Site,
+    slot::Slot,
+    trouble::Trouble,
+};
+use futures_util::future::join;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult,
-    ServerErrorKind, Value,
+    Cmd, FromRedisValue, Pipeline, RedisFuture, RedisResult, Value,
     aio::{ConnectionLike, MultiplexedConnection},
 };
 use std::{
-    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::time::timeout;
 
 /// How long a call may take before it counts as failed.
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long connecting may take.
-pub(super) const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
+/// A node whose replicas confirm nothing for so long tells nobody anything any more.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after the first connection that could not be made, or was of no use; doubled with each …
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-/// … up to this.
+/// … up to this. A random part of up to a half is taken off: many instances come back at the same moment.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Which server is believed to be behind the address: rises when one has shown that it is not the one that is wanted, or
@@ -34,9 +41,6 @@ struct Server {
     number: u64,
     run_id: Option<RunId>,
 }
-
-/// Names one process of Redis: it changes with every start.
-pub type RunId = Arc<str>;
 
 impl Tenure {
     fn server(&self) -> MutexGuard<'_, Server> {
@@ -57,7 +61,7 @@ impl Tenure {
     }
 
     /// A connection leads to this process. Answers the tenure that it belongs to.
-    pub fn meets(&self, run_id: &RunId) -> u64 {
+    fn meets(&self, run_id: &RunId) -> u64 {
         let mut server = self.server();
         if server.run_id.replace(run_id.clone()).is_some_and(|before| before != *run_id) {
             server.number += 1;
@@ -66,17 +70,23 @@ impl Tenure {
     }
 }
 
+/// Which node: the one that has this slot, for as long as it has it.
+#[derive(Clone)]
+pub(super) struct Whose {
+    pub site: Arc<Site>,
+    pub slot: Slot,
+    pub tenure: Tenure,
+}
+
 /// A shared connection; cheap to clone.
 #[derive(Clone)]
 pub struct Link(Arc<Inner>);
 
 struct Inner {
-    client: Client,
-    tenure: Tenure,
+    whose: Whose,
     state: Mutex<State>,
     /// Held by whoever connects; the others wait for it.
     connecting: tokio::sync::Mutex<()>,
-    db: i64,
 }
 
 #[derive(Default)]
@@ -84,8 +94,8 @@ struct State {
     connection: Option<Connected>,
     made: u64,
     failures: u32,
-    /// Not before this is another connection tried.
-    pause_until: Option<Instant>,
+    /// Not before this is another connection tried, and why it failed.
+    pause: Option<(Instant, String)>,
 }
 
 #[derive(Clone)]
@@ -111,10 +121,9 @@ impl Bound {
 
 impl Link {
     /// Not connected yet.
-    pub(super) fn new(client: Client, tenure: Tenure) -> Self {
-        let db = client.get_connection_info().redis_settings().db();
+    pub(super) fn new(whose: Whose) -> Self {
         let (state, connecting) = Default::default();
-        Self(Arc::new(Inner { client, tenure, state, connecting, db }))
+        Self(Arc::new(Inner { whose, state, connecting }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -123,7 +132,7 @@ impl Link {
 
     fn current(&self) -> Option<Connected> {
         let state = self.state();
-        state.connection.clone().filter(|connected| connected.tenure == self.0.tenure.now())
+        state.connection.clone().filter(|connected| connected.tenure == self.0.whose.tenure.now())
     }
 
     /// The connection as it is now, made if need be.
@@ -139,120 +148,99 @@ impl Link {
         if let Some(connected) = self.current() {
             return Ok(connected);
         }
-        if self.state().pause_until.is_some_and(|until| Instant::now() < until) {
-            return Err(io::Error::new(
-                io::ErrorKind::NotConnected,
-                "not connected; another try is due soon",
-            )
-            .into());
+        if let Some((_, why)) = self.state().pause.as_ref().filter(|(until, _)| Instant::now() < *until) {
+            return Err(failed(format!("not connected, another try is due soon: {why}")));
         }
-        let made = timeout(2 * CONNECTION_TIMEOUT, self.connect()).await;
-        let made = made.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()));
+        let Whose { site, slot, tenure } = &self.0.whose;
+        let made = site.open(*slot, RESPONSE_TIMEOUT).await;
         let mut state = self.state();
         match made {
             Ok((connection, run_id)) => {
                 state.made += 1;
-                let tenure = self.0.tenure.meets(&run_id);
+                let tenure = tenure.meets(&run_id);
                 let connected = Connected { number: state.made, tenure, run_id, connection };
                 state.connection = Some(connected.clone());
                 Ok(connected)
             }
             Err(error) => {
-                state.pause();
+                state.pause(error.to_string());
                 Err(error)
             }
         }
     }
 
-    async fn connect(&self) -> RedisResult<(MultiplexedConnection, RunId)> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECTION_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        let mut connection = self.0.client.get_multiplexed_async_connection_with_config(&config).await?;
-        let run_id = run_id(&mut connection).await?;
-        Ok((connection, run_id))
+    /// Makes the call, and waits for the replicas that must have what it answers.
+    async fn call<T>(
+        &self,
+        connected: &Connected,
+        call: impl Future<Output = RedisResult<T>>,
+        of_answer: impl Fn(&T) -> Option<Trouble>,
+    ) -> RedisResult<T> {
+        let site = &self.0.whose.site;
+        let of = |result: &RedisResult<T>| result.as_ref().map_or_else(Trouble::of_error, &of_answer);
+        if site.replicas == 0 {
+            let result = call.await;
+            self.judge(connected, of(&result));
+            return result;
+        }
+        // Polled in this order, so that it is sent in this order.
+        let mut behind = connected.connection.clone();
+        let wait = site.wait(CONFIRM_TIMEOUT);
+        let (result, confirmed) = join(call, behind.req_packed_command(&wait)).await;
+        let confirmed =
+            confirmed.is_ok_and(|count| u32::from_redis_value(count).is_ok_and(|n| n >= site.replicas));
+        let trouble = of(&result).or_else(|| (!confirmed).then_some(Trouble::Unconfirmed));
+        self.judge(connected, trouble);
+        match trouble {
+            Some(Trouble::Unconfirmed) => Err(unconfirmed(site)),
+            _ => result,
+        }
     }
 
     /// Looks at what came of a call, and ends the connection if it is of no use any more.
     fn judge(&self, connected: &Connected, trouble: Option<Trouble>) {
         let mut state = self.state();
         let Some(trouble) = trouble else {
-            (state.failures, state.pause_until) = (0, None);
+            (state.failures, state.pause) = (0, None);
             return;
         };
-        if trouble == Trouble::OtherServer {
-            self.0.tenure.end(connected.tenure);
+        if trouble.is_of_node() {
+            self.0.whose.tenure.end(connected.tenure);
         }
         if state.connection.as_ref().is_some_and(|current| current.number == connected.number) {
             state.connection = None;
-            state.pause();
+            state.pause(trouble.why().to_owned());
+            // Who has the slot now is known, and ready.
+            if trouble == Trouble::Moved && state.failures == 1 {
+                state.pause = None;
+            }
             tracing::warn!("a connection to Redis ends and another is made: {}", trouble.why());
         }
     }
 }
 
+fn unconfirmed(site: &Site) -> redis::RedisError {
+    failed(format!(
+        "fewer than {} replicas (redis_replicas) confirmed it within {CONFIRM_TIMEOUT:?}",
+        site.replicas
+    ))
+}
+
 impl State {
-    fn pause(&mut self) {
+    fn pause(&mut self, why: String) {
         let pause = PAUSE_MAX.min(PAUSE_MIN * 2u32.saturating_pow(self.failures));
         self.failures += 1;
-        self.pause_until = Some(Instant::now() + pause);
+        let random = getrandom::u32().map_or(0.0, |random| f64::from(random) / f64::from(u32::MAX));
+        self.pause = Some((Instant::now() + pause.mul_f64(1.0 - random / 2.0), why));
     }
-}
-
-/// Why a connection is of no use any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trouble {
-    /// It leads to a server that is not the primary, not the one for these keys, or not ready.
-    OtherServer,
-    /// No answer came within the time, or none that can be read: what comes next on it may be anyone's.
-    Broken,
-}
-
-impl Trouble {
-    fn why(self) -> &'static str {
-        match self {
-            Self::OtherServer => "it answers as a replica does, or as another node, or is still loading",
-            Self::Broken => "it gave no answer within the time, or broke",
-        }
-    }
-
-    fn of_error(error: &RedisError) -> Option<Self> {
-        match error.kind() {
-            ErrorKind::Server(kind) => Self::of_kind(kind),
-            ErrorKind::Io | ErrorKind::Parse | ErrorKind::AuthenticationFailed => Some(Self::Broken),
-            _ => None,
-        }
-    }
-
-    fn of_kind(kind: ServerErrorKind) -> Option<Self> {
-        use ServerErrorKind::{Ask, BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly};
-        let other = matches!(kind, Ask | BusyLoading | ClusterDown | MasterDown | Moved | ReadOnly);
-        other.then_some(Self::OtherServer)
-    }
-
-    /// An error that the server gave comes as a value, alone or among others.
-    fn of_value(value: &Value) -> Option<Self> {
-        match value {
-            Value::ServerError(error) => error.kind().and_then(Self::of_kind),
-            Value::Array(values) => values.iter().find_map(Self::of_value),
-            _ => None,
-        }
-    }
-}
-
-/// Which process answers.
-pub(super) async fn run_id<C: ConnectionLike>(connection: &mut C) -> RedisResult<RunId> {
-    let info: String = redis::cmd("INFO").arg("server").query_async(connection).await?;
-    Ok(RedisFacts::parse(&info).run_id.into())
 }
 
 impl ConnectionLike for Bound {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
-            let result = self.connected.connection.req_packed_command(cmd).await;
-            let trouble = result.as_ref().map_or_else(Trouble::of_error, Trouble::of_value);
-            self.link.judge(&self.connected, trouble);
-            result
+            let call = self.connected.connection.clone();
+            let call = async move { { call }.req_packed_command(cmd).await };
+            self.link.call(&self.connected, call, Trouble::of_value).await
         })
     }
 
@@ -263,15 +251,15 @@ impl ConnectionLike for Bound {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            let result = self.connected.connection.req_packed_commands(pipeline, offset, count).await;
+            let call = self.connected.connection.clone();
+            let call = async move { { call }.req_packed_commands(pipeline, offset, count).await };
             let trouble = |values: &Vec<Value>| values.iter().find_map(Trouble::of_value);
-            self.link.judge(&self.connected, result.as_ref().map_or_else(Trouble::of_error, trouble));
-            result
+            self.link.call(&self.connected, call, trouble).await
         })
     }
 
     fn get_db(&self) -> i64 {
-        self.link.0.db
+        self.link.get_db()
     }
 }
 
@@ -291,6 +279,59 @@ impl ConnectionLike for Link {
     }
 
     fn get_db(&self) -> i64 {
-        self.0.db
+        self.0.whose.site.db()
+    }
+}
+
+/// A connection of one's own, for reads that wait until there is something to read.
+pub struct Own {
+    whose: Whose,
+    since: u64,
+    run_id: RunId,
+    connection: MultiplexedConnection,
+}
+
+impl Own {
+    /// Connects. A call on it may take so long.
+    pub(super) async fn connect(whose: Whose, response: Duration) -> RedisResult<Self> {
+        let (connection, run_id) = whose.site.open(whose.slot, response).await?;
+        Ok(Self { since: whose.tenure.meets(&run_id), whose, run_id, connection })
+    }
+
+    /// The process that answers.
+    pub fn run_id(&self) -> &RunId {
+        &self.run_id
+    }
+
+    /// Whether its node is still the one that has the keys.
+    pub fn is_good(&self) -> bool {
+        self.whose.tenure.now() == self.since
+    }
+
+    /// What it answers by itself; nobody has confirmed that.
+    pub async fn ask(&mut self, cmd: &Cmd) -> RedisResult<Value> {
+        let result = self.connection.req_packed_command(cmd).await;
+        let trouble = result.as_ref().map_or_else(Trouble::of_error, Trouble::of_value);
+        if trouble.is_some_and(Trouble::is_of_node) {
+            self.whose.tenure.end(self.since);
+        }
+        result.and_then(Value::extract_error)
+    }
+
+    /// Waits until enough replicas have all that was read on it until now.
+    pub async fn confirm(&mut self) -> RedisResult<()> {
+        let Whose { site, tenure, .. } = &self.whose;
+        if site.replicas == 0 {
+            return Ok(());
+        }
+        // WAIT waits for what was written before the last command came in, and a read that waited came in long ago.
+        let (mut now, mut behind) = (self.connection.clone(), self.connection.clone());
+        let (ping, wait) = (redis::cmd("PING"), site.wait(CONFIRM_TIMEOUT));
+        let (_, count) = join(now.req_packed_command(&ping), behind.req_packed_command(&wait)).await;
+        if count.is_ok_and(|count| u32::from_redis_value(count).is_ok_and(|n| n >= site.replicas)) {
+            return Ok(());
+        }
+        tenure.end(self.since);
+        Err(unconfirmed(site))
     }
 }

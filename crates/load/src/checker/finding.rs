@@ -47,14 +47,22 @@ impl Invariant {
         Self::Tokens,
         Self::Drained,
     ];
+}
 
-    /// Its number; 0 for the contract's face.
-    pub fn number(self) -> usize {
+/// Something that is proved, one of a list.
+pub trait Promise: Copy {
+    /// Its number in the list of docs/check.md.
+    fn number(self) -> usize;
+    /// What is promised, in a few words.
+    fn title(self) -> &'static str;
+}
+
+impl Promise for Invariant {
+    fn number(self) -> usize {
         Self::ALL.iter().position(|other| *other == self).unwrap_or(0)
     }
 
-    /// Its promise, in a few words.
-    pub fn title(self) -> &'static str {
+    fn title(self) -> &'static str {
         match self {
             Self::Contract => "messages are as the contract says",
             Self::Order => "first come, first served",
@@ -91,11 +99,11 @@ pub enum Status {
     Violated,
 }
 
-/// What is to be said of one invariant.
+/// What is to be said of one promise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Verdict {
+pub struct Verdict<P = Invariant> {
     /// Which.
-    pub invariant: Invariant,
+    pub invariant: P,
     /// How it fared.
     pub status: Status,
     /// Operations, places, bookings, … that were looked at.
@@ -108,6 +116,23 @@ pub struct Verdict {
     pub examples: Vec<Violation>,
 }
 
+impl<P> Verdict<P> {
+    /// Nothing was looked at yet.
+    pub(crate) fn new(invariant: P) -> Self {
+        let (lacking, examples) = Default::default();
+        Self { invariant, status: Status::Proved, checked: 0, lacking, violations: 0, examples }
+    }
+
+    /// Says how it fared in all that was looked at.
+    pub(crate) fn judge(&mut self) {
+        self.status = match (self.violations, self.lacking.is_empty()) {
+            (1.., _) => Status::Violated,
+            (0, false) => Status::TooLittle,
+            (0, true) => Status::Proved,
+        };
+    }
+}
+
 /// Collects the verdicts.
 pub(super) struct Findings<'a> {
     log: &'a Log,
@@ -116,15 +141,7 @@ pub(super) struct Findings<'a> {
 
 impl<'a> Findings<'a> {
     pub fn new(log: &'a Log) -> Self {
-        let empty = |invariant| Verdict {
-            invariant,
-            status: Status::Proved,
-            checked: 0,
-            lacking: Vec::new(),
-            violations: 0,
-            examples: Vec::new(),
-        };
-        Self { log, verdicts: Invariant::ALL.map(empty).into() }
+        Self { log, verdicts: Invariant::ALL.map(Verdict::new).into() }
     }
 
     /// So much more was looked at.
@@ -158,17 +175,13 @@ impl<'a> Findings<'a> {
             if verdict.checked == 0 && verdict.lacking.is_empty() {
                 verdict.lacking.push("nothing of the kind happened".into());
             }
-            verdict.status = match (verdict.violations, verdict.lacking.is_empty()) {
-                (1.., _) => Status::Violated,
-                (0, false) => Status::TooLittle,
-                (0, true) => Status::Proved,
-            };
+            verdict.judge();
         }
         self.verdicts
     }
 }
 
-impl fmt::Display for Verdict {
+impl<P: Promise> fmt::Display for Verdict<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let status = match self.status {
             Status::Proved => "proved".into(),
@@ -181,7 +194,10 @@ impl fmt::Display for Verdict {
             write!(f, "\n    not judged: {why}")?;
         }
         for example in &self.examples {
-            write!(f, "\n    {} ({})", example.text, example.lines.join(", "))?;
+            write!(f, "\n    {}", example.text)?;
+            if !example.lines.is_empty() {
+                write!(f, " ({})", example.lines.join(", "))?;
+            }
         }
         let untold = self.violations - self.examples.len() as u64;
         if untold > 0 {

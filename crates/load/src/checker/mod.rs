@@ -23,7 +23,7 @@ mod story;
 mod tests;
 mod tokens;
 
-pub use finding::{Invariant, Status, Verdict, Violation};
+pub use finding::{Invariant, Promise, Status, Verdict, Violation};
 pub use log::{Log, Spot};
 pub use state::{FinalState, LineState, PlaceState, ShopBooking, ShopState, fingerprint};
 

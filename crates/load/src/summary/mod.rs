@@ -2,12 +2,12 @@
 //! programs as JSON. One pass over the entries; what is kept is less than a kilobyte a visitor, histograms, a fixed
 //! number of buckets of time, and the ranks of a small sample. What it says and how: docs/report.md.
 
-mod html;
+pub(crate) mod html;
 mod latency;
 mod ranks;
 mod series;
 mod story;
-mod text;
+pub(crate) mod text;
 
 pub use html::html;
 pub use latency::Latency;

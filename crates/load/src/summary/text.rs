@@ -7,7 +7,7 @@ use std::{
 };
 
 /// `12,345,678`.
-pub(super) fn grouped(n: impl Into<i128>) -> String {
+pub(crate) fn grouped(n: impl Into<i128>) -> String {
     let n = n.into();
     let digits = n.unsigned_abs().to_string();
     let mut text = String::from(if n < 0 { "-" } else { "" });
@@ -21,7 +21,7 @@ pub(super) fn grouped(n: impl Into<i128>) -> String {
 }
 
 /// `4.1 ms`, `12.3 s`, `4:05 min`, as precise as one reads it.
-pub(super) fn millis(ms: f64) -> String {
+pub(crate) fn millis(ms: f64) -> String {
     match ms {
         _ if ms < 10.0 => format!("{ms:.1} ms"),
         _ if ms < 1000.0 => format!("{ms:.0} ms"),

@@ -117,6 +117,14 @@ impl GrantKey {
         bytes[8..].copy_from_slice(&order.to_be_bytes());
         Uuid::new_v8(bytes)
     }
+
+    /// The grant whose id in PostgreSQL this is; nothing if it is none of the sale's.
+    pub fn of_grant_id(id: Uuid, sale: &SaleId) -> Option<Self> {
+        // The two highest bits are the UUID's variant.
+        let order = id.as_u64_pair().1 & (u64::MAX >> 2);
+        let grant = Self { seq: order >> 8, turn: order as u8 };
+        (grant.grant_id(sale) == id).then_some(grant)
+    }
 }
 
 #[cfg(test)]
@@ -170,5 +178,10 @@ mod tests {
         assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
         assert!(ids.iter().all(|id| id.as_bytes()[..8] == ids[0].as_bytes()[..8]), "{ids:?}");
         assert!(ids.iter().all(|id| id.get_version_num() == 8));
+        for ((seq, turn), id) in keys.iter().zip(&ids) {
+            let known = GrantKey::of_grant_id(*id, &sale);
+            assert_eq!(known, Some(GrantKey { seq: *seq, turn: *turn }));
+            assert_eq!(GrantKey::of_grant_id(*id, &SaleId::parse("autumn").unwrap()), None);
+        }
     }
 }

@@ -50,6 +50,18 @@ impl Stage {
             _ => return None,
         })
     }
+
+    /// Its name, for operators.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Returned => "returned",
+            Self::Away => "away",
+            Self::Granted => "granted",
+            Self::Booked => "booked",
+            Self::Ended => "ended",
+        }
+    }
 }
 
 /// A place as Redis knows it.

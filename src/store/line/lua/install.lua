@@ -28,6 +28,7 @@ end
 for i = 11 + holds, #ARGV, 2 do
   redis.call('HSETNX', places, ARGV[i], 'b:0:0:' .. ARGV[i + 1])
 end
+changes.phase = ARGV[8]
 changes.installed = { seats = tonumber(ARGV[6]), booked = members(ARGV[9]), held = holds }
 publish()
 return 1

@@ -10,7 +10,7 @@ const CLOCK_STEPS: [f64; 18] = [
 const DAY_S: f64 = 86_400.0;
 
 /// One axis of a chart.
-pub(super) struct Axis {
+pub(crate) struct Axis {
     from: f64,
     to: f64,
     is_log: bool,
@@ -82,7 +82,7 @@ impl Axis {
 }
 
 /// How far right a percentile lies: 90 is 1, 99 is 2.
-pub(super) fn nines_of(percentile: f64) -> f64 {
+pub(crate) fn nines_of(percentile: f64) -> f64 {
     -(1.0 - percentile / 100.0).max(1e-12).log10()
 }
 
@@ -92,7 +92,7 @@ fn ticks(to: f64, step: f64, label: impl Fn(f64) -> String) -> Vec<(f64, String)
 }
 
 /// `30 s`, `1:30 min`, `2 h`.
-pub(super) fn clock(seconds: f64) -> String {
+pub(crate) fn clock(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
         0 if seconds < 0.05 => "0".into(),

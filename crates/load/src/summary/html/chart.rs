@@ -4,7 +4,7 @@ use super::axis::Axis;
 use std::fmt::Write;
 
 /// What is drawn.
-pub(super) struct Chart {
+pub(crate) struct Chart {
     /// Its name.
     pub title: &'static str,
     /// What one should see.
@@ -22,7 +22,7 @@ pub(super) struct Chart {
 }
 
 /// A line of a chart.
-pub(super) struct Line {
+pub(crate) struct Line {
     /// Its name in the legend; empty: not in it.
     pub name: String,
     /// What is told where the mouse points; the name if empty.
@@ -53,7 +53,7 @@ const TOP: f64 = 26.0;
 const BOTTOM: f64 = 42.0;
 
 /// Text that stands for itself in HTML and SVG.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

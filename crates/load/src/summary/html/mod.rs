@@ -1,7 +1,7 @@
 //! The summary as one HTML file that needs nothing else: no script, no font, no request.
 
-mod axis;
-mod chart;
+pub(crate) mod axis;
+pub(crate) mod chart;
 mod charts;
 
 use super::{
@@ -16,13 +16,8 @@ const STYLE: &str = include_str!("page.css");
 
 /// The page.
 pub fn html(summary: &Summary) -> String {
-    let title = escape(&format!("Load run: {} on {}", words(&summary.scenario), summary.sale));
-    let mut out = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
-    );
+    let title = format!("Load run: {} on {}", words(&summary.scenario), summary.sale);
+    let mut out = String::new();
     let _ = writeln!(out, "<p class=\"when\">{}</p>", escape(&when(summary)));
     out.push_str(&verdicts(summary.verdicts.as_ref(), summary.breaches));
     if !summary.notes.is_empty() {
@@ -45,8 +40,20 @@ pub fn html(summary: &Summary) -> String {
     out.push_str(&breaches(summary));
     out.push_str(&settings(summary));
     out.push_str(&parts(summary));
-    out.push_str("</div>\n</main>\n</body>\n</html>\n");
-    out
+    out.push_str("</div>\n");
+    page(&title, &out)
+}
+
+/// A page of this look around what it says.
+pub(crate) fn page(title: &str, body: &str) -> String {
+    let title = escape(title);
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{body}</main>\n\
+         </body>\n</html>\n"
+    )
 }
 
 fn when(summary: &Summary) -> String {
@@ -99,9 +106,14 @@ fn tiles(summary: &Summary) -> String {
         ("wait, 99 % within", p99("wait")),
         ("generator late at worst", lag),
     ];
+    figures(&tiles)
+}
+
+/// Figures with their names, side by side.
+pub(crate) fn figures(figures: &[(&str, String)]) -> String {
     let mut out = String::from("<dl class=\"tiles\">\n");
-    for (name, value) in tiles {
-        let _ = writeln!(out, "<div><dt>{name}</dt><dd>{}</dd></div>", escape(&value));
+    for (name, value) in figures {
+        let _ = writeln!(out, "<div><dt>{name}</dt><dd>{}</dd></div>", escape(value));
     }
     out.push_str("</dl>\n");
     out
@@ -167,7 +179,7 @@ fn parts(summary: &Summary) -> String {
 }
 
 /// Rows under their titles; nothing if there are none. Columns of numbers are set to the right.
-fn table(title: &str, titles: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(title: &str, titles: &[&str], rows: &[Vec<String>]) -> String {
     if rows.is_empty() {
         return String::new();
     }
@@ -192,4 +204,4 @@ fn table(title: &str, titles: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

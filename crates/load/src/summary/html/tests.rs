@@ -69,7 +69,7 @@ fn summary() -> Summary {
 }
 
 /// The first fault: a tag that is not closed in order, or an attribute without quotes. `<meta>` closes itself.
-fn fault(page: &str) -> Option<String> {
+pub(crate) fn fault(page: &str) -> Option<String> {
     let mut open = Vec::new();
     let mut rest = page.strip_prefix("<!DOCTYPE html>")?;
     while let Some(at) = rest.find('<') {
@@ -92,7 +92,7 @@ fn fault(page: &str) -> Option<String> {
 }
 
 /// What would make a browser ask for something, or run something.
-fn reaches_out(page: &str) -> Vec<&'static str> {
+pub(crate) fn reaches_out(page: &str) -> Vec<&'static str> {
     let ways = [
         "<script", "<link", "<img", "<iframe", "src=", "href=", "url(", "@import", "://", " onload",
         " onerror",

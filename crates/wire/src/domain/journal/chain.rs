@@ -82,6 +82,17 @@ pub fn place_leaf(position: Position, seq: Seq, commitment: &Hash) -> Hash {
     merkle::leaf(&[PLACE, &epoch, &n, &seq.to_be_bytes(), &commitment.0])
 }
 
+/// An entry as it stands in the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Its number.
+    pub n: u64,
+    /// Its text, as it was hashed.
+    pub text: String,
+    /// One for each place that it drew, in order.
+    pub commitments: Vec<Hash>,
+}
+
 /// One link of the chain: entries that were journaled together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {

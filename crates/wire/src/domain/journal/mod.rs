@@ -7,9 +7,11 @@ mod entry;
 mod ledger;
 mod merkle;
 mod receipt;
+mod story;
 
-pub use chain::{Batch, Hash, Head, SALT_BYTES, Salt, commitment, entry_leaf, place_leaf};
+pub use chain::{Batch, Hash, Head, SALT_BYTES, Salt, Written, commitment, entry_leaf, place_leaf};
 pub use entry::{Admitted, Change, Entry, InForce, Installed};
 pub use ledger::{Ledger, LiveGrant, Place};
 pub use merkle::{Tree, root_of};
 pub use receipt::{Receipt, ReceiptFault};
+pub use story::{Event, Story};

@@ -1,48 +1,25 @@
-//! `check`: proves the invariants on recorded histories and the final state of the stores.
+//! `check HISTORY…`: the invariants, on recorded histories and the final state of the stores.
 
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::Args;
 use serde::Serialize;
 
-use super::{Exit, ExitError, output, serve};
-use crate::settings::SecretUrl;
+use super::{CheckArgs, exit};
+use crate::commands::{Exit, ExitError, output, serve};
+use crate::settings::{RedisSettings, SecretUrl};
 use crate::store::bookings::{Bookings, Sold};
-use crate::store::errors::{ConnectError, StoreError};
+use crate::store::errors::StoreError;
 use crate::store::line::{Found, Survey};
 use crate::store::postgres::connect::postgres_pool;
-use crate::store::redis::Redis;
+use crate::store::redis::{Redis, Site};
 use crate::store::sales::Sales;
 use load::checker::{
     FinalState, LineState, Log, PlaceState, ShopBooking, ShopState, Status, Verdict, check, fingerprint,
 };
 use load::history::{HistoryError, belong_together, read};
 use wire::domain::ids::SaleId;
-
-/// Proves from the histories of a run that the line was fair and no seat was sold twice.
-///
-/// Give the files of all parts of one run, and the Redis and PostgreSQL of the sale after it, while nobody uses them:
-/// without those some promises cannot be judged. What is proved, from what and with which tolerance: docs/check.md.
-///
-/// Exit status: 0 proved; 64 wrong usage; 69 Redis or PostgreSQL cannot be reached; 74 a file cannot be read or is
-/// garbled; 75 nothing was found broken, but not everything could be judged; 99 a promise was broken.
-#[derive(Debug, Clone, Args)]
-pub struct CheckArgs {
-    /// The histories that `waitroom load --history` wrote: all parts of one run
-    #[arg(required = true, value_name = "HISTORY")]
-    histories: Vec<PathBuf>,
-    /// The line's Redis, after the run
-    #[arg(long, value_name = "URL")]
-    redis_url: Option<SecretUrl>,
-    /// The bookings' PostgreSQL, after the run
-    #[arg(long, value_name = "URL")]
-    postgres_url: Option<SecretUrl>,
-    /// Write the verdicts there as JSON; `-` for stdout, instead of the lines
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-}
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -52,16 +29,19 @@ struct Report<'a> {
 }
 
 /// Checks and prints a line for each invariant.
-pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
-    let mut log = take_in(&args.histories)?;
-    let state = serve::runtime()?.block_on(final_state(args, &log)).map_err(explain)?;
+pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
+    if args.html.is_some() || !args.heads.is_empty() {
+        let why = "--html and --head are for a sale's journal; a history is drawn by `waitroom load --html`";
+        return Err(ExitError::new(Exit::Usage, why).into());
+    }
+    let mut log = take_in(&args.files)?;
+    let state = serve::runtime()?.block_on(final_state(args, &log))?;
     let verdicts = check(&mut log, &state);
     let any = |status| verdicts.iter().any(|verdict| verdict.status == status);
     let status = [Status::Violated, Status::TooLittle].into_iter().find(|status| any(*status));
     let status = status.unwrap_or(Status::Proved);
     let report = Report { status, entries: log.len(), verdicts: &verdicts };
-    let to_stdout = args.json.as_ref().is_some_and(|path| path.as_os_str() == "-");
-    if to_stdout {
+    if args.json_to_stdout() {
         output::print(&serde_json::to_string_pretty(&report)?)?;
     } else {
         let lines: Vec<String> = verdicts.iter().map(ToString::to_string).collect();
@@ -71,11 +51,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
                 .map_err(|error| ExitError::new(Exit::File, format!("{}: {error}", path.display())))?;
         }
     }
-    Ok(match status {
-        Status::Proved => Exit::Done,
-        Status::TooLittle => Exit::TooLittle,
-        Status::Violated => Exit::Broken,
-    })
+    Ok(exit(status))
 }
 
 fn take_in(paths: &[PathBuf]) -> Result<Log, ExitError> {
@@ -92,33 +68,27 @@ fn take_in(paths: &[PathBuf]) -> Result<Log, ExitError> {
     Ok(log)
 }
 
-fn explain(error: anyhow::Error) -> anyhow::Error {
-    let exit = match error.downcast_ref::<StoreError>() {
-        Some(StoreError::Connect(ConnectError::Url { .. } | ConnectError::Tls(_))) => Exit::Settings,
-        Some(StoreError::Corrupt(_)) => Exit::Bug,
-        Some(_) => Exit::Unreachable,
-        None => return error,
-    };
-    ExitError::new(exit, format!("{error:#}")).into()
-}
-
 async fn final_state(args: &CheckArgs, log: &Log) -> anyhow::Result<FinalState> {
     let sale = log.parts().first().and_then(|part| SaleId::parse(&part.header.sale));
     let sale = sale.ok_or_else(|| ExitError::new(Exit::File, "the history names no sale"))?;
     let line = match &args.redis_url {
-        Some(url) => line_state(url.expose(), &sale).await?,
+        Some(url) => line_state(url, args, &sale).await?,
         None => None,
     };
-    let shop = match &args.postgres_url {
+    let shop = match args.postgres.url()? {
         Some(url) => Some(shop_state(url.expose(), &sale).await?),
         None => None,
     };
     Ok(FinalState { line, shop })
 }
 
-async fn line_state(url: &str, sale: &SaleId) -> anyhow::Result<Option<LineState>> {
+async fn line_state(url: &SecretUrl, args: &CheckArgs, sale: &SaleId) -> anyhow::Result<Option<LineState>> {
+    let redis_addresses = args.redis_addresses.clone();
+    let settings =
+        RedisSettings { redis_url: url.clone(), redis_addresses, redis_replicas: 0, allow_data_loss: true };
+    let site = Site::of(&settings).map_err(StoreError::from)?;
     // Reads only: it needs no lease, and so no name.
-    let redis = Redis::connect(url, "check").await?;
+    let redis = Redis::connect(site, "check").await?;
     match redis.line(sale).survey().await? {
         Found::Missing => {
             eprintln!("waitroom: this Redis has no line of sale {sale}; it is left out");
@@ -156,7 +126,7 @@ async fn shop_state(url: &str, id: &SaleId) -> anyhow::Result<ShopState> {
     let unknown = || ExitError::new(Exit::Usage, format!("this PostgreSQL has no sale {id}"));
     let (sale, state) = sale.ok_or_else(unknown)?;
     let survey = Bookings::new(pool, id.clone(), sale.plan).survey().await;
-    let (bookings, seats) = survey.context("reading the bookings")?;
+    let survey = survey.context("reading the bookings")?;
     let booking = |sold: Sold| ShopBooking {
         booking: sold.booking,
         grant: sold.grant,
@@ -164,6 +134,6 @@ async fn shop_state(url: &str, id: &SaleId) -> anyhow::Result<ShopState> {
         seats: sold.seats,
         status: sold.status,
     };
-    let bookings = bookings.into_iter().map(booking).collect();
-    Ok(ShopState { sale: id.clone(), settings: state.settings, bookings, seats })
+    let bookings = survey.bookings.into_iter().map(booking).collect();
+    Ok(ShopState { sale: id.clone(), settings: state.settings, bookings, seats: survey.seats })
 }

@@ -1,0 +1,87 @@
+//! Visitors who come in while Redis fails, and what became of the places that they were told.
+
+use super::nodes::PATIENCE;
+use crate::world::Server;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tokio::time::{sleep, timeout};
+
+/// A place that was acknowledged.
+pub struct Told {
+    pub token: String,
+}
+
+/// One more visitor; what he was told.
+pub async fn comes(server: &Server, sale: &str) -> Option<Told> {
+    let (status, answer) = server.public("POST", &format!("/v1/sales/{sale}/places"), &[]).await;
+    let token = answer["place"].as_str().filter(|_| status == 201)?;
+    Some(Told { token: token.to_owned() })
+}
+
+/// So many, one after another; all are told a place.
+pub async fn come(server: &Server, sale: &str, count: usize) -> Vec<Told> {
+    let mut told = Vec::new();
+    for _ in 0..count {
+        told.push(comes(server, sale).await.expect("a place"));
+    }
+    told
+}
+
+/// Comes until there is a place; how long that took.
+pub async fn until_served(server: &Server, sale: &str) -> Duration {
+    let began = Instant::now();
+    let served = async {
+        while comes(server, sale).await.is_none() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, served).await.expect("nobody is served any more");
+    began.elapsed()
+}
+
+/// How many of these places the line does not know. Asking brings none back.
+pub async fn lost(server: &Server, sale: &str, told: &[Told]) -> usize {
+    let mut lost = 0;
+    for Told { token } in told {
+        let known = async {
+            loop {
+                // Each connection is found anew by itself.
+                match standing(server, sale, token).await {
+                    (503, _) => sleep(Duration::from_millis(50)).await,
+                    (200, _) => return true,
+                    (404, _) => return false,
+                    other => panic!("{other:?}"),
+                }
+            }
+        };
+        lost += usize::from(!timeout(PATIENCE, known).await.expect("nobody can ask any more"));
+    }
+    lost
+}
+
+async fn standing(server: &Server, sale: &str, token: &str) -> (u16, Value) {
+    let bearer = format!("Bearer {token}");
+    server.public("GET", &format!("/v1/sales/{sale}/places/me"), &[("Authorization", &bearer)]).await
+}
+
+/// A visitor is admitted and books: everything of a sale works, perhaps not at once.
+pub async fn sells(server: &Server, sale: &str, seat: &str) {
+    let (mut kim, _) = server.join(sale).await;
+    let mut token = kim.hear("granted").await["token"].clone();
+    loop {
+        kim.say(json!({ "type": "redeem", "request": "r", "token": token, "seats": [seat] })).await;
+        loop {
+            let said = kim.next().await;
+            match said["type"].as_str() {
+                Some("booking") => return,
+                Some("granted") => token = said["token"].clone(),
+                Some("refused") => {
+                    assert_eq!(said["reason"], "busy", "{said}");
+                    sleep(Duration::from_millis(100)).await;
+                    break;
+                }
+                _ => assert!(said.get("close").is_none(), "{said}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Redis as its users run it: behind Sentinels, as a cluster, with replicas that are waited for.
+
+mod cluster;
+mod crowd;
+mod nodes;
+mod review;
+mod sentinel;

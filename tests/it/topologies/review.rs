@@ -1,0 +1,102 @@
+//! What `serve` refuses and `doctor` says of a Redis that is not as it should be.
+
+use super::nodes::{Cluster, Node, Sentinels, until};
+use crate::world::World;
+use std::process::Command;
+
+/// The status of the command, and what it said.
+fn run(command: &str, url: &str, others: &[&str]) -> (i32, String) {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_waitroom"));
+    process.arg(command).args(["--redis-url", url, "--postgres-url", &World::shared().postgres.url()]);
+    process.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).args(others);
+    process.args(["--signing-keys", "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="]);
+    let output = process.env("WAITROOM_ADMIN_TOKEN", "a-token-of-some-length").output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+}
+
+/// Both say it, with the same status.
+#[track_caller]
+fn refused(url: &str, others: &[&str], status: i32, words: &[&str]) {
+    for command in ["doctor", "serve"] {
+        let (code, said) = run(command, url, others);
+        assert_eq!(code, status, "{command}: {said}");
+        for word in words {
+            assert!(said.contains(word), "{command} does not say {word:?}: {said}");
+        }
+        assert!(!said.contains("hush"), "{said}");
+    }
+}
+
+#[track_caller]
+fn fine(url: &str, others: &[&str], words: &[&str]) {
+    let (code, said) = run("doctor", url, others);
+    assert_eq!(code, 0, "{said}");
+    for word in words {
+        assert!(said.contains(word), "{word:?}: {said}");
+    }
+}
+
+#[test]
+fn a_primary_and_its_replica() {
+    let mut primary = Node::start(&[]);
+    let replica = Node::replica_of(&primary);
+    let url = format!("redis://{}", primary.address());
+    fine(&url, &["--redis-replicas=1"], &["1 connected", "stand still"]);
+    refused(&url, &["--redis-replicas=2"], 78, &["redis_replicas is 2, and 1"]);
+    refused(&format!("redis://{}", replica.address()), &[], 78, &["is a replica"]);
+    // A user of his own, with no more than is needed.
+    let may = "+@read +@write +@scripting +@transaction +@connection +info +role +wait +time";
+    let rule = ["ACL", "SETUSER", "room", "on", ">hush-hush", "~waitroom:*"];
+    let rule: Vec<_> = rule.into_iter().chain(may.split(' ')).collect();
+    primary.say::<()>(&rule);
+    primary.say::<()>(&["ACL", "SETUSER", "admin", "on", ">hush-all", "~*", "&*", "+@all"]);
+    primary.say::<()>(&["ACL", "SETUSER", "default", "off"]);
+    primary.log_in("admin", "hush-all");
+    let url = |login: &str| format!("redis://{login}@{}", primary.address());
+    fine(&url("room:hush-hush"), &[], &["role master"]);
+    refused(&url("room:hush-hash"), &[], 78, &["user or password is refused"]);
+}
+
+#[test]
+fn sentinels() {
+    let primary = Node::start(&[]);
+    let replica = Node::replica_of(&primary);
+    let sentinels = Sentinels::over(&primary, "tickets", "");
+    sentinels.ready("tickets", 1);
+    let url = |name: &str| format!("redis-sentinel://{}/{name}", sentinels.hosts());
+    fine(&url("tickets"), &[], &["3 usable Sentinels", "set redis_replicas to 1"]);
+    refused(&url("tikets"), &[], 78, &["no primary of the name \"tikets\"", "they know tickets"]);
+    let hosts = sentinels.hosts();
+    let (one, _) = hosts.split_once(',').unwrap();
+    refused(&format!("redis://{one}"), &[], 78, &["this is a Sentinel: give redis-sentinel://"]);
+    refused(&format!("redis-sentinel://{}/tickets", primary.address()), &[], 78, &["is no Sentinel"]);
+    replica.say::<()>(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    refused(&url("tickets"), &[], 78, &["noeviction"]);
+    // What is announced leads nowhere from here.
+    let elsewhere = format!("--redis-addresses=127.0.0.1:{}=127.0.0.1:1", primary.port);
+    refused(&url("tickets"), &[&elsewhere], 69, &["redis_addresses", &primary.address()]);
+}
+
+#[test]
+fn a_cluster() {
+    let cluster = Cluster::start(None);
+    let first = cluster.nodes[0].address();
+    refused(&format!("redis://{first}"), &[], 78, &["redis-cluster://"]);
+    let url = format!("redis-cluster://{first}");
+    fine(&url, &[], &["all 16384 slots", "no replica"]);
+    refused(&url, &["--redis-replicas=1"], 78, &["redis_replicas is 1, and 0"]);
+    for node in &cluster.nodes {
+        // It may have heard of it already.
+        let _ = node.try_say::<()>(&["CLUSTER", "DELSLOTS", "6000"]);
+    }
+    until("the gap is known", || {
+        !cluster.nodes[0].say::<String>(&["CLUSTER", "INFO"]).contains("slots_assigned:16384")
+    });
+    refused(&url, &[], 78, &["slots 6000-6000"]);
+    let named = Cluster::start(Some("inside.invalid"));
+    let url = format!("redis-cluster://{}", named.hosts());
+    refused(&url, &[], 69, &["inside.invalid:", "set redis_addresses"]);
+    let alone = Node::start(&[]);
+    refused(&format!("redis-cluster://{}", alone.address()), &[], 78, &["is no part of a cluster"]);
+}
