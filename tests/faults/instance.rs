@@ -14,6 +14,8 @@ use std::{
 };
 
 pub const ADMIN_TOKEN: &str = "the-admin-token-of-the-tests";
+/// What `KEYS` sign with.
+pub const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 const KEYS: &str = "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
 /// The program under test.

@@ -12,6 +12,7 @@ mod proxy;
 mod clock;
 mod crowd;
 mod door;
+mod guests;
 mod hosts;
 mod instance;
 mod kinds;
@@ -24,4 +25,5 @@ mod schedule;
 mod stage;
 mod told;
 
+mod guards;
 mod quick;

@@ -115,6 +115,18 @@ impl Node {
         copy(kept, &self.data());
     }
 
+    /// It hears nothing of its primary any more, and cannot ask for it: the link to it is cut.
+    pub fn cut_off(&self) {
+        self.say::<()>(&["CONFIG", "SET", "masterauth", "nobody-knows-this"]);
+        let _: redis::Value = self.say(&["CLIENT", "KILL", "TYPE", "master"]);
+        until("the link is cut", || self.info("master_link_status") == "down");
+    }
+
+    pub fn mend(&self) {
+        // Unless it is dead.
+        let _ = self.try_say::<()>(&["CONFIG", "SET", "masterauth", ""]);
+    }
+
     pub fn set_clock(&self, offset: i64) {
         self.clock.as_ref().expect("its clock can be moved").set(offset);
     }

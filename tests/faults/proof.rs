@@ -73,9 +73,18 @@ fn check(stage: &Stage, histories: &[PathBuf]) -> Vec<(String, bool)> {
     let postgres = format!("--postgres-url={}", stage.postgres.url());
     let mut seen = waitroom(&["check"]);
     seen.args(histories).arg(format!("--redis-url={}", stage.redis.url())).arg(&postgres);
+    [verdicts("check", seen), of_the_journal(stage)].concat()
+}
+
+fn of_the_journal(stage: &Stage) -> Vec<(String, bool)> {
     let mut journal = waitroom(&["check", "--sale", SALE]);
-    journal.arg(&postgres);
-    [("check", seen), ("check --sale", journal)].into_iter().flat_map(|(name, check)| verdicts(name, check)).collect()
+    journal.arg(format!("--postgres-url={}", stage.postgres.url()));
+    verdicts("check --sale", journal)
+}
+
+/// What the journal alone shows broken.
+pub fn journal(stage: &Stage) -> Vec<String> {
+    of_the_journal(stage).into_iter().filter(|(_, violated)| *violated).map(|(text, _)| text).collect()
 }
 
 fn verdicts(name: &str, mut check: Command) -> Vec<(String, bool)> {
@@ -99,7 +108,7 @@ fn verdicts(name: &str, mut check: Command) -> Vec<(String, bool)> {
 }
 
 /// How each visitor's place stands in Redis, and its number, when nothing changes any more.
-async fn records(stage: &Stage) -> HashMap<String, (Standing, Seq)> {
+pub async fn records(stage: &Stage) -> HashMap<String, (Standing, Seq)> {
     let began = Instant::now();
     let key = |name| format!("waitroom:{{{SALE}}}:{name}");
     loop {
@@ -123,7 +132,7 @@ fn read(record: &str) -> (Standing, Seq) {
     (stage, fields.next().unwrap().parse().unwrap())
 }
 
-async fn bookings(stage: &Stage) -> BTreeSet<Uuid> {
+pub async fn bookings(stage: &Stage) -> BTreeSet<Uuid> {
     let client = connect::postgres_single(&stage.postgres.url()).await.unwrap();
     let query = "SELECT id FROM bookings WHERE sale_id = $1 AND status <> 'void'";
     let rows = client.query(query, &[&SALE]).await.unwrap();

@@ -27,7 +27,8 @@ const BACK_WITHIN: Duration = Duration::from_secs(10);
 pub async fn run(schedule: &Schedule, size: Size) -> Outcome {
     let mut stage = Stage::set(schedule.topology).await;
     let settings = size.sale();
-    stage.open_sale(&settings.iter().map(String::as_str).collect::<Vec<_>>());
+    stage.make_sale(&settings.iter().map(String::as_str).collect::<Vec<_>>());
+    stage.open_sale();
     let began = Instant::now();
     let crowd = Crowd::comes(&stage, size, schedule.seed);
     let back_after = play(&mut stage, &schedule.faults).await;

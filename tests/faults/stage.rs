@@ -108,15 +108,20 @@ impl Stage {
         &mut self.redis.nodes[0]
     }
 
-    /// The sale, open.
-    pub fn open_sale(&self, settings: &[&str]) {
-        let admin = format!("--admin-listen={}", self.instances[0].admin);
-        let create = [&["sale", "create", SALE, "--anonymous"], settings].concat();
-        for words in [&create[..], &["sale", "open", SALE]] {
-            let mut sale = waitroom(words);
-            let done = sale.arg(&admin).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-            assert!(done.success(), "{words:?}");
-        }
+    /// The sale, not open yet.
+    pub fn make_sale(&self, settings: &[&str]) {
+        self.operate(&[&["sale", "create", SALE, "--anonymous"], settings].concat());
+    }
+
+    pub fn open_sale(&self) {
+        self.operate(&["sale", "open", SALE]);
+    }
+
+    fn operate(&self, words: &[&str]) {
+        let mut sale = waitroom(words);
+        sale.arg(format!("--admin-listen={}", self.instances[0].admin));
+        let done = sale.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert!(done.success(), "{words:?}");
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -43,6 +43,8 @@ pub struct Told {
     pub bookings: BTreeSet<Uuid>,
     /// What was broken already before their eyes.
     faults: Vec<String>,
+    /// Whose each number is.
+    owners: HashMap<Seq, u32>,
 }
 
 impl Told {
@@ -54,7 +56,8 @@ impl Told {
         told
     }
 
-    fn take(&mut self, Entry(_, number, connection, event): &Entry) {
+    /// What a visitor said or heard.
+    pub fn take(&mut self, Entry(_, number, connection, event): &Entry) {
         let visitor = self.visitors.entry(*number).or_default();
         match event {
             Event::Join { .. } => _ = visitor.unanswered.insert(*connection, ()),
@@ -72,6 +75,9 @@ impl Told {
                         self.faults.push(format!("visitor {number} had place {before} and came back to {seq}"));
                     }
                     _ => {}
+                }
+                if self.owners.insert(seq, *number).is_some_and(|other| other != *number) {
+                    self.faults.push(format!("place {seq} was given twice, to visitor {number} too"));
                 }
                 if visitor.place.as_ref().is_none_or(|place| place.seq != seq) {
                     self.places += 1;

@@ -1,10 +1,7 @@
 //! What happens to Redis where it is several.
 
 use super::{Held, Kind};
-use crate::{
-    node::{Node, until},
-    stage::Stage,
-};
+use crate::{node::until, stage::Stage};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -20,7 +17,7 @@ pub async fn inject(kind: Kind, stage: &mut Stage) -> Held {
             fail_over(stage).await;
         }
         Kind::FailoverToTheOneThatHears | Kind::PromotedBehind => {
-            cut_off(&nodes[1]);
+            nodes[1].cut_off();
             sleep(ALONE).await;
             fail_over(stage).await;
         }
@@ -35,7 +32,7 @@ pub async fn heal(_: Kind, stage: &mut Stage, _: Held) {
     until("a primary has the line", || redis.home().is_some());
     let port = redis.nodes[redis.home().unwrap()].port.to_string();
     for node in &mut redis.nodes {
-        let _ = node.try_say::<()>(&["CONFIG", "SET", "masterauth", ""]);
+        node.mend();
         if !node.is_running() {
             node.restart();
             // Sentinels would say so too, after a while. In a cluster it knows by itself.
@@ -55,10 +52,4 @@ pub async fn heal(_: Kind, stage: &mut Stage, _: Held) {
 async fn fail_over(stage: &mut Stage) {
     let home = stage.redis.home().expect("the line is somewhere");
     stage.redis.nodes[home].kill();
-}
-
-/// It hears nothing of its primary any more, and cannot ask for it: the link to it is cut.
-fn cut_off(replica: &Node) {
-    replica.say::<()>(&["CONFIG", "SET", "masterauth", "nobody-knows-this"]);
-    let _: redis::Value = replica.say(&["CLIENT", "KILL", "TYPE", "master"]);
 }
