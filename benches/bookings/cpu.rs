@@ -49,6 +49,12 @@ pub fn server(postmaster: u32) -> Duration {
     master.own() + master.ticks(ENDED_CHILDREN) + children.map(|child| child.own()).sum::<Duration>()
 }
 
+/// One process of many threads.
+#[allow(dead_code, reason = "benches/joins.rs uses it")]
+pub fn one(pid: u32) -> Duration {
+    Process::read(pid.to_string()).unwrap().ticks(OWN)
+}
+
 pub fn this_process() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

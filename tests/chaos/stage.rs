@@ -277,7 +277,9 @@ impl Stage {
     /// A command to Redis that no proxy touches.
     pub async fn redis<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let client = redis_client(&self.redis_url).unwrap();
-        let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+        let patient = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
         let connection = client.get_multiplexed_async_connection_with_config(&patient).await;
         let mut connection = connection.unwrap();
         let mut command = redis::cmd(words[0]);

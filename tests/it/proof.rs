@@ -45,9 +45,9 @@ async fn receipt(server: &Server, sale: &str, place: &Value) -> Value {
 }
 
 /// Waits until the journal has a sale's end.
-async fn closed(server: &Server, sale: &str) {
+async fn closed(server: &Server, world: &World, sale: &str) {
     server.patch(sale, json!({ "phase": "closed" })).await;
-    let client = postgres_pool(&World::shared().postgres.url(), 1).unwrap().get().await.unwrap();
+    let client = postgres_pool(&world.postgres.url(), 1).unwrap().get().await.unwrap();
     let query = "SELECT FROM journal WHERE sale_id = $1 AND entry LIKE '%\"phase\":\"closed\"%'";
     while client.query_opt(query, &[&sale]).await.unwrap().is_none() {
         sleep(Duration::from_millis(50)).await;
@@ -81,7 +81,7 @@ async fn a_sale_is_exported_proved_and_held_against_receipts() {
     // While the sale goes on.
     let (status, said) = run(&["check", "--sale", &sale, &postgres]).await;
     assert_eq!(status, Some(0), "{said}");
-    closed(&server, &sale).await;
+    closed(&server, World::shared(), &sale).await;
 
     let (status, said) = run(&["journal", "export", &sale, &file("journal.jsonl"), &postgres]).await;
     assert_eq!((status, said.as_str()), (Some(0), ""));
@@ -168,7 +168,7 @@ async fn refused(folder: &tempfile::TempDir, text: &str, receipt: &Value) {
 async fn a_booking_that_postgresql_does_not_have_is_no_proof_of_a_fair_sale() {
     let server = Server::start().await;
     let (sale, _, _, booking) = a_sale(&server).await;
-    closed(&server, &sale).await;
+    closed(&server, World::shared(), &sale).await;
     let client = postgres_pool(&World::shared().postgres.url(), 1).unwrap().get().await.unwrap();
     client.execute("DELETE FROM bookings WHERE id = $1::text::uuid", &[&booking]).await.unwrap();
     let postgres = format!("--postgres-url={}", World::shared().postgres.url());
@@ -229,7 +229,7 @@ async fn only_an_old_closed_sales_journal_is_purged_and_only_on_its_word() {
     };
     let (status, said) = purge("2100-01-01", &["--yes"]).await;
     assert!(status == Some(64) && said.contains("is not closed"), "{said}");
-    closed(&server, &sale).await;
+    closed(&server, World::shared(), &sale).await;
     let (status, said) = purge("2100-01-01T00:00:00Z", &[]).await;
     assert!(status == Some(64) && said.contains("nothing was done"), "{said}");
     let (status, said) = purge("2020-01-01", &["--yes"]).await;
@@ -265,17 +265,16 @@ async fn a_line_that_redis_lost_is_proved_over_both_its_lives() {
     book(&mut kim).await;
     book(&mut park).await;
     let (_choi, _) = server.join(&sale).await;
-    server.patch(&sale, json!({ "phase": "closed" })).await;
+    closed(&server, &world, &sale).await;
     let postgres = format!("--postgres-url={}", world.postgres.url());
-    let report = loop {
-        let (status, said) = run(&["check", "--sale", &sale, &postgres, "--format", "json"]).await;
-        assert_eq!(status, Some(0), "{said}");
-        let report: Value = serde_json::from_str(&said).unwrap();
-        if report["numbers"]["drawn"] == 4 {
-            break report;
-        }
-    };
-    assert_eq!((&report["numbers"]["lives"], &report["numbers"]["bookings"]), (&json!(2), &json!(2)));
+    let (status, said) = run(&["check", "--sale", &sale, &postgres, "--format", "json"]).await;
+    assert_eq!(status, Some(0), "{said}");
+    let report: Value = serde_json::from_str(&said).unwrap();
+    let numbers = &report["numbers"];
+    assert_eq!(
+        (&numbers["lives"], &numbers["drawn"], &numbers["bookings"]),
+        (&json!(2), &json!(4), &json!(2))
+    );
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("receipt.json");
     fs::write(&file, before.to_string()).unwrap();

@@ -20,6 +20,8 @@ use wire::domain::plan::Plan;
 /// What was booked reaches the journal within about a second; so long after PostgreSQL was asked for the bookings, the journal
 /// of a sale that goes on is read to its end.
 const LAG: Duration = Duration::from_secs(3);
+/// Nothing comes any more into the journal of a closed sale that has been silent for so long.
+const SETTLED: Duration = Duration::from_secs(60);
 
 /// A sale's journal, one batch in memory at a time.
 pub(in crate::commands) struct Source {
@@ -33,7 +35,7 @@ pub(in crate::commands) struct Source {
     /// The last batch that was said to be there and was looked for.
     sought: u64,
     asked: Instant,
-    is_over: bool,
+    is_closed: bool,
     ended: bool,
 }
 
@@ -64,7 +66,7 @@ impl Source {
             head: None,
             sought: 0,
             asked: Instant::now(),
-            is_over: state.command == Phase::Closed,
+            is_closed: state.command == Phase::Closed,
             ended: false,
         })
     }
@@ -92,7 +94,7 @@ impl Source {
                 return Ok(Some(Item::Batch(batch, entries)));
             }
             let rest = LAG.saturating_sub(self.asked.elapsed());
-            if !self.is_over && !rest.is_zero() {
+            if !self.is_settled() && !rest.is_zero() {
                 std::thread::sleep(rest);
                 continue;
             }
@@ -105,6 +107,12 @@ impl Source {
                 }
             }
         }
+    }
+
+    /// Whether the sale was closed long before PostgreSQL was asked, and nothing was journaled since.
+    fn is_settled(&self) -> bool {
+        let is_old = |head: &Head| head.time + SETTLED < self.header.bookings_at;
+        self.is_closed && self.head.as_ref().is_some_and(is_old)
     }
 
     /// The chain's end as its writers keep it. After a purge that row is all that is left, and says nothing of what is there.
