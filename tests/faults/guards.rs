@@ -3,11 +3,16 @@
 
 use crate::{
     guests::Guests,
-    node::until,
+    node::{PATIENCE, until},
     stage::{SALE, Stage, Topology, sql},
 };
 use rustix::process::Signal;
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+use tokio::time::sleep;
+use waitroom::store::postgres::connect::postgres_single;
 
 /// Whether the guard is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,15 +47,21 @@ impl Scene {
         sql(&self.stage.postgres.url(), &lease).await;
     }
 
-    /// Everything that was heard is on record.
-    fn journaled(&self) {
-        until("the journal is written", || {
-            let node = &self.stage.redis.nodes[0];
-            let key = |name| format!("waitroom:{{{SALE}}}:{name}");
-            let n: u64 = node.say(&["HGET", &key("sale"), "n"]);
-            let journaled: Option<u64> = node.say(&["HGET", &key("sale"), "journaled"]);
-            journaled == Some(n)
-        });
+    /// Waits until everything that happened is on record.
+    async fn journaled(&self) {
+        let client = postgres_single(&self.stage.postgres.url()).await.unwrap();
+        let key = format!("waitroom:{{{SALE}}}:sale");
+        let began = Instant::now();
+        loop {
+            let home = &self.stage.redis.nodes[self.stage.redis.home().unwrap()];
+            let (epoch, n): (i64, i64) = home.say(&["HMGET", &key, "epoch", "n"]);
+            let head = client.query_one("SELECT epoch, n FROM journal_heads", &[]).await.unwrap();
+            if (epoch, n) == (head.get(0), head.get(1)) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "the journal has {head:?}, and the line is at {n}");
+            sleep(Duration::from_millis(50)).await;
+        }
     }
 
     fn kill_instances(&mut self) {
@@ -81,7 +92,7 @@ async fn confirmation(guard: Guard) {
     let topology = if guard == On { Topology::Confirmed(1) } else { Topology::Replica };
     let mut scene = Scene::set(topology).await;
     assert_eq!(scene.come(3).await, 3);
-    scene.journaled();
+    scene.journaled().await;
     scene.hold_the_journal(true).await;
     scene.stage.redis.nodes[1].cut_off();
     let told = scene.come(3).await;
@@ -109,7 +120,7 @@ async fn replicas_that_confirm() {
 async fn syncing(guard: Guard) {
     let mut scene = Scene::set(Topology::Alone).await;
     scene.come(3).await;
-    scene.journaled();
+    scene.journaled().await;
     scene.hold_the_journal(true).await;
     let redis = scene.stage.redis();
     if guard == Off {
@@ -144,7 +155,7 @@ async fn takeover(guard: Guard) {
     scene.come(3).await;
     let kept = scene.stage.redis().snapshot();
     scene.come(3).await;
-    scene.journaled();
+    scene.journaled().await;
     let links = |scene: &Scene, cut: bool| {
         for instance in &scene.stage.instances {
             let link = instance.wiring.redis.as_ref().unwrap();
@@ -177,7 +188,7 @@ async fn a_process_of_redis_is_looked_at_before_it_is_believed() {
 async fn epoch(guard: Guard) {
     let mut scene = Scene::set(Topology::Alone).await;
     scene.come(4).await;
-    scene.journaled();
+    scene.journaled().await;
     scene.stage.redis().say::<()>(&["FLUSHALL"]);
     scene.stage.back_to_normal().await;
     if guard == Off {
@@ -220,7 +231,7 @@ async fn places_that_have_ended_are_remembered() {
 async fn trimming(guard: Guard) {
     let mut scene = Scene::set(Topology::Alone).await;
     scene.come(3).await;
-    scene.journaled();
+    scene.journaled().await;
     scene.hold_the_journal(true).await;
     assert_eq!(scene.come(3).await, 3);
     if guard == Off {
@@ -231,7 +242,7 @@ async fn trimming(guard: Guard) {
     scene.hold_the_journal(false).await;
     scene.start_instances().await;
     if guard == On {
-        scene.journaled();
+        scene.journaled().await;
     }
     scene.stage.redis().say::<()>(&["FLUSHALL"]);
     scene.stage.back_to_normal().await;
@@ -251,7 +262,7 @@ async fn the_stream_is_trimmed_behind_the_journal_only() {
 async fn the_chain_of_the_journal() {
     let mut scene = Scene::set(Topology::Alone).await;
     scene.come(3).await;
-    scene.journaled();
+    scene.journaled().await;
     // No instance writes meanwhile.
     scene.stage.instances.iter().for_each(|instance| instance.signal(Signal::STOP));
     assert_eq!(crate::proof::journal(&scene.stage), [""; 0]);
