@@ -25,5 +25,6 @@ mod schedule;
 mod stage;
 mod told;
 
+mod chaos;
 mod guards;
 mod quick;

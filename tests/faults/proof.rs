@@ -61,10 +61,13 @@ fn judged_by_the_crowd(stage: &Stage, part: usize, violations: &mut Vec<String>,
     }
     let [unfinished, ends, closes, out] =
         ["unfinished", "outcomes", "closes", "dial_failures"].map(|name| &report[name]);
-    unjudged.push(format!("part {part}: ends {ends}, without one {unfinished}, closes {closes}, not let in {out}"));
+    unjudged.push(format!(
+        "part {part}: ends {ends}, without one {unfinished}, closes {closes}, not let in {out}"
+    ));
     let turned_away = ends["turned_away"].as_u64().unwrap_or(0);
     if turned_away > 0 {
-        violations.push(format!("{turned_away} visitors of part {part} were turned away: {}", report["errors"]));
+        violations
+            .push(format!("{turned_away} visitors of part {part} were turned away: {}", report["errors"]));
     }
 }
 

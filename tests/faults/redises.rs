@@ -33,7 +33,9 @@ impl Redises {
         let mut redises = Self { nodes, sentinels: Vec::new(), _folder: folder, topology };
         let replicas = topology.replicas();
         if replicas > 0 {
-            redises.nodes.extend((0..replicas).map(|_| Node::replica_of(&redises.nodes[0])).collect::<Vec<_>>());
+            redises
+                .nodes
+                .extend((0..replicas).map(|_| Node::replica_of(&redises.nodes[0])).collect::<Vec<_>>());
             redises.watch();
         }
         redises

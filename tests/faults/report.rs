@@ -1,6 +1,6 @@
 //! What many runs came to.
 
-use crate::{kinds::Kind, run::Outcome};
+use crate::{kinds::Kind, run::Outcome, schedule::Schedule};
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 #[derive(Default)]
@@ -20,8 +20,7 @@ struct Tally {
 }
 
 impl Report {
-    /// `again`: how this run can be repeated.
-    pub fn add(&mut self, outcome: &Outcome, again: &str) {
+    pub fn add(&mut self, outcome: &Outcome, schedule: &Schedule) {
         self.runs += 1;
         self.places += outcome.proof.places;
         self.bookings += outcome.proof.bookings;
@@ -32,7 +31,9 @@ impl Report {
             tally.longest = tally.longest.max(outcome.back_after);
         }
         if !outcome.proof.violations.is_empty() {
-            self.failed.push(format!("{again}\n  {}", outcome.proof.violations.join("\n  ")));
+            let (names, again) = (schedule.names(), schedule.again());
+            self.failed
+                .push(format!("{names}: again by {again}\n  {}", outcome.proof.violations.join("\n  ")));
         }
     }
 

@@ -1,6 +1,9 @@
 //! Which faults happen, and when: drawn from a seed, so that what failed can be played again.
 
-use crate::{kinds::{Kind, Part}, stage::Topology};
+use crate::{
+    kinds::{Kind, Part},
+    stage::Topology,
+};
 use std::time::Duration;
 
 /// A fault of a run.
@@ -18,6 +21,7 @@ pub struct Schedule {
     pub seed: u64,
     pub topology: Topology,
     pub faults: Vec<Fault>,
+    is_drawn: bool,
 }
 
 /// When the first fault comes.
@@ -31,7 +35,7 @@ impl Schedule {
             let from = faults.last().map_or(FIRST, |last| last.until + Duration::from_secs(2));
             faults.push(Fault { kind: *kind, from, until: from + kind.lasts() });
         }
-        Self { seed, topology: topology(kinds).expect("no machine is all of these"), faults }
+        Self { seed, topology: topology(kinds).expect("no machine is all of these"), faults, is_drawn: false }
     }
 
     /// Two or three, some at the same time.
@@ -56,7 +60,14 @@ impl Schedule {
             faults.push(Fault { kind: *kind, from, until: from + kind.lasts() });
         }
         faults.sort_by_key(|fault| fault.from);
-        Self { seed, topology: topology(&kinds).expect("looked at above"), faults }
+        Self { seed, topology: topology(&kinds).expect("looked at above"), faults, is_drawn: true }
+    }
+
+    /// How it can be played again.
+    pub fn again(&self) -> String {
+        let kinds: Vec<_> = self.faults.iter().map(|fault| fault.kind.name()).collect();
+        let kinds = if self.is_drawn { String::new() } else { format!(" KINDS={}", kinds.join(",")) };
+        format!("make chaos SEED={}{kinds}", self.seed)
     }
 
     pub fn names(&self) -> String {

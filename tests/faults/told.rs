@@ -3,11 +3,11 @@
 
 use load::history::{Entry, Event, read};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     path::PathBuf,
 };
 use uuid::Uuid;
-use wire::domain::{place::LapseReason, place::Stage, ids::Seq};
+use wire::domain::{ids::Seq, place::LapseReason, place::Stage};
 
 /// What became of a place before its visitor's eyes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ struct Visitor {
     id: Option<String>,
     place: Option<Place>,
     /// Joins that nobody answered: they may have drawn a place.
-    unanswered: HashMap<u32, ()>,
+    unanswered: HashSet<u32>,
     unsure: bool,
 }
 
@@ -60,19 +60,18 @@ impl Told {
     pub fn take(&mut self, Entry(_, number, connection, event): &Entry) {
         let visitor = self.visitors.entry(*number).or_default();
         match event {
-            Event::Join { .. } => _ = visitor.unanswered.insert(*connection, ()),
+            Event::Join { .. } => _ = visitor.unanswered.insert(*connection),
             Event::Joined { visitor: id, seq, .. } => {
                 visitor.unanswered.remove(connection);
                 visitor.id = visitor.id.take().or(id.clone());
                 let Some(seq) = *seq else { return };
                 match &visitor.place {
-                    Some(place) if place.seq == seq => {
-                        if place.fate == Fate::Ended {
-                            self.faults.push(format!("visitor {number}: place {seq} had ended and is back"));
-                        }
+                    Some(place) if place.seq == seq && place.fate == Fate::Ended => {
+                        self.faults.push(format!("visitor {number}: place {seq} had ended and is back"));
                     }
-                    Some(Place { seq: before, fate: Fate::Waits }) if !visitor.unsure => {
-                        self.faults.push(format!("visitor {number} had place {before} and came back to {seq}"));
+                    Some(Place { seq: before, fate: Fate::Waits }) if *before != seq && !visitor.unsure => {
+                        self.faults
+                            .push(format!("visitor {number} had place {before} and came back to {seq}"));
                     }
                     _ => {}
                 }

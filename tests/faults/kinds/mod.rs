@@ -137,7 +137,9 @@ impl Kind {
             Self::FailoverToOneOfTwo | Self::FailoverToTheOneThatHears => Topology::Confirmed(2),
             Self::PromotedBehind => Topology::Replica,
             Self::ClusterFailover | Self::ClusterSlotMoved => Topology::Cluster,
-            Self::PartitionedToRedis | Self::PartitionedFromRedis | Self::PartitionedBothWays => Topology::Hosts,
+            Self::PartitionedToRedis | Self::PartitionedFromRedis | Self::PartitionedBothWays => {
+                Topology::Hosts
+            }
             Self::RedisClockForward
             | Self::RedisClockBack
             | Self::InstanceClockForward
