@@ -7,7 +7,10 @@ use crate::{
     schedule::{Fault, Schedule},
     stage::Stage,
 };
-use std::time::{Duration, Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 use tokio::time::sleep_until;
 
 /// What came of it.
@@ -38,8 +41,21 @@ pub async fn run(schedule: &Schedule, size: Size) -> Outcome {
     if back_after > BACK_WITHIN {
         proof.violations.push(format!("newcomers were served only after {back_after:.1?}"));
     }
+    if !proof.violations.is_empty() {
+        keep(&histories, schedule.seed);
+    }
     let kinds = schedule.faults.iter().map(|fault| fault.kind).collect();
     Outcome { kinds, proof, back_after, took }
+}
+
+/// What the crowd of a run that went wrong wrote down, for who wants to know why.
+fn keep(histories: &[PathBuf], seed: u64) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("chaos-{seed}"));
+    std::fs::create_dir_all(&folder).unwrap();
+    for history in histories {
+        std::fs::copy(history, folder.join(history.file_name().unwrap())).unwrap();
+    }
+    println!("    what the crowd wrote down is in {}", folder.display());
 }
 
 /// Lets the faults happen and end; how long it took afterwards until all was well.

@@ -35,7 +35,12 @@ impl Schedule {
             let from = faults.last().map_or(FIRST, |last| last.until + Duration::from_secs(2));
             faults.push(Fault { kind: *kind, from, until: from + kind.lasts() });
         }
-        Self { seed, topology: topology(kinds).expect("no machine is all of these"), faults, is_drawn: false }
+        Self {
+            seed,
+            topology: topology(kinds).expect("these do not happen together"),
+            faults,
+            is_drawn: false,
+        }
     }
 
     /// Two or three, some at the same time.
@@ -76,7 +81,7 @@ impl Schedule {
     }
 }
 
-/// The one topology in which all of these can happen. Faults of one Redis do not happen to many.
+/// The one topology in which all of these can happen, if they may happen together. Faults of one Redis do not happen to many.
 fn topology(kinds: &[Kind]) -> Option<Topology> {
     let mut all = Topology::Alone;
     for kind in kinds {
@@ -87,6 +92,10 @@ fn topology(kinds: &[Kind]) -> Option<Topology> {
         }
     }
     let of_one = |kind: &Kind| kind.part() == Part::Redis && kind.topology() == Topology::Alone;
+    // What nobody had journaled when Redis lost it and all instances died is lost: docs/faults.md.
+    if kinds.contains(&Kind::AllInstancesKilled) && kinds.iter().any(|kind| kind.loses()) {
+        return None;
+    }
     let is_one = matches!(all, Topology::Alone | Topology::Clocked);
     (is_one || !kinds.iter().any(of_one)).then_some(all)
 }

@@ -90,7 +90,7 @@ impl Told {
                 self.bookings.insert(*booking);
                 visitor.now(Fate::Ended);
             }
-            Event::Cut(_) => visitor.unsure |= visitor.unanswered.remove(connection).is_some(),
+            Event::Cut(_) => visitor.unsure |= visitor.unanswered.remove(connection),
             _ => {}
         }
     }

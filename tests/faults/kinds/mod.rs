@@ -148,6 +148,11 @@ impl Kind {
         }
     }
 
+    /// Whether Redis does not have afterwards what it had.
+    pub fn loses(self) -> bool {
+        matches!(self, Self::RedisWiped | Self::RedisLost | Self::RedisWentBack | Self::PromotedBehind)
+    }
+
     /// Whether this machine can do it.
     pub fn is_possible(self) -> bool {
         self.topology() != Topology::Hosts || crate::hosts::can_be_made()
