@@ -103,10 +103,6 @@ impl AdminArgs {
     }
 }
 
-/// What a URL of Redis may begin with; `store/redis/site.rs` reads the rest.
-const REDIS_SCHEMES: [&str; 7] =
-    ["redis", "rediss", "redis+unix", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"];
-
 /// The line's Redis, as clap reads it.
 #[derive(Debug, Clone, Args)]
 pub struct RedisArgs {
@@ -146,13 +142,7 @@ impl RedisArgs {
     pub fn resolve(&self) -> Result<RedisSettings, SettingsError> {
         let url = secret("redis_url", self.redis_url.as_ref(), self.redis_url_file.as_deref())?;
         let redis_url = url.ok_or_else(|| missing("redis_url"))?;
-        let scheme = redis_url.expose().split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-        if !scheme.is_some_and(|scheme| REDIS_SCHEMES.contains(&scheme.as_str())) {
-            return Err(refused(
-                "redis_url",
-                format!("give a URL that begins with {}://", REDIS_SCHEMES.join("://, ")),
-            ));
-        }
+        values::redis_scheme(redis_url.expose()).map_err(|why| refused("redis_url", why))?;
         Ok(RedisSettings {
             redis_url,
             redis_replicas: self.redis_replicas,

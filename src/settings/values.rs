@@ -224,6 +224,19 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     found.iter().find(|address| address.is_ipv4()).or(found.first()).copied().ok_or_else(fault)
 }
 
+/// What a URL of Redis may begin with; `store/redis/site.rs` reads the rest.
+const REDIS_SCHEMES: [&str; 7] =
+    ["redis", "rediss", "redis+unix", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"];
+
+/// Whether the URL is one of Redis, by its beginning.
+pub(super) fn redis_scheme(url: &str) -> Result<(), String> {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    match scheme {
+        Some(scheme) if REDIS_SCHEMES.contains(&scheme.as_str()) => Ok(()),
+        _ => Err(format!("give a URL that begins with {}://", REDIS_SCHEMES.join("://, "))),
+    }
+}
+
 /// Reads `announced=reachable`.
 pub(crate) fn addresses(text: &str) -> Result<(String, String), String> {
     let (announced, reachable) =

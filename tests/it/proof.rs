@@ -4,9 +4,7 @@ use crate::world::{ADMIN_TOKEN, Server, Visitor, World};
 use serde_json::{Value, json};
 use std::{
     fs,
-    io::{self, Write},
-    process::Command,
-    sync::{Arc, Mutex},
+    process::{Child, Command},
     time::Duration,
 };
 use tokio::{task::spawn_blocking, time::sleep};
@@ -284,34 +282,36 @@ async fn a_line_that_redis_lost_is_proved_over_both_its_lives() {
     server.stop().await;
 }
 
-/// What was logged.
-#[derive(Clone, Default)]
-struct Logged(Arc<Mutex<Vec<u8>>>);
+/// A program that ends with its owner.
+struct Running(Child);
 
-impl Write for Logged {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
-/// On one thread, so that what is logged on it is this server's.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_head_of_a_sales_journal_is_in_the_log() {
-    let logged = Logged::default();
-    let writer = logged.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _logs = tracing::subscriber::set_default(subscriber);
     let world = spawn_blocking(World::new).await.unwrap();
     let server = Server::start_in(&world).await;
     let sale = server.sale(json!({})).await;
-    let (_kim, _) = server.join(&sale).await;
+    let (_kim, joined) = server.join(&sale).await;
+    receipt(&server, &sale, &joined["place"]).await;
+    server.stop().await;
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let (redis, postgres) = (world.redis.url(), format!("--postgres-url={}", world.postgres.url()));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_waitroom"));
+    command.args(["serve", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", &postgres]).env_clear();
+    command.arg(format!("--redis-url={redis}")).env("WAITROOM_ADMIN_TOKEN", ADMIN_TOKEN);
+    command.env("WAITROOM_SIGNING_KEYS", "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
+    let _running = Running(command.stderr(log.reopen().unwrap()).spawn().unwrap());
     let line = loop {
-        let text = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
-        if let Some(line) = text.lines().find(|line| line.contains("the journal's head")) {
+        let text = fs::read_to_string(log.path()).unwrap();
+        if let Some(line) =
+            text.lines().find(|line| line.contains("the journal's head") && line.contains("hash="))
+        {
             break line.to_owned();
         }
         sleep(Duration::from_millis(50)).await;
@@ -321,11 +321,9 @@ async fn the_head_of_a_sales_journal_is_in_the_log() {
         assert!(line.contains(field), "{line}");
     }
     // Whoever noted it can hold the journal against it.
-    let postgres = format!("--postgres-url={}", world.postgres.url());
     let (status, said) = run(&["check", "--sale", &sale, "--head", &hash, &postgres]).await;
     assert!(
         status == Some(75) && said.contains("nobody was admitted") && said.contains("Of 1 noted"),
         "{said}"
     );
-    server.stop().await;
 }
