@@ -73,13 +73,14 @@ async fn no_place_is_ever_lost() {
 
 fn say(outcome: &Outcome) {
     let Outcome { proof, back_after, took, .. } = outcome;
+    let broken = outcome.broken();
     println!(
         "    {} places, {} bookings, {} broken promises; served again after {back_after:.1?}; {took:.0?} in all",
         proof.places,
         proof.bookings,
-        proof.violations.len()
+        broken.len()
     );
-    for line in proof.violations.iter().chain(&proof.unjudged) {
+    for line in broken.iter().chain(&proof.unjudged) {
         println!("    {line}");
     }
 }

@@ -23,6 +23,7 @@ mod report;
 mod run;
 mod schedule;
 mod stage;
+mod standby;
 mod told;
 
 mod chaos;

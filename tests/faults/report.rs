@@ -24,16 +24,16 @@ impl Report {
         self.runs += 1;
         self.places += outcome.proof.places;
         self.bookings += outcome.proof.bookings;
+        let broken = outcome.broken();
         for kind in &outcome.kinds {
             let tally = self.by_kind.entry(*kind).or_default();
             tally.runs += 1;
-            tally.violations += outcome.proof.violations.len();
+            tally.violations += broken.len();
             tally.longest = tally.longest.max(outcome.back_after);
         }
-        if !outcome.proof.violations.is_empty() {
+        if !broken.is_empty() {
             let (names, again) = (schedule.names(), schedule.again());
-            self.failed
-                .push(format!("{names}: again by {again}\n  {}", outcome.proof.violations.join("\n  ")));
+            self.failed.push(format!("{names}: again by {again}\n  {}", broken.join("\n  ")));
         }
     }
 

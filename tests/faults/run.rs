@@ -23,6 +23,15 @@ pub struct Outcome {
     pub took: Duration,
 }
 
+impl Outcome {
+    /// Promises that were broken, that of being served again soon among them.
+    pub fn broken(&self) -> Vec<String> {
+        let late = self.back_after > BACK_WITHIN;
+        let late = late.then(|| format!("newcomers were served only after {:.1?}", self.back_after));
+        self.proof.violations.iter().cloned().chain(late).collect()
+    }
+}
+
 /// How soon newcomers are served again.
 const BACK_WITHIN: Duration = Duration::from_secs(10);
 
@@ -37,10 +46,7 @@ pub async fn run(schedule: &Schedule, size: Size) -> Outcome {
     let back_after = play(&mut stage, &schedule.faults).await;
     let histories = crowd.goes_home().await;
     let took = began.elapsed();
-    let mut proof = Proof::of(&stage, &histories).await;
-    if back_after > BACK_WITHIN {
-        proof.violations.push(format!("newcomers were served only after {back_after:.1?}"));
-    }
+    let proof = Proof::of(&stage, &histories).await;
     if !proof.violations.is_empty() {
         keep(&histories, schedule.seed);
     }

@@ -96,6 +96,11 @@ fn topology(kinds: &[Kind]) -> Option<Topology> {
     if kinds.contains(&Kind::AllInstancesKilled) && kinds.iter().any(|kind| kind.loses()) {
         return None;
     }
+    // The one that is dead stays so.
+    let of_postgres = kinds.iter().filter(|kind| kind.part() == Part::Postgres).count();
+    if kinds.contains(&Kind::PostgresReplaced) && of_postgres > 1 {
+        return None;
+    }
     let is_one = matches!(all, Topology::Alone | Topology::Clocked);
     (is_one || !kinds.iter().any(of_one)).then_some(all)
 }

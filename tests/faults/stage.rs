@@ -7,6 +7,7 @@ use crate::{
     node::{Node, PATIENCE},
     proxy::Proxy,
     redises::Redises,
+    standby::Standby,
 };
 use serde_json::Value;
 use std::{
@@ -60,6 +61,8 @@ pub struct Stage {
     pub instances: Vec<Instance>,
     pub redis: Redises,
     pub postgres: Postgres,
+    /// What has taken PostgreSQL's place, or is about to.
+    pub standby: Option<Standby>,
     pub folder: tempfile::TempDir,
     pub hosts: Option<Hosts>,
     pub topology: Topology,
@@ -75,7 +78,8 @@ impl Stage {
         sql(&postgres.url(), "SELECT pg_reload_conf()").await;
         let redis = Redises::start(topology);
         let hosts = (topology == Topology::Hosts).then(|| Hosts::make(2));
-        let mut stage = Self { instances: Vec::new(), redis, postgres, folder, hosts, topology };
+        let mut stage =
+            Self { instances: Vec::new(), redis, postgres, standby: None, folder, hosts, topology };
         for i in 0..2 {
             let wiring = stage.wiring(i);
             stage.instances.push(Instance::start(wiring).await);

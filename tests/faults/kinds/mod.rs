@@ -79,6 +79,8 @@ pub enum Kind {
     PostgresCrowded,
     /// PostgreSQL may write nothing more, its log neither.
     PostgresDiskFull,
+    /// PostgreSQL dies, and its replica, which confirmed each commit, takes its place.
+    PostgresReplaced,
     /// An instance is killed, and started again.
     InstanceKilled,
     /// An instance stands still for longer than its leases last.

@@ -4,12 +4,15 @@ use super::{Held, Kind};
 use crate::{
     proxy::{Proxy, Then, When},
     stage::Stage,
+    standby::Standby,
 };
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use waitroom::store::postgres::connect;
 
+/// For so long commits are confirmed by the replica.
+const FOLLOWED: Duration = Duration::from_secs(2);
 const LAG: Duration = Duration::from_millis(150);
 /// A commit comes by within this, if anybody books.
 const COMMIT: Duration = Duration::from_secs(10);
@@ -40,6 +43,11 @@ pub async fn inject(kind: Kind, stage: &mut Stage) -> Held {
             }
             return Held::Task(crowding);
         }
+        Kind::PostgresReplaced => {
+            stage.standby = Some(Standby::of(&stage.postgres).await);
+            sleep(FOLLOWED).await;
+            stage.postgres.kill();
+        }
         Kind::PostgresDiskFull => limit_files(stage, Some(FILE_MAX)),
         _ => unreachable!("{kind:?} is not about PostgreSQL"),
     }
@@ -52,6 +60,10 @@ pub async fn heal(kind: Kind, stage: &mut Stage, held: Held) {
         | Kind::PostgresKilledBeforeCommit
         | Kind::PostgresKilledDuringCommit
         | Kind::PostgresKilledAfterCommit => stage.postgres.restart().unwrap(),
+        Kind::PostgresReplaced => {
+            let standby = stage.standby.as_ref().expect("it follows");
+            standby.replace(&stage.postgres).await;
+        }
         Kind::PostgresStopped => stage.postgres.thaw(),
         Kind::PostgresCut => links(stage).for_each(Proxy::heal),
         Kind::PostgresSlow => links(stage).for_each(|link| link.lag(Duration::ZERO)),
