@@ -66,9 +66,18 @@ impl Node {
         format!("redis+unix://{}", self.socket().display())
     }
 
-    /// Ends it if it runs, and starts it on the data that are there.
+    /// Starts it, unless it runs, on the data that are there.
     pub fn restart(&mut self) {
-        self.kill();
+        until("Redis answers", || {
+            // Its port may be another's for a moment, while it is down.
+            if self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None))) {
+                self.launch();
+            }
+            self.try_say::<String>(&["PING"]).is_ok()
+        });
+    }
+
+    fn launch(&mut self) {
         let mut command = Command::new("redis-server");
         command.args(["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]);
         command.args(["--save", "", "--protected-mode", "no", "--loglevel", "warning"]);
@@ -79,7 +88,6 @@ impl Node {
             clock.wear(&mut command);
         }
         self.child = Some(command.spawn().expect("redis-server is installed"));
-        until("Redis answers", || self.try_say::<String>(&["PING"]).is_ok());
     }
 
     pub fn kill(&mut self) {
