@@ -7,7 +7,13 @@ use std::{
     path::PathBuf,
 };
 use uuid::Uuid;
-use wire::domain::{ids::Seq, place::LapseReason, place::Stage};
+use wire::{
+    domain::{
+        ids::Seq,
+        place::{LapseReason, Stage},
+    },
+    protocol::server::PlaceState,
+};
 
 /// What became of a place before its visitor's eyes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +36,10 @@ struct Place {
 struct Visitor {
     id: Option<String>,
     place: Option<Place>,
-    /// Joins that nobody answered: they may have drawn a place.
+    /// Connections whose join nobody has answered.
     unanswered: HashSet<u32>,
+    /// One was never answered since he was last told how he stands: it may have brought him back for a second turn, or
+    /// drawn a place.
     unsure: bool,
 }
 
@@ -61,7 +69,7 @@ impl Told {
         let visitor = self.visitors.entry(*number).or_default();
         match event {
             Event::Join { .. } => _ = visitor.unanswered.insert(*connection),
-            Event::Joined { visitor: id, seq, .. } => {
+            Event::Joined { visitor: id, seq, state, rank, .. } => {
                 visitor.unanswered.remove(connection);
                 visitor.id = visitor.id.take().or(id.clone());
                 let Some(seq) = *seq else { return };
@@ -78,9 +86,15 @@ impl Told {
                 if self.owners.insert(seq, *number).is_some_and(|other| other != *number) {
                     self.faults.push(format!("place {seq} was given twice, to visitor {number} too"));
                 }
-                if visitor.place.as_ref().is_none_or(|place| place.seq != seq) {
+                let is_new = visitor.place.as_ref().is_none_or(|place| place.seq != seq);
+                if is_new {
                     self.places += 1;
                     visitor.place = Some(Place { seq, fate: Fate::Waits });
+                }
+                visitor.unsure = false;
+                // Who comes back to the head of the line may have missed a turn, and may miss the next one unseen too.
+                if *state != PlaceState::Waiting || !is_new && *rank == 0 {
+                    visitor.now(Fate::MayHaveEnded);
                 }
             }
             Event::Granted { .. } | Event::Leave => visitor.now(Fate::MayHaveEnded),
