@@ -114,7 +114,11 @@ impl Stage {
             every.tick().await;
             for _ in 0..a_step {
                 let room = self.room.clone();
-                joined.spawn(async move { room.line.join(join()).await.unwrap() });
+                joined.spawn(async move {
+                    let join = join();
+                    // A disk that is busy with others holds Redis up for seconds.
+                    while room.line.join(join.clone()).await.is_err() {}
+                });
             }
             asked += a_step;
             while joined.try_join_next().is_some() {}
@@ -130,7 +134,9 @@ impl Stage {
 
     async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let client = redis_client(&self.stores.redis_url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let patient = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+        let connection = client.get_multiplexed_async_connection_with_config(&patient).await;
+        let mut connection = connection.unwrap();
         let mut command = redis::cmd(words[0]);
         words[1..].iter().for_each(|word| _ = command.arg(word));
         command.query_async(&mut connection).await.unwrap()

@@ -71,6 +71,9 @@ pub enum StoreError {
     /// No connection to PostgreSQL could be had in time.
     #[error("PostgreSQL: no connection: {}", pool_detail(.0))]
     Pool(#[from] deadpool_postgres::PoolError),
+    /// No connection to Redis could be had in time.
+    #[error("Redis: no connection: {0}")]
+    RedisPool(#[from] deadpool_redis::PoolError),
     /// A URL cannot be used.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -102,7 +105,7 @@ impl StoreError {
     /// Which store could not be used; nothing where both could.
     pub fn store(&self) -> Option<Store> {
         match self {
-            Self::Redis(_) | Self::OtherProcess => Some(Store::Redis),
+            Self::Redis(_) | Self::RedisPool(_) | Self::OtherProcess => Some(Store::Redis),
             Self::Postgres(_) | Self::Pool(_) | Self::ReadOnly => Some(Store::Postgres),
             Self::Timeout(store) => Some(*store),
             Self::Connect(_) | Self::Corrupt(_) | Self::TooNew { .. } => None,

@@ -70,19 +70,29 @@ impl Site {
         slot: Slot,
         response: Duration,
     ) -> RedisResult<(MultiplexedConnection, RunId)> {
+        let (_, connection, run_id) = self.find(slot, response).await?;
+        Ok((connection, run_id))
+    }
+
+    /// The same, and how more such connections are made.
+    pub(super) async fn find(
+        &self,
+        slot: Slot,
+        response: Duration,
+    ) -> RedisResult<(Client, MultiplexedConnection, RunId)> {
+        let tried = async |client: Client| {
+            let (connection, run_id) = self.prove(connect(&client, response).await?).await?;
+            Ok::<_, RedisError>((client, connection, run_id))
+        };
         if let Kind::Single = self.kind {
-            return self.prove(connect(&self.single()?, response).await?).await;
+            return tried(self.single()?).await;
         }
         let mut first_problem = None;
         for announced in self.candidates(slot).await? {
-            let problem = match connect(&self.node_at(&announced)?, response).await {
-                Ok(connection) => match self.prove(connection).await {
-                    Ok(connection) => return Ok(connection),
-                    Err(error) => format!("{announced}: {error}"),
-                },
-                Err(error) => self.unreachable(&announced, &error),
+            match tried(self.node_at(&announced)?).await {
+                Ok(found) => return Ok(found),
+                Err(error) => first_problem.get_or_insert(self.unreachable(&announced, &error)),
             };
-            first_problem.get_or_insert(problem);
         }
         Err(failed(first_problem.unwrap_or_else(|| "nobody to connect to".to_owned())))
     }

@@ -61,7 +61,7 @@ impl Tenure {
     }
 
     /// A connection leads to this process. Answers the tenure that it belongs to.
-    fn meets(&self, run_id: &RunId) -> u64 {
+    pub fn meets(&self, run_id: &RunId) -> u64 {
         let mut server = self.server();
         if server.run_id.replace(run_id.clone()).is_some_and(|before| before != *run_id) {
             server.number += 1;
@@ -298,9 +298,18 @@ impl Own {
         Ok(Self { since: whose.tenure.meets(&run_id), whose, run_id, connection })
     }
 
+    /// One that was connected in this tenure, to this process.
+    pub(super) fn of(whose: Whose, since: u64, run_id: RunId, connection: MultiplexedConnection) -> Self {
+        Self { whose, since, run_id, connection }
+    }
+
     /// The process that answers.
     pub fn run_id(&self) -> &RunId {
         &self.run_id
+    }
+
+    pub(super) fn db(&self) -> i64 {
+        self.whose.site.db()
     }
 
     /// Whether its node is still the one that has the keys.

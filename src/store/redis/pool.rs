@@ -1,16 +1,15 @@
-//! Connections for long reads, which must not stand in front of others. They are made when they are first needed.
+//! Connections for long reads, which must not stand in front of others. They are made when they are first needed, and all
+//! of them anew when the node that has the keys is another than it was.
 
-use super::link::{Link, Whose};
-use crate::store::errors::{Store, StoreError};
-use redis::{Cmd, Pipeline, RedisFuture, Value, aio::ConnectionLike};
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+use super::{
+    find::{CONNECTION_TIMEOUT, RunId},
+    link::{Own, RESPONSE_TIMEOUT, Whose},
 };
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use crate::store::errors::{ConnectError, StoreError};
+use deadpool_redis::{Connection, Manager, Pool, Runtime};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisFuture, Value, aio::ConnectionLike};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Mutex;
 
 /// How long a caller waits for a free connection before it is told that there is none.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -18,59 +17,90 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Connections for long reads; cheap to clone.
 #[derive(Clone)]
 pub struct ReadPool {
-    free: Arc<Mutex<Vec<Link>>>,
-    permits: Arc<Semaphore>,
+    whose: Whose,
+    size: usize,
+    made: Arc<Mutex<Option<Made>>>,
+}
+
+/// Connections to one process.
+#[derive(Clone)]
+struct Made {
+    tenure: u64,
+    run_id: RunId,
+    pool: Pool,
 }
 
 impl ReadPool {
     pub(super) fn new(whose: &Whose, size: usize) -> Self {
-        let links = (0..size).map(|_| Link::new(whose.clone())).collect();
-        Self { free: Arc::new(Mutex::new(links)), permits: Arc::new(Semaphore::new(size)) }
+        Self { whose: whose.clone(), size, made: Arc::default() }
     }
 
     /// A connection, for as long as it is held.
     pub async fn get(&self) -> Result<Reader, StoreError> {
-        let none = || StoreError::Timeout(Store::Redis);
-        let permit = timeout(PATIENCE, self.permits.clone().acquire_owned()).await.map_err(|_| none())?;
-        let permit = permit.map_err(|_| none())?;
-        // The one used last: most are never connected.
-        let link = free(&self.free).pop().ok_or_else(none)?;
-        Ok(Reader { link, home: self.free.clone(), _permit: permit })
+        let Made { tenure, run_id, pool } = self.made().await?;
+        let held = match pool.get().await {
+            Ok(held) => held,
+            Err(error) => {
+                // Whoever is there now is looked for the next time.
+                *self.made.lock().await = None;
+                return Err(error.into());
+            }
+        };
+        let own = Own::of(self.whose.clone(), tenure, run_id, held.as_ref().clone());
+        Ok(Reader { own, _held: held })
     }
-}
 
-fn free(links: &Mutex<Vec<Link>>) -> MutexGuard<'_, Vec<Link>> {
-    links.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The pool of whoever has the keys now.
+    async fn made(&self) -> Result<Made, StoreError> {
+        let mut made = self.made.lock().await;
+        let Whose { site, slot, tenure } = &self.whose;
+        if let Some(made) = made.as_ref().filter(|made| made.tenure == tenure.now()) {
+            return Ok(made.clone());
+        }
+        let (client, _proof, run_id) = site.find(*slot, RESPONSE_TIMEOUT).await?;
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECTION_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT));
+        let manager = Manager::new_with_config(client.get_connection_info().clone(), config)?;
+        let pool = Pool::builder(manager)
+            .max_size(self.size)
+            .timeouts(deadpool_redis::Timeouts {
+                wait: Some(PATIENCE),
+                create: Some(PATIENCE),
+                recycle: Some(PATIENCE),
+            })
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(ConnectError::from)?;
+        Ok(made.insert(Made { tenure: tenure.meets(&run_id), run_id, pool }).clone())
+    }
 }
 
 /// One of them; goes back when it is dropped.
 pub struct Reader {
-    link: Link,
-    home: Arc<Mutex<Vec<Link>>>,
-    _permit: OwnedSemaphorePermit,
+    own: Own,
+    _held: Connection,
 }
 
 impl ConnectionLike for Reader {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        self.link.req_packed_command(cmd)
+        Box::pin(async move {
+            let answer = self.own.ask(cmd).await?;
+            self.own.confirm().await?;
+            Ok(answer)
+        })
     }
 
     fn req_packed_commands<'a>(
         &'a mut self,
-        pipeline: &'a Pipeline,
-        offset: usize,
-        count: usize,
+        _: &'a Pipeline,
+        _: usize,
+        _: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        self.link.req_packed_commands(pipeline, offset, count)
+        Box::pin(async { Err((ErrorKind::Client, "long reads are asked one by one").into()) })
     }
 
     fn get_db(&self) -> i64 {
-        self.link.get_db()
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        free(&self.home).push(self.link.clone());
+        self.own.db()
     }
 }
