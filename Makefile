@@ -6,7 +6,7 @@ CROWD ?= 300
 # The Node suites take one or two minutes; one that hangs must fail, not wait for ever.
 BOUNDED := timeout -k 10 600
 
-.PHONY: help demo test deps deps-test build lint fmt unit foreign browser bench deny clean
+.PHONY: help demo test chaos deps deps-test build lint fmt unit foreign browser bench deny clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -16,6 +16,9 @@ demo: deps ## Build, then run everything here with a crowd of visitors (CROWD=30
 	$(or $(CARGO_TARGET_DIR),target)/release/waitroom demo --crowd $(CROWD)
 
 test: deps-test lint unit foreign browser ## Every test
+
+chaos: deps-test ## Everything breaks while a crowd is there (HOURS=2 SEED=7 KINDS=all): docs/faults.md
+	$(CARGO) test --locked --test faults -- --ignored --nocapture --test-threads=1
 
 deps: ## Install what the demo needs
 	scripts/deps.sh demo

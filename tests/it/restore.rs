@@ -167,6 +167,30 @@ async fn what_nobody_had_journaled_is_known_to_those_who_heard_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_lacks_what_is_not_journaled_begins_one_life_and_no_more() {
+    let world = World::new();
+    let server = Server::start_in(&world).await;
+    let sale = server.sale(json!({})).await;
+    let (_kim, _) = comes(&server, &sale, "kim").await;
+    journaled(&world, &sale).await;
+    let postgres = postgres_pool(&world.postgres.url(), 1).unwrap().get().await.unwrap();
+    let holder = "UPDATE journal_heads SET holder = 'nobody', until =";
+    postgres.batch_execute(&format!("{holder} 'infinity'")).await.unwrap();
+    let (mut lee, _) = comes(&server, &sale, "lee").await;
+    let events = format!("waitroom:{{{sale}}}:events");
+    let trim = redis::cmd("XTRIM").arg(&events).arg("MAXLEN").arg(0).to_owned();
+    trim.query_async::<()>(&mut redis(&world).await).await.unwrap();
+    // What comes after the gap stays in the stream.
+    let (_park, _) = comes(&server, &sale, "park").await;
+    postgres.batch_execute(&format!("{holder} '-infinity'")).await.unwrap();
+    assert_eq!(stands(&mut lee, 2).await["rank"], 1);
+    journaled(&world, &sale).await;
+    let (_choi, joined) = comes(&server, &sale, "choi").await;
+    assert_eq!((&joined["rank"], &joined["epoch"]), (&json!(3), &json!(2)), "{joined}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restart_that_lost_nothing_begins_nothing() {
     let mut world = World::new();
     let server = Server::start_in(&world).await;

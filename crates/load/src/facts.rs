@@ -28,6 +28,8 @@ pub struct VisitorFacts {
     pub unreadable: bool,
     /// When the join was sent that is not yet answered by a place: the earliest such.
     pub join_sent: Option<Micros>,
+    /// A join was sent that nobody has answered.
+    pub asked: bool,
     /// His places, one after another.
     pub places: Vec<PlaceFacts>,
     /// His bookings.
@@ -44,14 +46,20 @@ impl VisitorFacts {
     /// A join is being sent. Until a place is acknowledged the first one counts: it may have drawn the place
     /// although its answer was lost.
     pub fn see_join(&mut self, sent: Micros) {
+        if std::mem::replace(&mut self.asked, true)
+            && let Some(place) = self.places.last_mut()
+        {
+            // What was never answered may have brought him back for a turn that he did not see either.
+            place.granted_unseen |= place.granted.is_none();
+        }
         if self.places.last().is_none_or(|place| place.ended) {
             self.join_sent.get_or_insert(sent);
         }
     }
 
-    /// A place was acknowledged, or acknowledged again, to the join sent at `join_sent`.
+    /// A place was acknowledged, or acknowledged again, to the join sent at `join_sent`. `granted_unseen`: with a turn.
     pub fn see_place(&mut self, token: &str, granted_unseen: bool, join_sent: Micros, now: Micros) {
-        self.acknowledged = true;
+        (self.acknowledged, self.asked) = (true, false);
         let join_sent = self.join_sent.take().unwrap_or(join_sent);
         let Some(claim) = PlaceClaim::read(token) else {
             self.unreadable = true;
@@ -234,6 +242,25 @@ mod tests {
         ids::{SaleId, VisitorId},
         token::{Key, Keyring, Token},
     };
+
+    #[test]
+    fn a_place_that_may_have_ended_unseen_is_not_called_lost() {
+        let ring = Keyring::new(vec![Key { kid: "k1".into(), secret: vec![7; 32] }]).unwrap();
+        let (sale, visitor) = (SaleId::parse("demo").unwrap(), VisitorId::parse("kim").unwrap());
+        let token =
+            |seq| ring.sign(&Token::Place { sale: sale.clone(), visitor: visitor.clone(), seq, epoch: 1 });
+        let lost = |unanswered: usize| {
+            let mut facts = VisitorFacts::default();
+            for seq in [1, 2] {
+                facts.see_join(0);
+                facts.see_place(&token(seq), false, 0, 0);
+                (0..unanswered).for_each(|_| facts.see_join(0));
+            }
+            !facts.breaches.is_empty()
+        };
+        assert!(lost(0));
+        assert!(!lost(1), "what was not answered may have brought it back for a second turn");
+    }
 
     #[test]
     fn a_place_token_is_read_and_another_is_not() {

@@ -205,6 +205,10 @@ impl Turn {
             "no_seats_together" | "too_many_seats" => self.count = (self.count / 2).max(1),
             _ => {}
         }
+        if refused.reason == "busy" {
+            // It says nothing of the seats: whoever has a turn tries on for as long as it lasts.
+            self.tries = self.tries.saturating_sub(1);
+        }
         if !refused.retry || self.tries >= TRIES_MAX {
             return After::GiveUp;
         }
@@ -233,4 +237,30 @@ impl Try {
 
 fn request_id(request: u32) -> String {
     format!("r{request}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Store troubles of some seconds are no reason to give a turn up.
+    #[test]
+    fn who_has_a_turn_tries_on_while_the_server_is_busy() {
+        let plan = Plan::parse(include_bytes!("../../../data/seating-plan-riethsporthalle.json")).unwrap();
+        let granted = Granted { token: "t".into(), expires_in_ms: 1, claim_in_ms: None, max_seats: 1 };
+        let (now, mut random) = (Instant::now(), Random::new(1));
+        let mut after = |reason: &str, tries: u32| {
+            let mut turn = Turn::new(granted.clone(), 1, Pick::Server, now);
+            let refused = Refused { request: "r1".into(), reason: reason.into(), seats: None, retry: true };
+            let mut last = After::Again;
+            for request in 0..tries {
+                turn.redeem(request, now, &plan, &mut random);
+                last = turn.refused(&refused, &plan, now, &mut random);
+            }
+            last
+        };
+        assert_eq!(after("busy", 5 * TRIES_MAX), After::Again);
+        assert_eq!(after("seat_taken", TRIES_MAX - 1), After::Again);
+        assert_eq!(after("seat_taken", TRIES_MAX), After::GiveUp);
+    }
 }

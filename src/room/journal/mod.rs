@@ -229,13 +229,15 @@ fn follows(next: Position, last: Position) -> bool {
 /// that came back with an older state writes other entries under numbers that are journaled. Once that was seen, and another
 /// epoch begun, nothing more of the forked one counts.
 async fn start(journal: &Journaling, reader: &mut EventReader, tail: &Tail) -> Result<Position, Stopped> {
-    let (there, last) = reader.look(tail.position).await?;
+    let [there, next, last] = reader.look(tail.position).await?;
+    // Trimmed before it was journaled, by whoever that was: what comes behind the gap cannot be added.
+    let is_gone = next.is_some_and(|next| !follows(next.position, tail.position));
     let has_forked = match there {
         Some(entry) => entry.source() != tail.source,
         // Trimmed, or gone with an older life of the line; or Redis has gone back.
         None => last.is_some_and(|last| last.position < tail.position),
     };
-    if !has_forked {
+    if !has_forked && !is_gone {
         return Ok(tail.position);
     }
     match journal.line.store().position().await? {

@@ -8,7 +8,7 @@ use super::{
 use crate::store::{errors::StoreError, redis::RunId};
 use redis::FromRedisValue;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use wire::domain::line::Position;
+use wire::domain::{ids::SEQS_LEFT_OUT, line::Position};
 
 /// What this instance knows of a line, and from which process.
 #[derive(Default)]
@@ -58,6 +58,7 @@ impl Line {
         for position in [told, journaled] {
             call.arg(position.epoch).arg(position.n);
         }
+        call.arg(SEQS_LEFT_OUT);
         let (found, epoch): (String, u64) = call.invoke_async(&mut bound).await?;
         match found.as_str() {
             "missing" => Ok(Takeover::Missing),

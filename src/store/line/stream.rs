@@ -181,16 +181,18 @@ impl EventReader {
         Ok(entries(&stream.ids))
     }
 
-    /// The entry at a position, if it is there, and the last one.
-    pub async fn look(&mut self, at: Position) -> Result<(Option<Entry>, Option<Entry>), StoreError> {
+    /// The entry at a position, if it is there, the next one, and the last one.
+    pub async fn look(&mut self, at: Position) -> Result<[Option<Entry>; 3], StoreError> {
         let id = format!("{}-{}", at.epoch, at.n);
         let mut range = redis::cmd("XRANGE");
         let mut last = redis::cmd("XREVRANGE");
-        let there = self.own.ask(range.arg(&self.key).arg(&id).arg(&id)).await?;
+        let from = self.own.ask(range.arg(&self.key).arg(&id).arg("+").arg("COUNT").arg(2)).await?;
         let last = self.own.ask(last.arg(&self.key).arg("+").arg("-").arg("COUNT").arg(1)).await?;
         self.own.confirm().await?;
-        let (there, last): (StreamRangeReply, StreamRangeReply) = (understood(there)?, understood(last)?);
-        Ok((entries(&there.ids).pop(), entries(&last.ids).pop()))
+        let (from, last): (StreamRangeReply, StreamRangeReply) = (understood(from)?, understood(last)?);
+        let (there, after): (Vec<_>, Vec<_>) =
+            entries(&from.ids).into_iter().partition(|entry| entry.position == at);
+        Ok([there.into_iter().next(), after.into_iter().next(), entries(&last.ids).pop()])
     }
 }
 

@@ -63,7 +63,10 @@ impl Visitor {
         self.rank = Some((joined.rank, moment.now));
         if let Some(token) = joined.place {
             let (now, join_sent) = (moment.micros(), moment.scene.micros(self.join_sent));
-            moment.facts.see_place(&token, joined.state == PlaceState::Granted, join_sent, now);
+            // Who comes back to the head of the line may have missed a turn already, and may miss the next one unseen too.
+            let granted_unseen =
+                joined.state == PlaceState::Granted || self.place.is_some() && joined.rank == 0;
+            moment.facts.see_place(&token, granted_unseen, join_sent, now);
             self.place = Some(token.into());
         }
         if let Stage::Leaving(_) | Stage::Ending(_) = self.stage {

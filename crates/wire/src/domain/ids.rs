@@ -92,6 +92,10 @@ impl From<VisitorId> for String {
 /// The number drawn at the end of the line: smaller is earlier. The only order there is; time is none.
 pub type Seq = u64;
 
+/// So many seqs are left out when another process of Redis takes a line over: the one before may have drawn some of them
+/// without anybody knowing.
+pub const SEQS_LEFT_OUT: Seq = 100_000;
+
 /// Which turn of which place a grant is: a place that missed its turn once is granted a second time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct GrantKey {

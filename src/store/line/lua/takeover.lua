@@ -1,10 +1,8 @@
 -- This process of Redis is about to be believed. Whoever notices it first records it; who knew the line from another process
 -- must find here all that it was told there.
--- ARGV: run id, the last entry that the caller was told of (epoch, n), the last that is journaled (epoch, n).
+-- ARGV: run id, the last entry that the caller was told of (epoch, n), the last that is journaled (epoch, n), how many seqs
+-- are left out: those that the process before may have drawn without this one knowing are not drawn again.
 -- Answers {'missing' | 'lost' | 'whole', epoch}.
--- Seqs that the process before may have drawn without this one knowing are not drawn again.
-local SEQ_GAP = 100000
-
 if not redis.call('HGET', sale, 'epoch') then
   return { 'missing', 0 }
 end
@@ -23,7 +21,7 @@ if not is_recorded then
     return { 'lost', epoch }
   end
   if redis.call('HGET', sale, 'run_id') then
-    redis.call('HINCRBY', sale, 'seq', SEQ_GAP)
+    redis.call('HINCRBY', sale, 'seq', ARGV[6])
   end
   redis.call('HSET', sale, 'run_id', ARGV[1], 'taken_n', at)
 end

@@ -75,6 +75,12 @@ fn a_place_too_many_or_too_few() {
     assert_eq!(after(|r| r.say(16_000, r#""returned":[8]"#)), [Places], "8 is over");
     assert_eq!(after(|r| r.say(16_000, r#""left":[7]"#)), [Places], "7 is over");
     assert_eq!(after(|r| r.say(16_000, r#""drawn":[[1000000001,1000000001]]"#)), [Places], "of another life");
+    let other_process = r#""drawn":[[100011,100012]],"again":[[100011,7,0]]"#;
+    let mut taken_over = Recorded::healthy();
+    taken_over.change(r#""drawn":[[11,11]],"again":[[11,7,0]]"#, other_process);
+    assert_eq!(taken_over.report().status, Status::Proved);
+    let off = r#""drawn":[[100012,100012]],"again":[[100012,7,0]]"#;
+    assert_eq!(after(|r| r.change(r#""drawn":[[11,11]],"again":[[11,7,0]]"#, off)), [Places]);
     let twice = |r: &mut Recorded| {
         r.say(15_600, r#""left":[11]"#);
         r.say(15_700, r#""drawn":[[12,12]],"again":[[12,7,0]]"#);

@@ -1,0 +1,42 @@
+//! What happens to instances, and to visitors' ways there.
+
+use super::{Held, Kind};
+use crate::{node::until, stage::Stage};
+use rustix::process::Signal;
+
+/// How far a clock is off, in seconds.
+const HOUR: i64 = 3600;
+
+pub async fn inject(kind: Kind, stage: &mut Stage) -> Held {
+    let first = &mut stage.instances[0];
+    match kind {
+        Kind::InstanceKilled => first.kill(),
+        Kind::InstanceStopped => first.signal(Signal::STOP),
+        Kind::InstanceOutOfFiles => first.limit_files(true),
+        Kind::InstanceDrained => first.signal(Signal::TERM),
+        Kind::InstanceClockForward => first.set_clock(HOUR),
+        Kind::InstanceClockBack => first.set_clock(-HOUR),
+        Kind::AllInstancesKilled => stage.instances.iter_mut().for_each(|instance| instance.kill()),
+        Kind::SocketsCut => stage.instances.iter().for_each(|instance| instance.door.cut_all()),
+        _ => unreachable!("{kind:?} is not about instances"),
+    }
+    Held::Nothing
+}
+
+pub async fn heal(kind: Kind, stage: &mut Stage) {
+    let first = &mut stage.instances[0];
+    match kind {
+        Kind::InstanceStopped => first.signal(Signal::CONT),
+        Kind::InstanceOutOfFiles => first.limit_files(false),
+        Kind::InstanceDrained => until("the instance has gone", || first.has_ended()),
+        Kind::InstanceClockForward | Kind::InstanceClockBack => first.set_clock(0),
+        _ => {}
+    }
+    stage.instances.iter_mut().for_each(|instance| instance.see_to_it());
+    until("the instances are up", || {
+        stage.instances.iter_mut().all(|instance| {
+            instance.see_to_it();
+            instance.is_up()
+        })
+    });
+}

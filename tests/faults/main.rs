@@ -1,0 +1,31 @@
+//! No place is ever lost: a real crowd at real servers, a fault (or three) while it is there, and the proof that whoever
+//! was told a place or a booking still has it. What is broken and how, what the proof is: docs/faults.md.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helper may fail its test")]
+
+#[allow(dead_code, reason = "chaos uses all of it")]
+#[path = "../chaos/frames.rs"]
+mod frames;
+#[allow(dead_code, reason = "chaos uses all of it")]
+#[path = "../chaos/proxy.rs"]
+mod proxy;
+
+mod clock;
+mod crowd;
+mod door;
+mod guests;
+mod hosts;
+mod instance;
+mod kinds;
+mod node;
+mod proof;
+mod redises;
+mod report;
+mod run;
+mod schedule;
+mod stage;
+mod standby;
+mod told;
+
+mod chaos;
+mod guards;
+mod quick;
