@@ -230,8 +230,9 @@ fn follows(next: Position, last: Position) -> bool {
 /// epoch begun, nothing more of the forked one counts.
 async fn start(journal: &Journaling, reader: &mut EventReader, tail: &Tail) -> Result<Position, Stopped> {
     let [there, next, last] = reader.look(tail.position).await?;
-    // Trimmed before it was journaled, by whoever that was: what comes behind the gap cannot be added.
-    let is_gone = next.is_some_and(|next| !follows(next.position, tail.position));
+    // Trimmed before it was journaled, by whoever that was: what comes behind the gap cannot be added. What is no entry says
+    // nothing of that.
+    let is_gone = next.is_some_and(|next| next.changes.is_ok() && !follows(next.position, tail.position));
     let has_forked = match there {
         Some(entry) => entry.source() != tail.source,
         // Trimmed, or gone with an older life of the line; or Redis has gone back.
