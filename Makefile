@@ -36,8 +36,9 @@ lint: ## Format and lints
 fmt: ## Format
 	$(CARGO) fmt --all
 
+# They mostly wait for what servers do in seconds: more at once than there are cores.
 unit: ## The Rust tests, with their own Redis and PostgreSQL
-	$(CARGO) test --locked --workspace
+	RUST_TEST_THREADS=4 $(CARGO) test --locked --workspace
 
 foreign: ## The contract, by a client that shares no code with the server
 	$(CARGO) build --locked
