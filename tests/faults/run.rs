@@ -2,7 +2,7 @@
 
 use crate::{
     crowd::{Crowd, Size},
-    kinds::{Held, Kind},
+    kinds::{Held, Kind, instances},
     proof::Proof,
     schedule::{Fault, Schedule},
     stage::Stage,
@@ -85,6 +85,7 @@ async fn play(stage: &mut Stage, faults: &[Fault]) -> Duration {
         kind.heal(stage, std::mem::replace(&mut held[i], Held::Nothing)).await;
         under_way -= 1;
         if under_way == 0 {
+            instances::come_up(stage);
             longest = longest.max(stage.back_to_normal().await);
         }
     }

@@ -33,6 +33,10 @@ pub async fn heal(kind: Kind, stage: &mut Stage) {
         _ => {}
     }
     stage.instances.iter_mut().for_each(|instance| instance.see_to_it());
+}
+
+/// Once nothing is broken any more: an instance that found no store when it was started is started again.
+pub fn come_up(stage: &mut Stage) {
     until("the instances are up", || {
         stage.instances.iter_mut().all(|instance| {
             instance.see_to_it();

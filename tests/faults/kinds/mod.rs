@@ -1,7 +1,7 @@
 //! What can break, and how it is mended again.
 
 mod hosts;
-mod instances;
+pub mod instances;
 mod nodes;
 mod postgres;
 mod redis;
