@@ -36,9 +36,8 @@ lint: ## Format and lints
 fmt: ## Format
 	$(CARGO) fmt --all
 
-# They mostly wait for what servers do in seconds: more at once than there are cores.
 unit: ## The Rust tests, with their own Redis and PostgreSQL
-	RUST_TEST_THREADS=4 $(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace
 
 foreign: ## The contract, by a client that shares no code with the server
 	$(CARGO) build --locked
