@@ -34,6 +34,7 @@ impl LiveLine {
     /// Makes sure that the sale lives in the Redis that answers now, with all that anybody was told and the settings that
     /// PostgreSQL has. One that has lost something begins a new life, and is restored by whoever keeps the journal.
     pub(in crate::room) async fn install(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.installing.lock().await;
         self.clock.forget();
         let journaled = self.journal.end().await?;
         let lost_epoch = match self.store.take_over(journaled).await? {

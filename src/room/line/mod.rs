@@ -58,6 +58,8 @@ pub struct LiveLine {
     bookings: Bookings,
     /// What a lost life is restored from.
     journal: Journal,
+    /// Held by whoever looks at a Redis before it is believed: several notice at once, and a life is to be begun once.
+    installing: tokio::sync::Mutex<()>,
     health: Arc<Health>,
     drain: watch::Receiver<Drain>,
     clock: RedisClock,
@@ -106,6 +108,7 @@ impl LiveLine {
             sales: parts.sales.clone(),
             bookings: parts.bookings.clone(),
             journal: parts.journal.clone(),
+            installing: Default::default(),
             health: parts.health.clone(),
             drain: parts.drain.clone(),
             clock: RedisClock::new(jiff::Timestamp::now().as_millisecond()),
