@@ -27,6 +27,9 @@ const SEQS_PER_EPOCH: Seq = 1_000_000_000;
 /// How long a question waits for a line that is being restored.
 const RESTORE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Pause between two looks at whether that is done.
+const RESTORE_PAUSE: Duration = Duration::from_millis(50);
+
 /// Pause between two groups of sockets that are to ask anew.
 const RECHECK_PAUSE: Duration = Duration::from_millis(10);
 
@@ -96,7 +99,7 @@ impl LiveLine {
             if since.elapsed() > RESTORE_PATIENCE {
                 return Err(error);
             }
-            sleep(RECHECK_PAUSE).await;
+            sleep(RESTORE_PAUSE).await;
         }
         Ok(())
     }

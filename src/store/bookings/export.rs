@@ -1,8 +1,10 @@
 //! Bookings of a sale, row by row, for the operator.
 
 use super::{Bookings, COLUMNS};
-use crate::store::errors::StoreError;
-use deadpool_postgres::Object;
+use crate::store::{
+    errors::StoreError,
+    postgres::{NO_TIMEOUT, long_reader},
+};
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use std::pin::Pin;
 use tokio_postgres::types::ToSql;
@@ -15,8 +17,7 @@ impl Bookings {
         &self,
         filter: &BookingFilter,
     ) -> Result<Pin<Box<dyn Stream<Item = Result<BookingRecord, StoreError>> + Send>>, StoreError> {
-        let client = Object::take(self.pool.get().await?);
-        client.batch_execute("SET statement_timeout = 0").await?;
+        let client = long_reader(&self.pool, NO_TIMEOUT).await?;
         let query = format!(
             "SELECT {COLUMNS} FROM bookings WHERE sale_id = $1 AND status <> 'void' \
              AND ($2::timestamptz IS NULL OR created_at >= $2) AND ($3::text IS NULL OR visitor_id = $3) \

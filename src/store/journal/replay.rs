@@ -1,8 +1,10 @@
 //! A journal read from its first entry to its last, and who drew which place: what a lost line is restored from.
 
 use super::{Journal, read::read, unsigned};
-use crate::store::errors::StoreError;
-use deadpool_postgres::Object;
+use crate::store::{
+    errors::StoreError,
+    postgres::{NO_TIMEOUT, long_reader},
+};
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use std::pin::pin;
 use tokio_postgres::Row;
@@ -14,7 +16,7 @@ use wire::domain::{
 impl Journal {
     /// How all places stand after the last entry.
     pub async fn ledger(&self) -> Result<Ledger, StoreError> {
-        let client = self.reader().await?;
+        let client = long_reader(&self.pool, NO_TIMEOUT).await?;
         let query = "SELECT entry FROM journal WHERE sale_id = $1 ORDER BY epoch, n";
         let mut rows = pin!(client.query_raw(query, [self.sale.as_str()]).await?);
         let mut ledger = Ledger::default();
@@ -29,7 +31,7 @@ impl Journal {
         &self,
         chunk: usize,
     ) -> Result<impl Stream<Item = Result<Vec<(Seq, VisitorId)>, StoreError>> + Send, StoreError> {
-        let client = self.reader().await?;
+        let client = long_reader(&self.pool, NO_TIMEOUT).await?;
         let query = "SELECT seq, visitor_id FROM journal_places WHERE sale_id = $1";
         let rows = client.query_raw(query, [self.sale.as_str()]).await?;
         let drawn = |row: &Row| Some((unsigned(row.get(0)), VisitorId::parse(row.get(1))?));
@@ -37,12 +39,5 @@ impl Journal {
             let _keep = &client;
             Ok(rows.map_err(|error| error.1)?.iter().filter_map(drawn).collect())
         }))
-    }
-
-    /// A connection that is not the pool's any more: reading may take long, and nobody waits for it.
-    async fn reader(&self) -> Result<deadpool_postgres::ClientWrapper, StoreError> {
-        let client = Object::take(self.pool.get().await?);
-        client.batch_execute("SET statement_timeout = 0").await?;
-        Ok(client)
     }
 }

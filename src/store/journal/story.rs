@@ -1,10 +1,9 @@
 //! One visitor's story, for whoever answers his complaint.
 
 use super::{Journal, unsigned};
-use crate::store::errors::StoreError;
-use deadpool_postgres::Object;
+use crate::store::{errors::StoreError, postgres::long_reader};
 use futures_util::TryStreamExt;
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 use wire::domain::{
@@ -13,12 +12,14 @@ use wire::domain::{
     line::Position,
 };
 
+/// Nobody waits for his answer for longer.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
 impl Journal {
     /// What became of each place that a visitor drew; none if the journal does not know him, or has forgotten him. It goes
     /// over the whole journal of the sale, some seconds for a million places, on a connection that is not the pool's any more.
     pub async fn stories(&self, visitor: &VisitorId, bookings: &[Uuid]) -> Result<Vec<Story>, StoreError> {
-        let client = Object::take(self.pool.get().await?);
-        client.batch_execute("SET statement_timeout = '60s'").await?;
+        let client = long_reader(&self.pool, TIMEOUT).await?;
         let query =
             "SELECT DISTINCT seq FROM journal_places WHERE sale_id = $1 AND visitor_id = $2 ORDER BY seq";
         let rows = client.query(query, &[&self.sale.as_str(), &visitor.as_str()]).await?;

@@ -6,8 +6,22 @@ pub mod facts;
 pub mod migrations;
 pub mod tls;
 
+use super::errors::StoreError;
+use deadpool_postgres::{ClientWrapper, Object};
+use std::time::Duration;
+
 /// Connections to PostgreSQL; cheap to clone.
 pub use deadpool_postgres::Pool;
+
+/// A statement that may take as long as it takes.
+pub(super) const NO_TIMEOUT: Duration = Duration::ZERO;
+
+/// A connection for a long read, each of whose statements may take so long. It is not the pool's any more: nobody waits for it.
+pub(super) async fn long_reader(pool: &Pool, statement: Duration) -> Result<ClientWrapper, StoreError> {
+    let client = Object::take(pool.get().await?);
+    client.batch_execute(&format!("SET statement_timeout = {}", statement.as_millis())).await?;
+    Ok(client)
+}
 
 /// PostgreSQL has no unsigned numbers.
 pub(super) fn bigint(number: u64) -> i64 {
