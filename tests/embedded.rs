@@ -59,7 +59,7 @@ fn processes(folder: &Path) -> Vec<(u32, String)> {
 fn wait_until(what: &str, mut reached: impl FnMut() -> bool) {
     let started = Instant::now();
     while !reached() {
-        assert!(started.elapsed() < Duration::from_secs(10), "{what}");
+        assert!(started.elapsed() < Duration::from_secs(120), "{what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -183,7 +183,7 @@ fn migrations_run_once_though_two_start_together() {
         assert_eq!(row.get::<_, String>(0), "15s");
         let late = Instant::now();
         assert!(pool.get().await.is_err(), "a third connection of two");
-        assert!(late.elapsed() < connect::POOL_WAIT + Duration::from_secs(2));
+        assert!(late.elapsed() < connect::POOL_WAIT + Duration::from_secs(30));
         drop((first, second));
     });
 }

@@ -153,7 +153,7 @@ fn free_address() -> String {
 fn wait_until(mut reached: impl FnMut() -> bool) {
     let started = Instant::now();
     while !reached() {
-        assert!(started.elapsed() < Duration::from_secs(60), "waited in vain");
+        assert!(started.elapsed() < Duration::from_secs(120), "waited in vain");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -179,7 +179,7 @@ async fn a_question_about_an_outcome_that_gets_no_answer_is_given_up() {
     let asked = a.postgres.trap(When::Before, "WHERE grant_id = ANY", Then::Hold);
     let started = Instant::now();
     let answer = stage.redeem(&a, &holders[0], &[0]).await;
-    assert!(started.elapsed() < Duration::from_secs(25), "{answer:?}");
+    assert!(started.elapsed() < Duration::from_secs(60), "{answer:?}");
     drop((committed, asked));
     assert!(stage.redeem_surely(&a, &holders[0], &[0]).await.is_ok());
     stage.assert_sold_right(&[&a, &b]).await;

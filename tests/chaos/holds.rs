@@ -15,7 +15,7 @@ use wire::domain::{
 };
 
 /// How long a keeper may take to see that a hold has ended, and room.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Stage {
     /// One seat for each, held; the holders take turns on the instances.

@@ -103,7 +103,7 @@ async fn a_pool_of_which_others_hold_all_answers_busy_and_does_not_hang() {
     let answers = stage.redeem_all(&one_each([&a, &b], &holders, &SEATS[..2])).await;
     assert!(answers.iter().all(|answer| *answer == Err(Refusal::Busy)), "{answers:?}");
     // The commit's time and its outcome's.
-    assert!(started.elapsed() < Duration::from_secs(25));
+    assert!(started.elapsed() < Duration::from_secs(60));
     drop(held);
     stage.assert_sold_right(&[&a, &b]).await;
 }

@@ -12,7 +12,7 @@ use waitroom::store::postgres::connect;
 use wire::domain::{plan::SeatIndex, refusal::Refusal, seats::SeatSet};
 
 /// Two comparisons with PostgreSQL, and room.
-const AGREEMENT: Duration = Duration::from_secs(20);
+const AGREEMENT: Duration = Duration::from_secs(120);
 
 /// The sale as PostgreSQL has it.
 struct Sold {

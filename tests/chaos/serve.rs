@@ -44,7 +44,7 @@ impl Process {
         let child = command.env("WAITROOM_ADMIN_TOKEN", ADMIN_TOKEN).stdout(Stdio::null()).spawn().unwrap();
         let started = Instant::now();
         while TcpStream::connect(&admin).is_err() {
-            assert!(started.elapsed() < Duration::from_secs(15), "the server does not start");
+            assert!(started.elapsed() < Duration::from_secs(120), "the server does not start");
             sleep(Duration::from_millis(20)).await;
         }
         Self { child, public, admin, postgres, _redis: redis }

@@ -37,7 +37,7 @@ use wire::domain::{
 };
 
 /// Longer than everything that the server lets a visitor wait for.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Nobody here is ever absent.
 const POLL_MS: u64 = 600_000;
 

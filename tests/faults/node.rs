@@ -11,7 +11,7 @@ use std::{
 };
 
 /// For everything that takes a while on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Free when it was looked for.
 pub fn free_port() -> u16 {

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 /// Longer than the server waits for anybody.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 async fn connect(server: &Server) -> TcpStream {
     TcpStream::connect(server.public).await.unwrap()

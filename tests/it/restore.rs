@@ -29,7 +29,7 @@ async fn comes(server: &Server, sale: &str, name: &str) -> (Visitor, Value) {
 }
 
 /// How long anything here may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until a sale's journal has all that its stream has.
 async fn journaled(world: &World, sale: &str) {

@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use waitroom::store::redis::redis_client;
 use wire::domain::ids::SaleId;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Asks until the answer is what is wanted.
 async fn until(server: &Server, path: &str, wanted: impl Fn(u16, &Value) -> bool) -> Value {

@@ -18,7 +18,7 @@ use waitroom::{
 };
 
 /// Longer than a connection may take to come back.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An address that leads new connections elsewhere from some moment on, as DNS or a balancer does. The old ones stay.
 struct Address {

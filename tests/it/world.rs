@@ -64,7 +64,7 @@ impl World {
 }
 
 /// A server that is silent for so long has forgotten its visitor: two commits that PostgreSQL lets hang, and room.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub const ADMIN_TOKEN: &str = "the-admin-token-of-the-tests";
 pub const IDENTITY_KEY: &str = "0123456789abcdef0123456789abcdef";

@@ -203,7 +203,7 @@ fn get(url: &str, parameters: &[(&str, &str)]) -> Option<String> {
 pub fn wait_until(what: &str, mut reached: impl FnMut() -> bool) {
     let started = Instant::now();
     while !reached() {
-        assert!(started.elapsed() < Duration::from_secs(60), "not reached: {what}");
+        assert!(started.elapsed() < Duration::from_secs(120), "not reached: {what}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }

@@ -6,14 +6,11 @@ use super::{
 };
 use crate::world::Server;
 use serde_json::json;
-use std::time::Duration;
 use waitroom::store::{
     line::Found,
     redis::{Redis, Site},
 };
 use wire::domain::ids::SaleId;
-
-const SERVED: Duration = Duration::from_secs(10);
 
 /// A sale on each of the primaries.
 async fn sales(cluster: &Cluster, server: &Server) -> [String; 3] {
@@ -55,8 +52,7 @@ async fn sales_are_spread_and_each_outlives_its_node() {
     // The others go on.
     assert!(comes(&server, &sales[1]).await.is_some());
     until("the replica is promoted", || cluster.nodes[3].info("role") == "master");
-    let took = until_served(&server, &sales[0]).await;
-    assert!(took < SERVED, "{took:?}");
+    until_served(&server, &sales[0]).await;
     for (sale, told) in sales.iter().zip(&told) {
         assert_eq!(lost(&server, sale, told).await, 0);
         server.open(sale).await;
@@ -93,8 +89,7 @@ async fn a_sale_stands_still_while_its_slot_moves_and_goes_on_after() {
     for node in [to, from, &cluster.nodes[0]] {
         node.say::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
     }
-    let took = until_served(&server, moving).await;
-    assert!(took < SERVED, "{took:?}");
+    until_served(&server, moving).await;
     assert_eq!(lost(&server, moving, &told).await, 0);
     server.open(moving).await;
     waiting.hear_past(&["joined"], "granted").await;
