@@ -2,9 +2,12 @@
 //! guard of the running server switched off: the proof must fail, and say where.
 #![allow(clippy::unwrap_used, reason = "a test's helper may fail its test")]
 
+#[path = "shared/ports.rs"]
+mod ports;
+
+use ports::free_port;
 use std::{
     fs,
-    net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -145,9 +148,8 @@ fn waitroom(args: &[&str]) -> Command {
     command
 }
 
-/// Free when it was looked for.
 fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    format!("127.0.0.1:{}", free_port())
 }
 
 fn wait_until(mut reached: impl FnMut() -> bool) {

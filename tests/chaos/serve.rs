@@ -1,13 +1,17 @@
 //! A real `waitroom serve`, which can be stopped and killed, asked over HTTP.
 
+#[path = "../shared/ports.rs"]
+mod ports;
+
 use crate::{
     proxy::Proxy,
     stage::{Answer, Answered, Holder, Stage},
 };
+use ports::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::{
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -145,7 +149,6 @@ fn answer_of(stage: &Stage, status: u16, said: &Value, wish: &[SeatIndex]) -> An
     })
 }
 
-/// Free when it was looked for.
 fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    format!("127.0.0.1:{}", free_port())
 }

@@ -1,10 +1,13 @@
 //! One Redis: on a port and on a socket, in a folder of its own, with a clock that can be moved.
 
+#[path = "../shared/ports.rs"]
+mod ports;
+
 use crate::clock::Clock;
+pub use ports::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -12,11 +15,6 @@ use std::{
 
 /// For everything that takes a while on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Free when it was looked for.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// Waits until it is so.
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {

@@ -11,6 +11,7 @@ mod faults;
 mod fences;
 mod hostile;
 mod journal;
+mod journal_guards;
 mod line;
 mod migrations;
 mod proof;

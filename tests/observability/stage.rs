@@ -1,10 +1,13 @@
 //! What is looked at, and who looks: a server of the product on its own Redis and PostgreSQL, a crowd, and a
 //! Prometheus with the shipped configuration.
 
+#[path = "../shared/ports.rs"]
+mod ports;
+
+use ports::free_port;
 use serde_json::Value;
 use std::{
     fs,
-    net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
@@ -186,9 +189,8 @@ fn waitroom(args: &[&str]) -> Command {
     command
 }
 
-/// Free when it was looked for.
 fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    format!("127.0.0.1:{}", free_port())
 }
 
 /// The body, if the answer is a good one.

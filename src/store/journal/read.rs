@@ -13,7 +13,8 @@ impl Journal {
     /// The batch of that number and its entries; nothing if there is none.
     pub async fn batch(&self, number: u64) -> Result<Option<(Batch, Vec<Written>)>, StoreError> {
         let client = self.pool.get().await?;
-        let query = format!("SELECT {BATCH} FROM journal_batches WHERE sale_id = $1 AND batch = $2");
+        // Of two, which only a journal without its keys has, either is wrong: its entries tell.
+        let query = format!("SELECT {BATCH} FROM journal_batches WHERE sale_id = $1 AND batch = $2 LIMIT 1");
         let statement = client.prepare_cached(&query).await?;
         let Some(row) = client.query_opt(&statement, &[&self.sale.as_str(), &bigint(number)]).await? else {
             return Ok(None);

@@ -1,9 +1,12 @@
 //! Redis as its users run it: primaries and replicas, Sentinels, a cluster; each on ports of its own.
 
+#[path = "../../shared/ports.rs"]
+mod ports;
+
 use crate::world::{Server, World};
+pub use ports::free_port;
 use std::{
     fs,
-    net::TcpListener,
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
@@ -12,11 +15,6 @@ use waitroom::{embedded, store::postgres::connect::postgres_single};
 
 /// For everything that takes a while on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Free when it was looked for.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// One Redis that listens on a port.
 pub struct Node {
