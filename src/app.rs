@@ -1,7 +1,7 @@
 //! The only place that wires parts: what starts in which order, and what stops in which.
 
 use crate::{
-    drain::Drain,
+    drain::{Drain, Traffic},
     edge::{self, Edge, EdgeState, listener::Listener},
     limits::{ADMIN_CONNECTIONS_MAX, FILES_RESERVED, SEND_BUFFER_BYTES},
     metrics::{self, Listeners},
@@ -70,8 +70,8 @@ impl App {
         let (leave, leaving) = watch::channel(Drain::NotYet);
         let rooms = Rooms::new(redis, pool, Arc::new(Health::default()), leaving);
         rooms.open_all().await.map_err(|error| unreachable(error.to_string()))?;
-        let public = listen(settings.http.listen, "listen")?;
-        let admin = listen(settings.admin.admin_listen, "admin_listen")?;
+        let public = listen(settings.http.listen, settings.http.reuse_port, "listen")?;
+        let admin = listen(settings.admin.admin_listen, false, "admin_listen")?;
         let keys = settings.keys.signing_keys.iter();
         let keys = keys.map(|key| Key { kid: key.kid.clone(), secret: key.secret.clone() }).collect();
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
@@ -100,21 +100,29 @@ impl App {
         address(&self.admin)
     }
 
-    /// Serves until `stop`, then drains.
+    /// Serves until `stop`, then drains. Answers what was still open within the drain time.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Report {
         let Self { edge, rooms, leave, public, admin, drain } = self;
-        let public_budget = Listener {
+        let traffic = [Traffic::default(), Traffic::default()];
+        let [visitors, operators] = traffic.clone();
+        let public_listener = Listener {
             of: Listeners::Public,
             connections_max: edge.connections_max,
             proxies: edge.trusted_proxies.clone(),
+            traffic: visitors,
+            drain: leave.subscribe(),
         };
-        let admin_budget =
-            Listener { of: Listeners::Admin, connections_max: ADMIN_CONNECTIONS_MAX, proxies: Vec::new() };
-        let public = tokio::spawn(public_budget.serve(public, edge::public_router(edge.clone())));
-        let admin = tokio::spawn(admin_budget.serve(admin, edge::admin_router(edge)));
+        let admin_listener = Listener {
+            of: Listeners::Admin,
+            connections_max: ADMIN_CONNECTIONS_MAX,
+            proxies: Vec::new(),
+            traffic: operators,
+            drain: leave.subscribe(),
+        };
+        let door = tokio::spawn(public_listener.serve(public, edge::public_router(edge.clone())));
+        let admin = tokio::spawn(admin_listener.serve(admin, edge::admin_router(edge)));
         stop.await;
-        let report = shutdown::drain(&rooms, &leave, drain).await;
-        public.abort();
+        let report = shutdown::Leaver { rooms, traffic, leave, door }.drain(drain).await;
         admin.abort();
         report
     }
@@ -161,10 +169,11 @@ async fn connect_redis(settings: &ServeSettings) -> Result<Redis, StartError> {
     Redis::connect(site, &instance).await.map_err(|error| unreachable(error.to_string()))
 }
 
-/// A socket that has that address, which a killed predecessor may have left in use.
-pub fn bound(addr: SocketAddr) -> std::io::Result<TcpSocket> {
+/// A socket that has that address, which a killed predecessor may have left in use; with others that want to share it.
+pub fn bound(addr: SocketAddr, shared: bool) -> std::io::Result<TcpSocket> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
+    socket.set_reuseport(shared)?;
     // Taken over by each connection: nobody makes the kernel hold megabytes for him.
     socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     socket.bind(addr)?;
@@ -172,8 +181,8 @@ pub fn bound(addr: SocketAddr) -> std::io::Result<TcpSocket> {
 }
 
 /// A listener with a long queue.
-fn listen(addr: SocketAddr, setting: &str) -> Result<TcpListener, StartError> {
-    bound(addr).and_then(|socket| socket.listen(BACKLOG)).map_err(|error: std::io::Error| {
+fn listen(addr: SocketAddr, shared: bool, setting: &str) -> Result<TcpListener, StartError> {
+    bound(addr, shared).and_then(|socket| socket.listen(BACKLOG)).map_err(|error: std::io::Error| {
         StartError::Settings(format!("{setting}: cannot listen on {addr}: {error}"))
     })
 }

@@ -42,7 +42,7 @@ export class Connection {
     this.attempt = 0;
     this.timers = {};
     this.errorCode = null;
-    this.drainAfterMs = null;
+    this.drainUntil = null;
     this.pace = "normal";
     this.lastAtOnce = -Infinity;
   }
@@ -102,7 +102,7 @@ export class Connection {
     }
     this.onLink({ status: "connecting" });
     this.errorCode = null;
-    this.drainAfterMs = null;
+    this.drainUntil = null;
     this.openedAt = this.env.now();
     // After polls that failed too it is a socket's turn again.
     this.polling = !this.polling && this.socketsLost >= (this.hadSocket ? SOCKETS_LOST_MAX : 1);
@@ -171,7 +171,7 @@ export class Connection {
     }
     if (message.type === "pong") return;
     if (message.type === "error") this.errorCode = message.code;
-    if (message.type === "reconnect") this.drainAfterMs = message.after_ms ?? null;
+    if (message.type === "reconnect") this.drainUntil = this.env.now() + (message.after_ms ?? 0);
     if (message.type === "joined" && !this.live) {
       this.live = true;
       this.attempt = 0;
@@ -197,18 +197,22 @@ export class Connection {
   }
 
   #lost(closeCode) {
-    const { errorCode, drainAfterMs } = this;
+    const { errorCode, drainUntil } = this;
     // Ends without a word, before a word: this is how a blocked socket looks.
     if (closeCode === 1006 && !this.live && !this.polling) this.socketsLost += 1;
     this.#drop();
-    const { stop, pace, why } = verdict(closeCode, errorCode);
+    const { stop, pace: usual, why } = verdict(closeCode, errorCode);
     if (stop) {
       this.onLink({ status: "idle" });
       this.onStop(stop);
       return;
     }
+    // A server that had to cut its last sockets has said to them, too, when to come.
+    const pace = usual === "normal" && drainUntil !== null ? "drain" : usual;
     this.pace = pace;
-    const retryMs = delayMs({ pace, attempt: this.attempt++, afterMs: drainAfterMs, random: this.env.random });
+    // Told some time ago: the server closes when that time is over.
+    const afterMs = drainUntil === null ? null : Math.max(0, drainUntil - this.env.now());
+    const retryMs = delayMs({ pace, attempt: this.attempt++, afterMs, random: this.env.random });
     this.#timer("retry", retryMs, () => this.#open());
     this.onLink({ status: "cut", why, retryMs });
   }

@@ -14,7 +14,8 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
     logging::start(&settings.log);
     let files = system::raise_open_files();
     tracing::info!(files, redis = %settings.redis.redis_url, postgres = %settings.postgres.postgres_url, "starting");
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let exit = runtime.block_on(async {
         let signals = Signals::catch().context("cannot catch signals")?;
         let stop = signals.first();
         tokio::pin!(stop);
@@ -26,7 +27,10 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
         let report = app.run(stop).await;
         tracing::info!("{report}");
         Ok(Exit::Done)
-    })
+    });
+    // What was cut off is not waited for.
+    runtime.shutdown_background();
+    exit
 }
 
 /// The runtime that servers run on.

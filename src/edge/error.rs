@@ -59,7 +59,7 @@ impl HttpError {
             .header(header::WWW_AUTHENTICATE, "Bearer realm=\"waitroom\"")
     }
 
-    /// A store that is needed does not answer, or the server drains.
+    /// A store that is needed does not answer.
     pub fn unavailable(message: impl Into<String>) -> Self {
         let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
         Self { retry: true, ..error }.header(header::RETRY_AFTER, "2")
@@ -99,7 +99,6 @@ pub fn unavailable(error: RoomError) -> ErrorMessage {
     tracing::debug!("a visitor was not served: {error}");
     let code = ErrorCode::Unavailable;
     let message = match error {
-        RoomError::Draining => "this server is going away; your place is kept, connect again",
         RoomError::Overloaded => "everyone comes at once; your place is kept, come back in a moment",
         RoomError::JournalBehind => "no new places just now: what has happened must be put on record first",
         RoomError::Store(_) | RoomError::Ended => {
@@ -113,7 +112,6 @@ impl From<RoomError> for HttpError {
     fn from(error: RoomError) -> Self {
         tracing::warn!("a request was not served: {error}");
         Self::unavailable(match (&error, error.store()) {
-            (RoomError::Draining, _) => "this server is going away; try again".to_owned(),
             (RoomError::Overloaded, _) => "everyone comes at once; try again in a moment".to_owned(),
             (RoomError::JournalBehind, _) => {
                 "what has happened must be put on record first; try again in a moment".to_owned()

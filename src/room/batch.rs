@@ -87,7 +87,7 @@ mod tests {
                 async move {
                     gate.acquire().await.unwrap().forget();
                     match questions.contains(&13) {
-                        true => Err(RoomError::Draining),
+                        true => Err(RoomError::Overloaded),
                         false => Ok(questions.iter().map(|q| q * 10).collect()),
                     }
                 }
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!((first.unwrap(), others), (10, [20, 30, 40]));
         assert_eq!(*calls.lock().unwrap(), [vec![1], vec![2, 3, 4]]);
         gate.add_permits(1);
-        assert!(matches!(batcher.ask(13).await, Err(RoomError::Draining)));
+        assert!(matches!(batcher.ask(13).await, Err(RoomError::Overloaded)));
         drop(batcher);
         serving.await.unwrap();
     }

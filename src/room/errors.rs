@@ -6,9 +6,6 @@ use std::sync::Arc;
 /// A question that was not answered. One error may be for all who asked together.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RoomError {
-    /// Another server takes over.
-    #[error("this server is leaving")]
-    Draining,
     /// Those who came before take all the time there is.
     #[error("more ask at once than can be answered")]
     Overloaded,

@@ -131,7 +131,7 @@ impl Room {
         self.line.is_over()
             && self.journal.is_whole()
             && self.sockets.is_empty()
-            && !self.is_busy()
+            && self.under_way() == 0
             && !self.seats.map().any_held()
     }
 
@@ -152,8 +152,8 @@ impl Room {
         self.line.departed(visitor, socket);
     }
 
-    /// Whether a redeem, or the telling of one, is under way.
-    pub fn is_busy(&self) -> bool {
-        self.seats.outbox.is_busy()
+    /// How many redeems, and tellings of what happened, are under way.
+    pub fn under_way(&self) -> usize {
+        self.seats.outbox.under_way()
     }
 }

@@ -5,7 +5,7 @@ use super::{
     outbox::Outbox,
 };
 use crate::{
-    drain::Drain,
+    drain::{self, Drain},
     limits::SALES_POLL,
     metrics,
     store::{
@@ -337,6 +337,11 @@ impl Rooms {
             room.unwell().into_iter().map(move |task| format!("sale {id}: {task} broke down a moment ago"))
         });
         stores.chain(refused).chain(unwell).collect()
+    }
+
+    /// Waits until nobody new is let in, and for so long after that.
+    pub async fn leaving(&self, and: Duration) {
+        drain::reached(&self.drain, Drain::Leaving, and).await;
     }
 
     /// How far the server is on its way out.

@@ -35,8 +35,8 @@ impl Tasks {
         Self { sale, drain, running, broken }
     }
 
-    /// Runs a task, again and again if need be, until the server leaves or the room ends. It may end by itself only when
-    /// the server leaves.
+    /// Runs a task, again and again if need be, until the server has left or the room ends. It may end by itself only
+    /// when the server has left.
     pub fn keep<F>(&self, name: &'static str, task: impl Fn() -> F + Send + Sync + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -46,7 +46,7 @@ impl Tasks {
         let kept = tokio::spawn(async move {
             loop {
                 let ended = AssertUnwindSafe(task()).catch_unwind().await;
-                if ended.is_ok() && *drain.borrow() >= Drain::Leaving {
+                if ended.is_ok() && *drain.borrow() >= Drain::Done {
                     return;
                 }
                 lock(&broken).insert(name, Instant::now());

@@ -49,6 +49,10 @@ pub struct HttpSettings {
     /// Where visitors connect
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080", value_parser = values::address)]
     pub listen: SocketAddr,
+    /// Share that address with other instances on this machine, each of which sets this: the kernel parts the visitors among them
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
+    pub reuse_port: bool,
     /// Origins whose pages may open a socket, comma-separated (default: this server's own host)
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', value_parser = values::origin)]
     pub allowed_origins: Vec<String>,

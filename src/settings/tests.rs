@@ -51,6 +51,7 @@ fn defaults() {
     assert_eq!(settings.admin.admin_listen.to_string(), "127.0.0.1:9090");
     assert_eq!((settings.http.drain_s, settings.postgres.postgres_pool), (20, 8));
     assert_eq!((settings.redis.redis_replicas, settings.redis.allow_data_loss), (0, false));
+    assert!(!settings.http.reuse_port, "two that share a port by mistake would share its visitors");
     assert_eq!((settings.log.log.as_str(), settings.log.log_format), ("info", LogFormat::Text));
     assert!(settings.http.allowed_origins.is_empty() && settings.http.trusted_proxies.is_empty());
     assert!(settings.keys.identity_key.is_none());
@@ -136,6 +137,7 @@ fn values_out_of_range_or_malformed_are_refused_by_name() {
         ("trusted_proxies", "10.0.0.0/33"),
         ("trusted_proxies", "me"),
         ("allow_data_loss", "perhaps"),
+        ("reuse_port", "maybe"),
         ("log", "waitroom=loud"),
         ("log_format", "xml"),
     ] {

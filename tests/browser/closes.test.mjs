@@ -150,16 +150,21 @@ describe("connection", () => {
     assert.equal(seen.sockets.length, 1);
   });
 
-  test("a drain's after_ms is followed", () => {
-    const { connection, seen, open, last, pass } = rig();
-    connection.start();
-    open();
-    last().onmessage({ data: '{"type":"reconnect","after_ms":7000}' });
-    last().onclose({ code: 1012 });
-    pass(6_900);
-    assert.equal(seen.sockets.length, 1);
-    pass(1_000);
-    assert.equal(seen.sockets.length, 2);
+  test("a drain's after_ms is followed, from when it was said, however the socket ends", () => {
+    for (const code of [1012, 1006]) {
+      for (const closed of [0, 3_000, 6_900]) {
+        const { connection, seen, open, last, pass } = rig();
+        connection.start();
+        open();
+        last().onmessage({ data: '{"type":"reconnect","after_ms":7000}' });
+        pass(closed);
+        last().onclose({ code });
+        pass(6_900 - closed);
+        assert.equal(seen.sockets.length, 1, `${code} after ${closed} ms`);
+        pass(1_000);
+        assert.equal(seen.sockets.length, 2, `${code} after ${closed} ms`);
+      }
+    }
   });
 
   test("does not come back for someone who is out", () => {

@@ -12,6 +12,7 @@ mod fences;
 mod hostile;
 mod journal;
 mod journal_guards;
+mod leaving;
 mod line;
 mod migrations;
 mod proof;

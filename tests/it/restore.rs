@@ -229,3 +229,39 @@ async fn a_restart_that_lost_nothing_begins_nothing() {
     kim.hear_past(&["joined"], "granted").await;
     server.stop().await;
 }
+
+/// All instances hear of a new sale at once, and each finds nothing of it in Redis: nothing was lost, and one life begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_sale_on_several_instances_is_no_lost_line() {
+    let world = World::shared();
+    let mut instances = Vec::new();
+    for i in 0..4 {
+        let redis = Redis::connect(Site::parse(&world.redis.url()).unwrap(), &format!("new-{i}")).await.unwrap();
+        let pool = postgres_pool(&world.postgres.url(), 2).unwrap();
+        migrations::run(&world.postgres.url()).await.unwrap();
+        let (leave, drain) = watch::channel(Drain::NotYet);
+        instances.push((Rooms::new(redis, pool, Arc::new(Health::default()), drain), leave));
+    }
+    let plan = plan(1, 2).to_string();
+    let plan = plan.as_bytes();
+    let settings = SaleSettings {
+        rate: 1.0,
+        max_active: 1,
+        grant_ttl_s: 30,
+        claim_s: 30,
+        away_s: 30,
+        max_seats: 1,
+        hold_ttl_s: 0,
+        opens_at: None,
+    };
+    for i in 0..6 {
+        let id = SaleId::parse(&format!("new-{i}")).unwrap();
+        let new = NewSale { id: &id, name: "New", plan_json: plan, anonymous: true, settings: &settings, blocked: &[] };
+        assert!(instances[0].0.create(&new).await.unwrap());
+        let opened = join_all(instances.iter().map(|(rooms, _)| rooms.get(&id))).await;
+        let epoch = |room: Option<Arc<Room>>| room.unwrap().line.epoch();
+        let epochs: Vec<u64> = opened.into_iter().map(|room| epoch(room.unwrap())).collect();
+        assert_eq!(epochs, [1; 4], "sale {i}");
+    }
+    instances.iter().for_each(|(rooms, _)| rooms.all().iter().for_each(|room| room.end()));
+}

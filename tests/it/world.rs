@@ -14,7 +14,7 @@ use std::{
 use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle, time::timeout};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Message, client::IntoClientRequest},
+    tungstenite::{self, Message, client::IntoClientRequest},
 };
 use waitroom::{
     app::App,
@@ -193,11 +193,16 @@ impl Server {
     }
 
     pub async fn connect(&self, sale: &str) -> Visitor {
+        self.try_connect(sale).await.unwrap()
+    }
+
+    /// One try, which may not reach anyone.
+    pub async fn try_connect(&self, sale: &str) -> Result<Visitor, tungstenite::Error> {
         let url = format!("ws://{}/v1/sales/{sale}/ws", self.public);
         let mut request = url.into_client_request().unwrap();
         request.headers_mut().insert("Sec-WebSocket-Protocol", "waitroom.v1".parse().unwrap());
-        let (socket, _) = connect_async(request).await.unwrap();
-        Visitor { socket }
+        let (socket, _) = connect_async(request).await?;
+        Ok(Visitor { socket })
     }
 
     /// A new visitor in the line, and what `joined` said.

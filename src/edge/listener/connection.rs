@@ -194,8 +194,7 @@ impl Drop for Permit {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::metrics::Listeners;
-    use std::sync::Arc;
+    use crate::{drain::Gauge, metrics::Listeners};
     use tokio::net::TcpListener;
 
     /// The last words, as a client sees them that sends 8 MiB before it listens.
@@ -204,7 +203,7 @@ mod tests {
         let address = listener.local_addr()?;
         let server = async {
             let (stream, _) = listener.accept().await?;
-            let slot = Slot::take(&Arc::default(), 1, Listeners::Admin).unwrap();
+            let slot = Slot::take(&Gauge::default(), 1, Listeners::Admin).unwrap();
             let mut connection = Connection::new(stream, Intake::default(), slot);
             connection.read_exact(&mut [0; 10]).await?;
             connection.write_all(b"too big").await?;

@@ -19,14 +19,16 @@ use hyper_util::{
 };
 use std::{
     net::SocketAddr,
+    pin::pin,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::watch,
     time::sleep,
 };
 use tower::ServiceBuilder;
@@ -34,6 +36,7 @@ use tower::ServiceBuilder;
 pub use intake::Intake;
 
 use crate::{
+    drain::{Counted, Drain, Gauge, Traffic, reached},
     metrics::{self, Listeners},
     settings::Cidr,
 };
@@ -49,6 +52,8 @@ const PROXY_HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Most headers of a request.
 const HEADERS_MAX: usize = 100;
+/// Who has connected to a server that leaves, and has not asked for anything, may do so within this.
+const LAST_ASKED: Duration = Duration::from_secs(2);
 /// After an error of the listener itself, such as no file left.
 const PAUSE: Duration = Duration::from_millis(50);
 /// The log tells of refused connections at most so often.
@@ -62,50 +67,81 @@ pub struct Listener {
     pub connections_max: usize,
     /// Proxies whose idle connections are kept.
     pub proxies: Vec<Cidr>,
+    /// What goes on here.
+    pub traffic: Traffic,
+    /// Whether the server leaves: then nobody new is let in, and who is served already is the last time. The admin
+    /// listener takes no notice: it is there to the end.
+    pub drain: watch::Receiver<Drain>,
 }
 
 impl Listener {
-    /// Serves for ever.
+    /// Serves until the server leaves; then the port is closed, so that whoever connects is told so at once, and a balancer goes
+    /// to the next server with the same request. The connections go on by themselves.
     pub async fn serve(self, listener: TcpListener, router: Router) {
-        let open = Arc::new(AtomicUsize::new(0));
         let silent = Silent::default();
-        static FULL: AtomicUsize = AtomicUsize::new(0);
         loop {
-            let (stream, peer) = match listener.accept().await {
-                Ok(accepted) => accepted,
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.leaves(Duration::ZERO) => break,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.take_in(stream, peer, &router, &silent),
                 Err(error) => {
                     metrics::connections_refused("accept", 1);
                     tracing::warn!(listener = ?self.of, "a connection could not be taken in: {error}");
                     sleep(PAUSE).await;
-                    continue;
                 }
-            };
-            let free = Slot::take(&open, self.connections_max, self.of);
-            let Some(slot) = free.or_else(|| self.make_room(&open, &silent)) else {
-                metrics::connections_refused("full", 1);
-                tell(&FULL, "all connections are in use; others get 503");
-                refuse(&stream);
-                continue;
-            };
-            let is_proxy = self.proxies.iter().any(|proxy| proxy.contains(peer.ip()));
-            let patience = if is_proxy { PROXY_HEAD_TIMEOUT } else { HEAD_TIMEOUT };
-            let served = |quiet| serve_one(stream, peer, router.clone(), slot, patience, quiet);
-            match self.of {
-                Listeners::Admin => silent.watch(|quiet| served(Some(Arc::new(quiet)))),
-                Listeners::Public => drop(tokio::spawn(served(None))),
             }
+        }
+        self.take_in_the_last(listener, &router, &silent);
+    }
+
+    /// Who stands in the queue already would be cut off with it.
+    fn take_in_the_last(&self, listener: TcpListener, router: &Router, silent: &Silent) {
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok((stream, peer)) = listener.accept() {
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            if let Ok(stream) = stream {
+                self.take_in(stream, peer, router, silent);
+            }
+        }
+    }
+
+    fn take_in(&self, stream: TcpStream, peer: SocketAddr, router: &Router, silent: &Silent) {
+        static FULL: AtomicUsize = AtomicUsize::new(0);
+        let free = Slot::take(&self.traffic.connections, self.connections_max, self.of);
+        let Some(slot) = free.or_else(|| self.make_room(silent)) else {
+            metrics::connections_refused("full", 1);
+            tell(&FULL, "all connections are in use; others get 503");
+            return refuse(&stream);
+        };
+        let is_proxy = self.proxies.iter().any(|proxy| proxy.contains(peer.ip()));
+        let patience = if is_proxy { PROXY_HEAD_TIMEOUT } else { HEAD_TIMEOUT };
+        let (drain, requests) = (self.drain.clone(), self.traffic.requests.clone());
+        let one = One { peer, slot, patience, drain, requests };
+        match self.of {
+            Listeners::Admin => silent.watch(|quiet| one.serve(stream, router.clone(), Some(Arc::new(quiet)))),
+            Listeners::Public => drop(tokio::spawn(one.serve(stream, router.clone(), None))),
+        }
+    }
+
+    /// Waits until the server leaves, if that matters here.
+    async fn leaves(&self, and: Duration) {
+        match self.of {
+            Listeners::Public => reached(&self.drain, Drain::Leaving, and).await,
+            Listeners::Admin => std::future::pending().await,
         }
     }
 
     /// An operator must get in, whoever else holds connections: the one that has been silent for longest goes. Where everyone
     /// comes at once, none goes: who has not been heard yet may have spoken.
-    fn make_room(&self, open: &Arc<AtomicUsize>, silent: &Silent) -> Option<Slot> {
+    fn make_room(&self, silent: &Silent) -> Option<Slot> {
         if self.of != Listeners::Admin || !silent.end_the_longest() {
             return None;
         }
         metrics::connections_refused("silent", 1);
         // One more than there may be, for the moment in which the other ends.
-        Slot::take(open, usize::MAX, self.of)
+        Slot::take(&self.traffic.connections, usize::MAX, self.of)
     }
 }
 
@@ -118,21 +154,24 @@ pub(super) fn tell(count: &AtomicUsize, why: &str) {
 }
 
 /// One of the connections that a listener may have.
-struct Slot(Arc<AtomicUsize>, Listeners);
+struct Slot {
+    of: Listeners,
+    open: Gauge,
+    counted: Option<Counted>,
+}
 
 impl Slot {
-    fn take(open: &Arc<AtomicUsize>, max: usize, of: Listeners) -> Option<Self> {
-        let more = |count: usize| (count < max).then_some(count + 1);
-        let before = open.try_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        metrics::open_connections(of, before + 1);
-        Some(Self(open.clone(), of))
+    fn take(open: &Gauge, max: usize, of: Listeners) -> Option<Self> {
+        let counted = open.take(max)?;
+        metrics::open_connections(of, open.get());
+        Some(Self { of, open: open.clone(), counted: Some(counted) })
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let before = self.0.fetch_sub(1, Ordering::Relaxed);
-        metrics::open_connections(self.1, before - 1);
+        self.counted = None;
+        metrics::open_connections(self.of, self.open.get());
     }
 }
 
@@ -144,44 +183,64 @@ fn refuse(stream: &TcpStream) {
     let _ = stream.try_write(ANSWER);
 }
 
-/// Where `quiet` is watched, an answer ends the connection: one that rests would be in the way as well.
-async fn serve_one(
-    stream: TcpStream,
+/// One connection.
+struct One {
     peer: SocketAddr,
-    router: Router,
     slot: Slot,
     patience: Duration,
-    quiet: Option<Arc<Quiet>>,
-) {
-    // A rank is a small frame that nothing follows: it must not wait for more.
-    let _ = stream.set_nodelay(true);
-    let intake = Intake::default();
-    // The slot lives as long as the connection, also as a WebSocket.
-    let connection = Connection::new(stream, intake.clone(), slot);
-    let asked = Arc::new(AtomicBool::new(false));
-    let (has_asked, keeps) = (asked.clone(), quiet.is_none());
-    let add = move |mut request: hyper::Request<hyper::body::Incoming>| {
-        has_asked.store(true, Ordering::Relaxed);
-        quiet.as_ref().inspect(|quiet| quiet.has_spoken());
-        request.extensions_mut().insert(ConnectInfo(peer));
-        request.extensions_mut().insert(intake.clone());
-        request
-    };
-    let service = ServiceBuilder::new().map_request(add).map_response(without_length).service(router);
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .keep_alive(keeps)
-        .header_read_timeout(patience)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(connection), TowerToHyperService::new(service))
-        .with_upgrades()
-        .await;
-    // Who has asked and rests is a browser that keeps its connection for later: closed, but not refused.
-    if served.is_err_and(|error| error.is_timeout()) && !asked.load(Ordering::Relaxed) {
-        metrics::connections_refused("slow", 1);
-        static SLOW: AtomicUsize = AtomicUsize::new(0);
-        tell(&SLOW, "no request came within its time");
+    drain: watch::Receiver<Drain>,
+    requests: Gauge,
+}
+
+impl One {
+    /// Where `quiet` is watched, an answer ends the connection: one that rests would be in the way as well.
+    async fn serve(self, stream: TcpStream, router: Router, quiet: Option<Arc<Quiet>>) {
+        let Self { peer, slot, patience, drain, requests } = self;
+        // A rank is a small frame that nothing follows: it must not wait for more.
+        let _ = stream.set_nodelay(true);
+        let intake = Intake::default();
+        // The slot lives as long as the connection, also as a WebSocket.
+        let connection = Connection::new(stream, intake.clone(), slot);
+        // Counted from its first request to its end: after that it rests, which only a server that stays allows.
+        let asked = Arc::new(OnceLock::new());
+        let (has_asked, is_public) = (asked.clone(), quiet.is_none());
+        let add = move |mut request: hyper::Request<hyper::body::Incoming>| {
+            has_asked.get_or_init(|| requests.take(usize::MAX));
+            quiet.as_ref().inspect(|quiet| quiet.has_spoken());
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(intake.clone());
+            request
+        };
+        let service = ServiceBuilder::new().map_request(add).map_response(without_length).service(router);
+        let mut served = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .keep_alive(is_public)
+                .header_read_timeout(patience)
+                .max_buf_size(HEAD_BYTES_MAX)
+                .max_headers(HEADERS_MAX)
+                .serve_connection(TokioIo::new(connection), TowerToHyperService::new(service))
+                .with_upgrades()
+        );
+        let last = async {
+            reached(&drain, Drain::Leaving, Duration::ZERO).await;
+            if asked.get().is_none() {
+                sleep(LAST_ASKED).await;
+            }
+        };
+        let served = tokio::select! {
+            served = &mut served => served,
+            () = last, if is_public => {
+                served.as_mut().graceful_shutdown();
+                served.await
+            }
+        };
+        // Who has asked and rests is a browser that keeps its connection for later: closed, but not refused.
+        if served.is_err_and(|error| error.is_timeout()) && asked.get().is_none() {
+            metrics::connections_refused("slow", 1);
+            static SLOW: AtomicUsize = AtomicUsize::new(0);
+            tell(&SLOW, "no request came within its time");
+        }
     }
 }
 
@@ -194,129 +253,4 @@ fn without_length<B>(mut response: hyper::Response<B>) -> hyper::Response<B> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use axum::routing::get;
-    use metrics_exporter_prometheus::PrometheusBuilder;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    async fn answer(stream: &mut TcpStream) -> String {
-        let mut words = vec![0; 1_000];
-        let length = stream.read(&mut words).await.unwrap();
-        String::from_utf8_lossy(&words[..length]).into_owned()
-    }
-
-    #[tokio::test]
-    async fn who_never_asks_is_counted_and_who_rests_is_not() {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        let _here = ::metrics::set_default_local_recorder(&recorder);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let router = Router::new().route("/", get(async || "served"));
-        for said in [b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".as_slice(), b"", b"GET / HT"] {
-            let mut client = TcpStream::connect(address).await.unwrap();
-            client.write_all(said).await.unwrap();
-            let (stream, peer) = listener.accept().await.unwrap();
-            let slot = Slot::take(&Arc::default(), 1, Listeners::Admin).unwrap();
-            serve_one(stream, peer, router.clone(), slot, Duration::from_millis(200), None).await;
-        }
-        let page = recorder.handle().render();
-        assert!(page.contains("waitroom_connections_refused_total{reason=\"slow\"} 2"), "{page}");
-    }
-
-    async fn said_to(request: &[u8]) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let router = Router::new().route("/", get(async || StatusCode::NOT_MODIFIED));
-        let budget = Listener { of: Listeners::Public, connections_max: 1, proxies: Vec::new() };
-        tokio::spawn(budget.serve(listener, router));
-        let mut client = TcpStream::connect(address).await.unwrap();
-        client.write_all(request).await.unwrap();
-        answer(&mut client).await
-    }
-
-    #[tokio::test]
-    async fn what_hyper_refuses_is_told_in_json() {
-        let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(2 * HEAD_BYTES_MAX));
-        let path = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(2 * HEAD_BYTES_MAX));
-        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(HEADERS_MAX + 1));
-        for (request, status, code) in [
-            ("GET / HTTP/1.1\r\nHost\r\n\r\n", "400", "bad_message"),
-            ("what?\r\n\r\n", "400", "bad_message"),
-            ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", "400", "bad_message"),
-            (&long, "431", "too_large"),
-            (&path, "431", "too_large"),
-            (&many, "431", "too_large"),
-        ] {
-            let said = said_to(request.as_bytes()).await;
-            let (head, body) = said.split_once("\r\n\r\n").unwrap();
-            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
-            assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{said}");
-            assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["code"], code, "{said}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_304_tells_no_length() {
-        for method in ["GET", "HEAD"] {
-            let said = said_to(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await;
-            assert!(
-                said.starts_with("HTTP/1.1 304 ") && !said.to_lowercase().contains("content-length"),
-                "{said}"
-            );
-        }
-    }
-
-    /// However many hold connections and say nothing, or half of something, an operator gets in.
-    #[tokio::test]
-    async fn the_silent_make_room_for_an_operator() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let router = Router::new().route("/", get(async || "served"));
-        let budget = Listener { of: Listeners::Admin, connections_max: 3, proxies: Vec::new() };
-        tokio::spawn(budget.serve(listener, router));
-        let mut silent = Vec::new();
-        for said in [b"GET / HT".as_slice(), b"", b"", b"", b"GET /", b""] {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(said).await.unwrap();
-            silent.push(stream);
-        }
-        for _ in 0..5 {
-            let mut operator = TcpStream::connect(address).await.unwrap();
-            operator.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-            let mut words = String::new();
-            operator.read_to_string(&mut words).await.unwrap();
-            assert!(words.ends_with("served"), "{words}");
-        }
-        assert_eq!(answer(&mut silent[0]).await, "", "the longest silent was let go");
-    }
-
-    /// Whoever only holds a connection counts, and gives his slot back when he goes.
-    #[tokio::test]
-    async fn a_full_listener_says_so() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let router = Router::new().route("/", get(async || "served"));
-        tokio::spawn(
-            Listener { of: Listeners::Public, connections_max: 1, proxies: Vec::new() }
-                .serve(listener, router),
-        );
-        const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-        let mut first = TcpStream::connect(address).await.unwrap();
-        first.write_all(REQUEST).await.unwrap();
-        assert!(answer(&mut first).await.ends_with("served"));
-        let refused = answer(&mut TcpStream::connect(address).await.unwrap()).await;
-        let (head, body) = refused.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 503"), "{refused}");
-        assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{refused}");
-        assert!(serde_json::from_str::<serde_json::Value>(body).is_ok(), "{body}");
-        drop(first);
-        loop {
-            let mut next = TcpStream::connect(address).await.unwrap();
-            next.write_all(REQUEST).await.unwrap();
-            if answer(&mut next).await.ends_with("served") {
-                break;
-            }
-        }
-    }
-}
+mod tests;

@@ -2,7 +2,6 @@
 
 use super::{frames::Frames, session, who};
 use crate::{
-    drain::Drain,
     edge::{Edge, error::HttpError, listener::Intake, origin},
     room::sockets::Socket,
 };
@@ -39,9 +38,6 @@ pub async fn upgrade(
     }
     if !is_upgrade(headers) {
         return Err(upgrade_required());
-    }
-    if edge.rooms.drain() >= Drain::Leaving {
-        return Err(HttpError::unavailable("this server is going away; connect again"));
     }
     let too_many =
         || HttpError::unavailable("this server has all the connections that it can hold; connect again");

@@ -19,9 +19,9 @@ use crate::{
 use kept::Kept;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 use uuid::Uuid;
 use wire::domain::{
     ids::{Seq, VisitorId},
@@ -32,6 +32,8 @@ use wire::domain::{
 
 /// Leaves of one batch at most: the memory and the time that one transaction takes.
 const LEAVES_MAX: usize = 20_000;
+/// How long the last entries of a server that has left are waited for.
+const LAST_READ: Duration = Duration::from_millis(100);
 /// Tries to add what Redis has lost, beside others who know it too.
 const WITNESS_TRIES: u32 = 5;
 
@@ -43,6 +45,8 @@ pub struct Journaling {
     done: Mutex<Position>,
     /// What came after that.
     kept: Mutex<Kept>,
+    /// Whether this instance will not write any more.
+    given_up: watch::Sender<bool>,
 }
 
 /// Why this instance does not go on.
@@ -64,12 +68,19 @@ impl From<StoreError> for Stopped {
 
 impl Journaling {
     pub(super) fn new(line: Arc<LiveLine>, store: Journal) -> Self {
-        Self { line, store, done: Default::default(), kept: Default::default() }
+        let (done, kept, given_up) = Default::default();
+        Self { line, store, done, kept, given_up }
     }
 
     /// Whether all that this instance has heard of the line is on record, or another instance sees to it.
     pub(super) fn is_whole(&self) -> bool {
         *self.done.lock().unwrap_or_else(PoisonError::into_inner) >= self.line.live().position
+    }
+
+    /// Waits until the server has left and another instance may write.
+    pub async fn given_up(&self) {
+        // Fails only when nobody can write any more.
+        let _ = self.given_up.subscribe().wait_for(|given_up| *given_up).await;
     }
 
     /// Entries were heard: until they are journaled, Redis may lose them.
@@ -138,21 +149,21 @@ pub(super) async fn run(journal: Arc<Journaling>, redis: Redis) {
             Ok(Lease::Theirs(position)) => journal.is_done_to(position),
             Err(error) => tracing::debug!("the right to write the journal was not had: {error}"),
         }
-        sleep(JOURNAL_LEASE).await;
+        tokio::select! {
+            () = sleep(JOURNAL_LEASE) => {}
+            () = journal.line.reached(Drain::Done, Duration::ZERO) => {}
+        }
     }
     // The next instance need not wait until the lease has run out.
     let _ = journal.store.release(journal.holder()).await;
+    journal.given_up.send_replace(true);
 }
 
 /// A Redis that was believed turns out to have gone back.
 async fn begin_anew(journal: &Journaling) {
     metrics::journal_fork();
     let line = &journal.line;
-    let begun = match line.store().position().await {
-        Ok(position) => line.begin(position.map_or(0, |(position, _)| position.epoch)).await,
-        Err(error) => Err(error),
-    };
-    if let Err(error) = begun {
+    if let Err(error) = line.begin_anew().await {
         tracing::warn!(sale = %line.sale().id, "a new epoch could not be begun: {error}");
     }
     sleep(JOURNAL_PAUSE).await;
@@ -169,12 +180,13 @@ async fn write(journal: &Journaling, redis: &Redis, mut tail: Tail) -> Result<()
     while reader.is_good() {
         log_head(line, &tail, &mut logged);
         if rest.is_empty() {
-            rest = reader.read(after).await?;
+            rest = tokio::select! {
+                read = reader.read(after) => read?,
+                // Nothing has come for a moment: that was all.
+                () = line.reached(Drain::Done, LAST_READ) => return Ok(()),
+            };
         }
         let Some(last) = rest.last() else {
-            if line.drain() >= Drain::Done {
-                return Ok(());
-            }
             if leased.elapsed() > JOURNAL_LEASE {
                 tail = lease(journal).await?;
                 leased = Instant::now();

@@ -2,7 +2,6 @@
 
 use super::LiveLine;
 use crate::{
-    drain::Drain,
     limits::JOINS_MAX,
     metrics,
     room::{Queue, batch, errors::RoomError},
@@ -30,10 +29,6 @@ pub(in crate::room) async fn run(
 
 impl LiveLine {
     async fn join_all(&self, joins: Vec<Join>) -> Result<Vec<LineAnswer>, RoomError> {
-        // A draining server draws no places: another instance does.
-        if self.drain() >= Drain::Leaving {
-            return Err(RoomError::Draining);
-        }
         let joined = self.join_in_redis(&joins).await.inspect_err(|error| {
             tracing::warn!(sale = %self.sale.id, "{} joins failed: {error}", joins.len());
         })?;

@@ -24,6 +24,12 @@ use wire::domain::{ids::Seq, line::Position, phase::Phase, sale::SaleState};
 /// come before those of a newer one.
 const SEQS_PER_EPOCH: Seq = 1_000_000_000;
 
+/// Whoever has got the number of the next life installs it within this.
+const BEGUN_PAUSE: Duration = Duration::from_millis(200);
+
+/// How often it is looked again, after somebody else has begun a life.
+const LOOKS: u32 = 5;
+
 /// How long a question waits for a line that is being restored.
 const RESTORE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -39,19 +45,30 @@ impl LiveLine {
     pub(in crate::room) async fn install(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.installing.lock().await;
         self.clock.forget();
-        let journaled = self.journal.end().await?;
-        let lost_epoch = match self.store.take_over(journaled).await? {
-            Takeover::Whole if self.is_of_this_sale().await? => {
-                return self.apply_settings(&self.state()).await;
+        for _ in 0..LOOKS {
+            // Before anything is looked at: whoever begins a life after that is first, and this instance begins none.
+            let last_epoch = self.sales.last_epoch(&self.sale).await?;
+            let journaled = self.journal.end().await?;
+            let mut lost_epoch = self.look(journaled).await?;
+            if lost_epoch.is_some() && last_epoch > self.sale.first_epoch {
+                // Another instance may have got its number and be about to install it: of a new sale all hear at once.
+                sleep(BEGUN_PAUSE).await;
+                lost_epoch = self.look(journaled).await?;
             }
-            Takeover::Whole | Takeover::Missing => 0,
-            Takeover::Lost(epoch) => epoch,
-        };
-        self.begin(lost_epoch).await?;
-        match self.store.take_over(journaled).await? {
-            Takeover::Whole => self.apply_settings(&self.state()).await,
-            Takeover::Missing | Takeover::Lost(_) => Err(StoreError::OtherProcess),
+            let Some(lost_epoch) = lost_epoch else { return self.apply_settings(&self.state()).await };
+            self.begin(lost_epoch, last_epoch).await?;
         }
+        Err(StoreError::OtherProcess)
+    }
+
+    /// Looks at the Redis that answers now: the epoch that was lost there, 0 if there is nothing of this sale; or nothing was
+    /// lost.
+    async fn look(&self, journaled: Position) -> Result<Option<u64>, StoreError> {
+        Ok(match self.store.take_over(journaled).await? {
+            Takeover::Whole if self.is_of_this_sale().await? => None,
+            Takeover::Whole | Takeover::Missing => Some(0),
+            Takeover::Lost(epoch) => Some(epoch),
+        })
     }
 
     /// Whether what Redis has is not what a deleted sale of the same id left there.
@@ -60,13 +77,15 @@ impl LiveLine {
         Ok(position.is_some_and(|(position, _)| position.epoch > self.sale.first_epoch))
     }
 
-    /// Begins the next life of the line, unless somebody has; `lost_epoch` is the one that it follows in Redis, 0 if there is
-    /// nothing.
-    pub(in crate::room) async fn begin(&self, lost_epoch: u64) -> Result<(), StoreError> {
+    /// Begins the next life of the line, unless somebody has since the one of `last_epoch` was begun; `lost_epoch` is the one
+    /// that it follows in Redis, 0 if there is nothing.
+    async fn begin(&self, lost_epoch: u64, last_epoch: u64) -> Result<(), StoreError> {
         let first_epoch = self.sale.first_epoch;
         let (booked_seats, held) = self.bookings.booked().await?;
         let visitors = self.bookings.visitors().await?;
-        let (epoch, shift_ms) = self.sales.next_epoch(&self.sale).await?;
+        let Some((epoch, shift_ms)) = self.sales.next_epoch(&self.sale, last_epoch).await? else {
+            return Ok(());
+        };
         let install = Install {
             epoch,
             first_epoch,
@@ -102,6 +121,13 @@ impl LiveLine {
             sleep(RESTORE_PAUSE).await;
         }
         Ok(())
+    }
+
+    /// The same for a Redis that was believed, and turns out to have gone back.
+    pub(in crate::room) async fn begin_anew(&self) -> Result<(), StoreError> {
+        let last_epoch = self.sales.last_epoch(&self.sale).await?;
+        let lost_epoch = self.store.position().await?.map_or(0, |(position, _)| position.epoch);
+        self.begin(lost_epoch, last_epoch).await
     }
 
     /// Puts settings in force in Redis, unless newer ones are.

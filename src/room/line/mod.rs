@@ -20,7 +20,7 @@ use super::{
     health::Health,
 };
 use crate::{
-    drain::Drain,
+    drain::{self, Drain},
     limits::{CLOSED_ROOM, JOINS_QUEUE_MAX, POLLS_QUEUE_MAX},
     metrics,
     store::{
@@ -267,6 +267,11 @@ impl LiveLine {
         }
         let closed_at = self.closed_at.get_or_init(Instant::now);
         closed_at.elapsed() >= CLOSED_ROOM && self.grants.load(Ordering::Relaxed) == 0
+    }
+
+    /// Waits until the server is so far on its way out, and for so long after that.
+    pub(super) async fn reached(&self, stage: Drain, and: Duration) {
+        drain::reached(&self.drain, stage, and).await;
     }
 
     /// How far the server is on its way out.

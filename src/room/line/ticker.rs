@@ -12,14 +12,14 @@ use wire::domain::phase::Phase;
 /// Time between ticks of a sale that admits nobody and has no grant to lapse: enough for the instance's lease.
 const IDLE_TICK: Duration = Duration::from_secs(1);
 
-/// Ticks until the server leaves.
+/// Ticks until the server has left: who is still here counts as present by the lease that a tick renews.
 pub(in crate::room) async fn run(line: Arc<LiveLine>, redeems: Arc<Redeems>) {
     let mut every = interval(TICK);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
     let mut live = 0;
     let mut last: Option<Instant> = None;
-    while line.drain() < Drain::Leaving {
+    while line.drain() < Drain::Done {
         every.tick().await;
         let idle = line.phase() != Phase::Open && live == 0 && !line.is_due();
         if idle && last.is_some_and(|at| at.elapsed() < IDLE_TICK) {

@@ -19,8 +19,8 @@ use crate::{
         sockets::{Next, Socket},
     },
 };
-use std::{future::Future, pin::Pin, sync::Arc};
-use tokio::time::timeout;
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use tokio::time::sleep;
 use wire::{
     domain::{
         booking::Booking,
@@ -59,6 +59,9 @@ enum End {
     /// Closed with that code and reason.
     Close(u16, &'static str),
 }
+
+/// Whose socket came as the server leaves may join within this; then he is told when to come back like everyone else.
+const LAST_JOIN: Duration = Duration::from_secs(1);
 
 /// The server restarts.
 const RESTART: End = End::Close(close::RESTART, "the server restarts");
@@ -159,11 +162,13 @@ async fn first_message(
             }
         }
     };
-    let Ok(incoming) = timeout(JOIN_TIMEOUT, first).await else {
-        return Err(error(
-            ErrorCode::JoinTimeout,
-            "no join came within 10 s; connect again and join at once",
-        ));
+    let incoming = tokio::select! {
+        incoming = first => incoming,
+        () = sleep(JOIN_TIMEOUT) => {
+            let message = "no join came within 10 s; connect again and join at once";
+            return Err(error(ErrorCode::JoinTimeout, message));
+        }
+        () = edge.rooms.leaving(LAST_JOIN) => return Err(RESTART),
     };
     match parse(incoming)? {
         ClientMessage::Join { identity, place, again } => {
