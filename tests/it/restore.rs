@@ -1,14 +1,27 @@
 //! Redis loses a line, or a part of it: the journal, and what the instances heard, bring it back. Nobody needs his token.
 
-use crate::world::{IDENTITY_KEY, Server, Visitor, World};
+use crate::world::{IDENTITY_KEY, Server, Visitor, World, plan};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::{
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::time::{sleep, timeout};
-use waitroom::store::{journal::Journal, postgres::connect::postgres_pool};
-use wire::domain::{identity, ids::SaleId};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+use waitroom::{
+    drain::Drain,
+    room::{health::Health, rooms::Rooms},
+    store::{
+        journal::Journal,
+        postgres::{connect::postgres_pool, migrations},
+        redis::{Redis, Site},
+    },
+};
+use wire::domain::{identity, ids::SaleId, plan::Plan, sale::NewSale, seats::SeatSet};
 
 /// Someone whom the shop knows: he needs nothing but that to find his place.
 async fn comes(server: &Server, sale: &str, name: &str) -> (Visitor, Value) {
@@ -233,35 +246,37 @@ async fn a_restart_that_lost_nothing_begins_nothing() {
 /// All instances hear of a new sale at once, and each finds nothing of it in Redis: nothing was lost, and one life begins.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_sale_on_several_instances_is_no_lost_line() {
-    let world = World::shared();
+    let world = World::new();
+    let (url, json) = (world.postgres.url(), plan(1, 2).to_string());
+    migrations::run(&url).await.unwrap();
     let mut instances = Vec::new();
     for i in 0..4 {
-        let redis = Redis::connect(Site::parse(&world.redis.url()).unwrap(), &format!("new-{i}")).await.unwrap();
-        let pool = postgres_pool(&world.postgres.url(), 2).unwrap();
-        migrations::run(&world.postgres.url()).await.unwrap();
+        let redis = Redis::connect(Site::parse(&world.redis.url()).unwrap(), &format!("i{i}")).await.unwrap();
         let (leave, drain) = watch::channel(Drain::NotYet);
-        instances.push((Rooms::new(redis, pool, Arc::new(Health::default()), drain), leave));
+        let rooms = Rooms::new(redis, postgres_pool(&url, 2).unwrap(), Arc::new(Health::default()), drain);
+        instances.push((rooms, leave));
     }
-    let plan = plan(1, 2).to_string();
-    let plan = plan.as_bytes();
-    let settings = SaleSettings {
-        rate: 1.0,
-        max_active: 1,
-        grant_ttl_s: 30,
-        claim_s: 30,
-        away_s: 30,
-        max_seats: 1,
-        hold_ttl_s: 0,
-        opens_at: None,
-    };
+    let seats = Plan::parse(json.as_bytes()).unwrap();
+    let settings = json!({
+        "opens_at": null, "rate": 1.0, "max_active": 1, "grant_ttl_s": 30, "claim_s": 30, "away_s": 30, "max_seats": 1,
+        "hold_ttl_s": 0,
+    });
     for i in 0..6 {
         let id = SaleId::parse(&format!("new-{i}")).unwrap();
-        let new = NewSale { id: &id, name: "New", plan_json: plan, anonymous: true, settings: &settings, blocked: &[] };
+        let new = NewSale {
+            id: &id,
+            name: "New",
+            plan_json: json.as_bytes(),
+            plan: &seats,
+            settings: &serde_json::from_value(settings.clone()).unwrap(),
+            anonymous: true,
+            blocked: &SeatSet::new(2),
+        };
         assert!(instances[0].0.create(&new).await.unwrap());
         let opened = join_all(instances.iter().map(|(rooms, _)| rooms.get(&id))).await;
-        let epoch = |room: Option<Arc<Room>>| room.unwrap().line.epoch();
-        let epochs: Vec<u64> = opened.into_iter().map(|room| epoch(room.unwrap())).collect();
-        assert_eq!(epochs, [1; 4], "sale {i}");
+        assert!(opened.iter().all(|room| matches!(room, Ok(Some(_)))), "sale {i}");
+        let client = postgres_pool(&url, 1).unwrap().get().await.unwrap();
+        let row = client.query_one("SELECT epoch FROM sales WHERE id = $1", &[&id.as_str()]).await.unwrap();
+        assert_eq!(row.get::<_, i64>(0), 1, "sale {i}: lives of its line");
     }
-    instances.iter().for_each(|(rooms, _)| rooms.all().iter().for_each(|room| room.end()));
 }
