@@ -100,6 +100,12 @@ impl App {
         address(&self.admin)
     }
 
+    /// Asks whether its tasks come round, while it runs.
+    pub fn life(&self) -> impl Fn() -> bool + Send + 'static {
+        let rooms = self.rooms.clone();
+        move || rooms.is_alive()
+    }
+
     /// Serves until `stop`, then drains. Answers what was still open within the drain time.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Report {
         let Self { edge, rooms, leave, public, admin, drain } = self;

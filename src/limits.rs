@@ -20,7 +20,7 @@ pub const REDEEMS_MAX: usize = 1_000;
 pub const REDEEMS_QUEUE_MAX: usize = 10_000;
 /// How long the grants of a batch of redeems are fenced against lapse.
 pub const FENCE: Duration = Duration::from_secs(10);
-/// Time between ticks: below the 100 ms for which a tick gives out admissions, so that jitter loses none.
+/// Time between ticks: above the 90 ms that two that decide are apart, so that hardly one is in vain.
 pub const TICK: Duration = Duration::from_millis(93);
 /// Time between sweeps over the sockets.
 pub const SWEEP: Duration = Duration::from_millis(250);

@@ -101,8 +101,10 @@ fn settings(report: &mut Report, args: &ServeArgs) -> Result<(), SettingsError> 
         report.check(local, Grade::Warn, "admin_listen", admin.admin_listen.to_string(), open);
     }
     resolved(report, "admin_listen", args.check_addresses())?;
-    let listeners =
-        [("listen", args.http.listen, args.http.reuse_port), ("admin_listen", args.admin.admin_listen, false)];
+    let listeners = [
+        ("listen", args.http.listen, args.http.reuse_port),
+        ("admin_listen", args.admin.admin_listen, false),
+    ];
     for (subject, address, shared) in listeners {
         match app::bound(address, shared) {
             Ok(_) => report.add(Grade::Ok, subject, format!("{address} is free")),

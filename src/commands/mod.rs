@@ -14,6 +14,7 @@ pub mod sale;
 pub mod serve;
 mod signals;
 mod system;
+mod systemd;
 pub mod token;
 
 use std::ffi::OsString;

@@ -1,10 +1,12 @@
 //! `serve`: the server.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use tokio::runtime::Runtime;
 
 use super::signals::Signals;
-use super::{Exit, logging, system};
+use super::{Exit, logging, system, systemd};
 use crate::app::App;
 use crate::settings::ServeArgs;
 
@@ -24,6 +26,12 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
             () = &mut stop => return Ok(Exit::Done),
         };
         tracing::info!(public = %app.public_addr(), admin = %app.admin_addr(), "ready");
+        systemd::ready();
+        systemd::keep_alive(app.life());
+        let stop = async {
+            stop.await;
+            systemd::stopping(Duration::from_secs(settings.http.drain_s));
+        };
         let report = app.run(stop).await;
         tracing::info!("{report}");
         Ok(Exit::Done)

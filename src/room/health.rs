@@ -1,5 +1,6 @@
 //! Whether one could join and book: what admissions and readiness rest on.
 
+use super::pulse::Pulse;
 use crate::{
     metrics,
     store::{
@@ -27,12 +28,19 @@ pub struct Health {
     base: Instant,
     redis_ms: AtomicU64,
     postgres_ms: AtomicU64,
+    /// Of who asks Redis, and of who asks PostgreSQL.
+    asking: [Pulse; 2],
 }
 
 impl Default for Health {
     /// Both have just answered: a server starts only if they do.
     fn default() -> Self {
-        Self { base: Instant::now(), redis_ms: AtomicU64::new(0), postgres_ms: AtomicU64::new(0) }
+        Self {
+            base: Instant::now(),
+            redis_ms: AtomicU64::new(0),
+            postgres_ms: AtomicU64::new(0),
+            asking: Default::default(),
+        }
     }
 }
 
@@ -50,6 +58,11 @@ impl Health {
     /// Whether nothing can be booked: no proof of it is fresh.
     pub fn postgres_is_away(&self) -> bool {
         self.postgres_age_ms() > STALE_MS
+    }
+
+    /// Whether they are asked, whatever they answer.
+    pub fn is_asking(&self) -> bool {
+        self.asking.iter().all(Pulse::is_alive)
     }
 
     /// The stores that are away.
@@ -71,8 +84,8 @@ impl Health {
     /// Asks both stores, for ever.
     pub async fn watch(&self, redis: &Redis, sales: &Sales) {
         tokio::join!(
-            self.ask(Store::Redis, &self.redis_ms, || redis.prove()),
-            self.ask(Store::Postgres, &self.postgres_ms, || sales.prove()),
+            self.ask(Store::Redis, &self.redis_ms, &self.asking[0], || redis.prove()),
+            self.ask(Store::Postgres, &self.postgres_ms, &self.asking[1], || sales.prove()),
         );
     }
 
@@ -80,6 +93,7 @@ impl Health {
         &self,
         store: Store,
         at: &AtomicU64,
+        pulse: &Pulse,
         ask: impl Fn() -> F,
     ) {
         let name = store.name();
@@ -87,6 +101,7 @@ impl Health {
         let mut was_away = false;
         loop {
             every.tick().await;
+            pulse.beat();
             // The proof is as old as the question: the answer may have waited on its way back.
             let asked = self.now_ms();
             let answer = timeout(TIMEOUT, ask()).await.unwrap_or(Err(StoreError::Timeout(store)));

@@ -10,6 +10,7 @@ pub mod health;
 pub mod journal;
 pub mod line;
 mod outbox;
+mod pulse;
 pub mod redeems;
 pub mod rooms;
 pub mod seats;
@@ -144,6 +145,11 @@ impl Room {
     /// Tasks that are not to be relied upon now.
     pub(crate) fn unwell(&self) -> Vec<&'static str> {
         self.tasks.unwell()
+    }
+
+    /// Whether its sockets are still gone over: a task that hangs, or holds what others need, stops that.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.sockets.pulse.is_alive()
     }
 
     /// The visitor's socket is gone.

@@ -328,6 +328,11 @@ impl Rooms {
         metrics::postgres_pool(pool.max_size, pool.size, pool.available, pool.waiting);
     }
 
+    /// Whether the tasks of this instance come round: a store that is away is no reason why they should not.
+    pub fn is_alive(&self) -> bool {
+        self.health.is_asking() && self.rooms.iter().all(|room| room.is_alive())
+    }
+
     /// Why this instance should get no visitors, if so.
     pub fn troubles(&self) -> Vec<String> {
         let stores = self.health.away().into_iter().map(|store| format!("{store} cannot be used"));

@@ -120,7 +120,9 @@ impl Listener {
         let (drain, requests) = (self.drain.clone(), self.traffic.requests.clone());
         let one = One { peer, slot, patience, drain, requests };
         match self.of {
-            Listeners::Admin => silent.watch(|quiet| one.serve(stream, router.clone(), Some(Arc::new(quiet)))),
+            Listeners::Admin => {
+                silent.watch(|quiet| one.serve(stream, router.clone(), Some(Arc::new(quiet))))
+            }
             Listeners::Public => drop(tokio::spawn(one.serve(stream, router.clone(), None))),
         }
     }

@@ -1,6 +1,7 @@
 //! The sockets of one room on this instance, by visitor: each has one.
 
 use super::socket::{News, Socket};
+use crate::room::pulse::Pulse;
 use dashmap::DashMap;
 use std::{
     collections::HashMap,
@@ -14,6 +15,8 @@ pub struct Hub {
     sockets: DashMap<VisitorId, Arc<Socket>>,
     /// Those who watch the seats: hundreds among the many who wait.
     seat_watchers: Mutex<HashMap<u64, Arc<Socket>>>,
+    /// Of the sweeper.
+    pub(in crate::room) pulse: Pulse,
 }
 
 impl Hub {

@@ -25,6 +25,7 @@ pub(in crate::room) async fn run(hub: Arc<Hub>, line: Arc<LiveLine>) {
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for sweep in 0u64.. {
         every.tick().await;
+        hub.pulse.beat();
         if line.drain() >= Drain::Done {
             return;
         }

@@ -135,6 +135,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wire::domain::line::{TICK_MS, TICK_MS_MAX, TICK_MS_MIN};
 
     #[test]
     fn the_prelude_names_the_keys_in_this_order() {
@@ -147,6 +148,19 @@ mod tests {
         for (key, name) in KEYS {
             assert_eq!(keys.name(key), format!("waitroom:{{spring}}:{name}"));
         }
+    }
+
+    /// What `check` holds the ticks against is what they do.
+    #[test]
+    fn a_tick_keeps_to_what_is_said_of_it() {
+        let tick = include_str!("lua/tick.lua");
+        for (name, ms) in [("MIN", TICK_MS_MIN), ("MAX", TICK_MS_MAX)] {
+            assert!(
+                tick.contains(&format!("local TICK_MS_{name} = {ms}\n"))
+                    || tick.contains(&format!("local TICK_MS_{name} = {ms} "))
+            );
+        }
+        assert!(tick.contains(&format!("local TICK_MS = {TICK_MS} ")));
     }
 
     #[test]

@@ -9,10 +9,10 @@ use super::{
 use crate::facts::{Micros, NEVER};
 use std::collections::HashSet;
 use uuid::Uuid;
-use wire::domain::{booking::BookingStatus, phase::Phase, sale::SaleSettings};
+use wire::domain::{booking::BookingStatus, line::TICK_MS_MAX, phase::Phase, sale::SaleSettings};
 
-/// Time for which one tick may admit.
-const TICK_S: f64 = 0.1;
+/// Time for which one tick may admit: one that is late by a stall of the instances.
+const TICK_S: f64 = TICK_MS_MAX as f64 / 1000.0;
 
 /// In any window, at most `rate` × window + one tick were admitted. A grant was decided before it was read, at most by
 /// `tolerance`, so a window counts that much longer. The worst window ends at some grant; the best beginning for each

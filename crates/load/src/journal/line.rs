@@ -126,6 +126,9 @@ impl Line {
             }
             self.closed |= phase == Phase::Closed;
             self.phase = Some(phase);
+            if phase == Phase::Open {
+                self.pace.opens(entry.at);
+            }
         }
     }
 

@@ -1,9 +1,6 @@
 //! The pace of admissions: what the sale's rate allows in any window of time.
 
-/// Time between two ticks that decide, in ms, at least.
-const TICK_MS_MIN: i64 = 90;
-/// Time for which one tick may admit, in seconds.
-const TICK_S: f64 = 0.1;
+use wire::domain::line::{TICK_MS, TICK_MS_MAX, TICK_MS_MIN};
 
 /// The ticks that admitted, since the rate was set. The worst window ends at some tick; the best beginning for each is kept
 /// from those before, so this is O(1) a tick.
@@ -16,12 +13,20 @@ pub(super) struct Pace {
     admitted: f64,
     /// The least by which admissions were ever above what the rate had allowed, and when that was.
     lowest: (f64, i64),
+    /// When the sale opened, and how many were admitted since.
+    opened: Option<(i64, f64)>,
 }
 
 impl Pace {
     /// A rate is in force from here on; windows do not reach over that.
     pub fn restart(&mut self, rate: f64) {
         *self = Self { rate, last: self.last, ..Self::default() };
+    }
+
+    /// The sale opens: the first tick after that gives out no more than the time since then, if it is no more than a tick is
+    /// wont to.
+    pub fn opens(&mut self, at: i64) {
+        self.opened = Some((at, 0.0));
     }
 
     /// A tick admitted so many: what is wrong with that.
@@ -33,6 +38,9 @@ impl Pace {
         let is_early = self.origin.is_some() && at - self.last < TICK_MS_MIN;
         let since = at - self.last;
         self.last = at;
+        if let Some(burst) = self.after_opening(at, count) {
+            return Some(burst);
+        }
         let origin = *self.origin.get_or_insert(at);
         let allowed = self.rate * (at - origin) as f64 / 1000.0;
         let before = self.admitted - allowed;
@@ -41,7 +49,7 @@ impl Pace {
         }
         self.admitted += count as f64;
         // A bucket keeps less than one admission.
-        if self.admitted - allowed - self.lowest.0 > self.rate * TICK_S + 1.0 + 1e-6 {
+        if self.admitted - allowed - self.lowest.0 > self.rate * TICK_MS_MAX as f64 / 1000.0 + 1.0 + 1e-6 {
             let (window_ms, rate) = (at - self.lowest.1, self.rate);
             let burst = (self.admitted - allowed - self.lowest.0 + rate * window_ms as f64 / 1000.0).round();
             // The next finding is another window's.
@@ -49,6 +57,21 @@ impl Pace {
             return Some(format!("{burst} admissions within {window_ms} ms, at {rate} a second"));
         }
         is_early.then(|| format!("two ticks admitted within {since} ms; one in {TICK_MS_MIN} ms may"))
+    }
+
+    /// No pause is made up for by a late tick.
+    fn after_opening(&mut self, at: i64, count: usize) -> Option<String> {
+        let rate = self.rate;
+        let (opened, admitted) = self.opened.as_mut()?;
+        *admitted += count as f64;
+        let since = at - *opened;
+        // An older program gave out a whole tick's at once.
+        if *admitted <= rate * (since + TICK_MS) as f64 / 1000.0 + 1.0 + 1e-6 {
+            return None;
+        }
+        let burst = format!("{admitted} admissions within {since} ms of the opening, at {rate} a second");
+        self.opened = None;
+        Some(burst)
     }
 }
 
@@ -79,6 +102,24 @@ mod tests {
             let more = healthy.iter().map(|(at, count)| (*at, count + 2));
             assert!(!ticks(rate, more).is_empty(), "{rate}");
         }
+    }
+
+    /// Ticks that are late by a stall of the instances admit what the time since the last one allows, and no more.
+    #[test]
+    fn a_late_tick_makes_up_for_its_stall_alone() {
+        let late = [(0, 1), (100, 10), (400, 30), (500, 10)];
+        assert_eq!(ticks(100.0, late), Vec::<String>::new());
+        assert_eq!(ticks(100.0, [(0, 1), (100, 10), (400, 33)]).len(), 1);
+        assert_eq!(ticks(100.0, [(0, 1), (100, 10), (60_100, 32)]).len(), 1, "an outage");
+        let opened = |count| {
+            let mut pace = Pace::default();
+            pace.restart(100.0);
+            pace.tick(0, 5);
+            pace.opens(60_000);
+            pace.tick(60_050, count)
+        };
+        assert_eq!(opened(16), None);
+        assert!(opened(17).unwrap().contains("of the opening"), "a pause, with less than a late tick's");
     }
 
     #[test]

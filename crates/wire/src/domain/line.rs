@@ -23,6 +23,14 @@ impl Position {
     }
 }
 
+/// Ticks that decide are at least so far apart, in ms.
+pub const TICK_MS_MIN: i64 = 90;
+/// A tick gives out the admissions of the time since the last one, at most of so many ms: it is late when the instances are
+/// throttled or busy, and makes up for that.
+pub const TICK_MS_MAX: i64 = 300;
+/// One that is later still, or the first after a pause, of so many ms at most: an outage is not made up for.
+pub const TICK_MS: i64 = 100;
+
 /// A visitor who comes into the line, or back to his place.
 #[derive(Clone, Debug)]
 pub struct Join {

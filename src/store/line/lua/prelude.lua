@@ -166,8 +166,8 @@ local function refresh_phase(seats_changed)
     phase = redis.call('SCARD', held) > 0 and 'all_held' or 'sold_out'
   end
   if phase ~= redis.call('HGET', sale, 'phase') then
-    -- An emptied bucket: no pause is followed by a burst.
-    redis.call('HSET', sale, 'phase', phase, 'bucket', 0)
+    -- A bucket that is empty, and fills from now on: no pause is followed by a burst.
+    redis.call('HSET', sale, 'phase', phase, 'bucket', 0, 'bucket_at', now)
     changes.phase = phase
   end
   return phase

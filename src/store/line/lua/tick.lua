@@ -2,7 +2,8 @@
 -- ARGV: instance, age (ms) of the last proof that PostgreSQL can book.
 -- Answers: {decided (0, or 1), now, phase, shift in all, admitted, [expired fences], missed, expired, closed, live grants}.
 local TICK_MS_MIN = 90
-local TICK_MS_MAX = 100 -- time beyond it is not made up for
+local TICK_MS_MAX = 300 -- a tick that is late by a stall of the instances makes up for that (decision 0017)
+local TICK_MS = 100 -- what a tick gives out that comes later still: an outage is not made up for
 local PROOF_MS_MAX = 2500
 local OUTAGE_MS = 5000
 local GRACE_MS = 500 -- a redeem that reached the server in time may still be on its way here
@@ -93,7 +94,11 @@ end
 -- Then admissions, if any are due.
 local admitted = {}
 if phase == 'open' and now >= number('admit_after') then
-  local dt = math.min(math.max(now - last, 0), TICK_MS_MAX)
+  -- Nor is time in which the sale stood still, or in which those who come back were waited for.
+  local dt = math.max(now - math.max(last, number('bucket_at'), number('admit_after')), 0)
+  if now - last > TICK_MS_MAX then
+    dt = math.min(dt, TICK_MS)
+  end
   local bucket = number('bucket') + number('rate') * dt / 1000
   local live = redis.call('ZCARD', grants)
   local budget = math.min(math.floor(bucket), number('max_active') - live - redis.call('SCARD', held),

@@ -90,19 +90,17 @@ fn a_place_too_many_or_too_few() {
 
 #[test]
 fn too_many_too_soon_or_at_the_wrong_time() {
-    let four = (9..=12)
-        .map(|seq| format!(r#"{{"seq":{seq},"turn":0,"returned":false}}"#))
-        .collect::<Vec<_>>()
-        .join(",");
+    let turn = |seq| format!(r#"{{"seq":{seq},"turn":0,"returned":false}}"#);
+    let five = (9..=13).map(turn).collect::<Vec<_>>().join(",");
     let admit = |r: &mut Recorded, at: i64, who: &str| {
         let (deadline, claim) = (OPEN + at + 20_000, OPEN + at + 5000);
         r.say(at, &format!(r#""admitted":[{who}],"deadline":{deadline},"claim":{claim}"#));
     };
     let mut burst = Recorded::healthy();
-    burst.say(15_600, r#""drawn":[[12,12]]"#);
-    admit(&mut burst, 90_000, &four);
+    burst.say(15_600, r#""drawn":[[12,13]]"#);
+    admit(&mut burst, 90_000, &five);
     let text = burst.report().to_string();
-    assert!(text.contains("4 admissions within 0 ms") && text.contains("max_active is 3"), "{text}");
+    assert!(text.contains("5 admissions within 0 ms") && text.contains("max_active is 3"), "{text}");
     assert_eq!(after(|r| r.admit(14_050, 9, false, "")), [Admission], "two ticks within 90 ms");
     let while_not_open = |phase: &str| {
         after(|r| {
@@ -119,6 +117,13 @@ fn too_many_too_soon_or_at_the_wrong_time() {
         r.entries.insert(last, open);
     });
     assert_eq!(early, [Admission], "before the sale was opened");
+    let made_up_for = after(|r| {
+        r.change(r#""max_active":3"#, r#""max_active":9"#);
+        r.say(15_600, r#""phase":"paused""#);
+        r.say(15_700, r#""phase":"open""#);
+        admit(r, 15_710, &[9, 10, 11].map(turn).join(","));
+    });
+    assert_eq!(made_up_for, [Admission], "less than a late tick's, of a pause");
     let few_seats =
         after(|r| r.change(r#""blocked":[19]"#, r#""blocked":[6,7,8,9,10,11,12,13,14,15,16,17,18,19]"#));
     assert_eq!(few_seats, [Admission], "two turns for one free seat");

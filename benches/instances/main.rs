@@ -1,0 +1,117 @@
+//! What another instance is worth, and what a rate is worth on instances that are held back:
+//! `cargo bench --bench instances [-- ticks | -- scale [SOCKETS [CORES]]]`; root, for `scale` and a part of `ticks`.
+//!
+//! `ticks`: how much of a sale's rate is used while people wait, by one and by two instances that run freely, that are stopped for
+//! 100 ms of every 200, and that are held to a part of a core. What the ticks of the same run would have given out under
+//! other clamps is worked out from when they came. docs/decisions/0017-late-ticks.md quotes it.
+//!
+//! `scale`: joins and pushes a second by one instance and by two, by turns, each held to so many cores (0.3) by its control
+//! group; the crowd, Redis and PostgreSQL have the rest of the machine. docs/scaling.md quotes it.
+#![allow(clippy::unwrap_used, reason = "a benchmark has nobody to tell")]
+
+mod crowd;
+mod hold;
+mod stage;
+
+use hold::{Held, Hold};
+use stage::Stage;
+use std::{thread::sleep, time::Duration};
+
+/// How long one measurement takes.
+const MEASURED: Duration = Duration::from_secs(15);
+const RATE: f64 = 200.0;
+/// Of the rate of `scale`: every rank changes between two looks at it.
+const SCALE_RATE: f64 = 40.0;
+/// Clamps that are compared, in ms.
+const CLAMPS: [i64; 5] = [100, 200, 250, 300, 500];
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let number = |i: usize, default: f64| words.get(i).map_or(default, |word| word.parse().unwrap());
+    match words.first().map_or("ticks", String::as_str) {
+        "ticks" => ticks(),
+        "scale" => scale(number(1, 12_000.0) as usize, number(2, 0.3)),
+        other => panic!("ticks or scale, not {other}"),
+    }
+}
+
+fn ticks() {
+    println!("share of the rate that was used, and would have been under other clamps (ms)");
+    println!(
+        "| instances | held | used | {} | ticks ms p50/p99/max |",
+        CLAMPS.map(|ms| ms.to_string()).join(" | ")
+    );
+    println!("|---|---|---|{}---|", "---|".repeat(CLAMPS.len()));
+    for how in [Hold::Free, Hold::Stopped, Hold::Cores(0.3), Hold::Cores(0.05)] {
+        for count in [1, 2] {
+            let stage = Stage::with(count);
+            stage.make_sale(RATE);
+            stage.draw_places((RATE * (MEASURED.as_secs_f64() + 5.0)) as usize);
+            let held: Vec<_> = stage.instances.iter().map(|one| Held::hold(one.pid(), how)).collect();
+            if held.iter().any(Option::is_none) {
+                println!("| {count} | {how} | needs root and the cpu controller of control groups |");
+                continue;
+            }
+            stage.open();
+            let ((from, before), mut at) = (stage.admitted(), Vec::new());
+            while stage.now_ms() - from < MEASURED.as_millis() as i64 {
+                at.extend(Some(stage.last_tick()).filter(|tick| at.last() != Some(tick)));
+                sleep(Duration::from_millis(3));
+            }
+            let (until, after) = stage.admitted();
+            let used = (after - before) as f64 / (RATE * (until - from) as f64 / 1000.0);
+            let mut gaps: Vec<i64> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            let all: i64 = gaps.iter().sum();
+            let under =
+                |clamp: i64| gaps.iter().map(|gap| if *gap > clamp { 100 } else { *gap }).sum::<i64>();
+            let shares = CLAMPS.map(|clamp| format!("{:.1} %", 100.0 * under(clamp) as f64 / all as f64));
+            gaps.sort_unstable();
+            let at = |share: f64| gaps[((gaps.len() - 1) as f64 * share) as usize];
+            let (used, shares) = (100.0 * used, shares.join(" | "));
+            println!("| {count} | {how} | {used:.1} % | {shares} | {}/{}/{} |", at(0.5), at(0.99), at(1.0));
+        }
+    }
+}
+
+fn scale(sockets: usize, cores: f64) {
+    println!("{sockets} visitors, each instance held to {cores} of a core");
+    println!(
+        "| instances | joins/s | CPU µs a join | pushes/s | CPU µs a push | CPU used | admitted of allowed |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for count in [1, 2, 1, 2] {
+        let stage = Stage::with(count);
+        stage.make_sale(SCALE_RATE);
+        let held: Vec<_> =
+            stage.instances.iter().map(|one| Held::hold(one.pid(), Hold::Cores(cores))).collect();
+        if held.iter().any(Option::is_none) {
+            return println!("needs root and the cpu controller of control groups");
+        }
+        let cpu = || stage.instances.iter().map(|one| one.cpu()).sum::<Duration>();
+        let line = runtime.block_on(async {
+            let before = cpu();
+            let (crowd, took) = crowd::Crowd::come(&stage, sockets).await;
+            let cpu_of_joins = cpu() - before;
+            stage.open();
+            let ((opened, admitted), _) = (stage.admitted(), crowd.wait(Duration::from_secs(4)).await);
+            let (from, before, pushed) = (stage.now_ms(), cpu(), stage.pushes());
+            crowd.wait(MEASURED).await;
+            let (seconds, pushed) = ((stage.now_ms() - from) as f64 / 1000.0, stage.pushes() - pushed);
+            let cpu_of_pushes = cpu() - before;
+            let (until, after) = stage.admitted();
+            let allowed = SCALE_RATE * (until - opened) as f64 / 1000.0;
+            format!(
+                "| {count} | {:.0} | {:.0} | {:.0} | {:.1} | {:.2} | {} of {allowed:.0} |",
+                sockets as f64 / took.as_secs_f64(),
+                cpu_of_joins.as_secs_f64() * 1e6 / sockets as f64,
+                pushed / seconds,
+                cpu_of_pushes.as_secs_f64() * 1e6 / pushed,
+                cpu_of_pushes.as_secs_f64() / seconds,
+                after - admitted,
+            )
+        });
+        println!("{line}");
+        stage.prove();
+    }
+}

@@ -1,0 +1,191 @@
+//! Redis, PostgreSQL, instances as processes of their own, and a sale.
+
+use redis::Commands;
+use rustix::process::Pid;
+use serde_json::json;
+use std::{
+    cell::RefCell,
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+use waitroom::{
+    embedded::{Postgres, Redis},
+    store::redis::redis_client,
+};
+use wire::domain::sample_plan::sample_plan;
+
+const ADMIN_TOKEN: &str = "the-admin-token-of-the-bench";
+const SEATS: u32 = 30_000;
+pub const SALE: &str = "bench";
+/// Who draws places at once.
+const DRAWERS: usize = 8;
+
+/// All of it; ends with its owner.
+pub struct Stage {
+    pub instances: Vec<Instance>,
+    redis: RefCell<redis::Connection>,
+    postgres: Postgres,
+    _redis: Redis,
+    _folder: tempfile::TempDir,
+}
+
+/// A server of the product.
+pub struct Instance {
+    process: Child,
+    /// On every address of this machine.
+    pub port: u16,
+    admin: String,
+}
+
+impl Stage {
+    pub fn with(count: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711)).unwrap();
+        let redis = Redis::start_at(&folder.path().join("redis")).unwrap();
+        let postgres = Postgres::start_at(&folder.path().join("postgres")).unwrap();
+        let instances = (0..count).map(|_| Instance::start(&redis.url(), &postgres.url())).collect();
+        let connection = redis_client(&redis.url()).unwrap().get_connection().unwrap();
+        Self { instances, redis: RefCell::new(connection), postgres, _redis: redis, _folder: folder }
+    }
+
+    pub fn make_sale(&self, rate: f64) {
+        let body = json!({
+            "id": SALE, "name": "Bench", "plan": sample_plan(SEATS), "rate": rate, "max_active": SEATS, "grant_ttl_s": 600,
+            "claim_s": 600, "max_seats": 1, "anonymous": true,
+        });
+        self.instances[0].admin("POST", "sales", &body);
+        for instance in &self.instances {
+            while instance.page(&format!("v1/admin/sales/{SALE}")).is_none() {
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+
+    pub fn open(&self) {
+        self.instances[0].admin("PATCH", &format!("sales/{SALE}"), &json!({ "phase": "open" }));
+    }
+
+    /// Over HTTP, by the first instance.
+    pub fn draw_places(&self, count: usize) {
+        let url = format!("http://127.0.0.1:{}/v1/sales/{SALE}/places", self.instances[0].port);
+        thread::scope(|scope| {
+            for _ in 0..DRAWERS {
+                scope.spawn(|| {
+                    let agent = ureq::agent();
+                    for _ in 0..count / DRAWERS {
+                        agent.post(&url).send_empty().unwrap().body_mut().read_to_string().unwrap();
+                    }
+                });
+            }
+        });
+    }
+
+    fn field(&self, name: &str) -> i64 {
+        let value: Option<i64> =
+            self.redis.borrow_mut().hget(format!("waitroom:{{{SALE}}}:sale"), name).unwrap();
+        value.unwrap_or(0)
+    }
+
+    /// Redis' milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        let (s, us): (i64, i64) = redis::cmd("TIME").query(&mut *self.redis.borrow_mut()).unwrap();
+        s * 1000 + us / 1000
+    }
+
+    pub fn last_tick(&self) -> i64 {
+        self.field("last_tick")
+    }
+
+    /// How many were admitted in all, and when that was.
+    pub fn admitted(&self) -> (i64, i64) {
+        let admitted = self.field("admitted_total");
+        (self.now_ms(), admitted)
+    }
+
+    pub fn pushes(&self) -> f64 {
+        let pushes = |one: &Instance| one.metric("waitroom_rank_pushes_total");
+        self.instances.iter().map(pushes).sum()
+    }
+
+    /// The journal says that all was right.
+    pub fn prove(&self) {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_waitroom"));
+        check.args(["check", "--sale", SALE]).arg(format!("--postgres-url={}", self.postgres.url()));
+        let said = check.output().unwrap();
+        let said = String::from_utf8_lossy(&said.stdout);
+        let verdict = said.lines().find(|line| line.starts_with("4 ")).unwrap_or("no verdict");
+        println!("    {verdict}");
+    }
+}
+
+impl Instance {
+    fn start(redis: &str, postgres: &str) -> Self {
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (port, admin) = (free(), format!("127.0.0.1:{}", free()));
+        let process = Command::new(env!("CARGO_BIN_EXE_waitroom"))
+            .args(["serve", "--log=error", "--drain-s=1"])
+            .arg(format!("--listen=0.0.0.0:{port}"))
+            .arg(format!("--admin-listen={admin}"))
+            .arg(format!("--redis-url={redis}"))
+            .arg(format!("--postgres-url={postgres}"))
+            .arg("--signing-keys=k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+            .env("WAITROOM_ADMIN_TOKEN", ADMIN_TOKEN)
+            .stdout(Stdio::null())
+            .spawn();
+        let instance = Self { process: process.unwrap(), port, admin };
+        while instance.page("readyz").is_none() {
+            thread::sleep(Duration::from_millis(100));
+        }
+        instance
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.process)
+    }
+
+    /// One of the machine's own addresses: each has ports enough for a part of the crowd.
+    pub fn address(&self, n: usize) -> SocketAddr {
+        (Ipv4Addr::new(127, 0, 0, 1 + (n % 8) as u8), self.port).into()
+    }
+
+    /// What it has used so far, user and system.
+    pub fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks: u64 = [11, 12].iter().map(|i| fields[*i].parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
+    fn page(&self, path: &str) -> Option<String> {
+        let call = ureq::get(format!("http://{}/{path}", self.admin));
+        call.header("Authorization", format!("Bearer {ADMIN_TOKEN}"))
+            .call()
+            .ok()?
+            .body_mut()
+            .read_to_string()
+            .ok()
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        let page = self.page("metrics").unwrap();
+        let line = page.lines().find(|line| line.starts_with(&format!("{name} ")));
+        line.and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or(0.0)
+    }
+
+    fn admin(&self, method: &str, path: &str, body: &serde_json::Value) {
+        let url = format!("http://{}/v1/admin/{path}", self.admin);
+        let call = if method == "POST" { ureq::post(url) } else { ureq::patch(url) };
+        call.header("Authorization", format!("Bearer {ADMIN_TOKEN}")).send_json(body).unwrap();
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
