@@ -43,14 +43,16 @@ pub struct Instance {
     pub admin: String,
     pub door: Door,
     pub wiring: Wiring,
-    public: String,
+    pub public: String,
     child: Option<Child>,
 }
 
 impl Instance {
-    pub async fn start(wiring: Wiring) -> Self {
+    /// At an address of its own, or beside others at theirs.
+    pub async fn start(wiring: Wiring, beside: Option<String>) -> Self {
         let host = wiring.host.as_ref().map_or("127.0.0.1", |(_, address)| address.as_str());
-        let (public, admin) = (format!("{host}:{}", free_port()), format!("{host}:{}", free_port()));
+        let public = beside.unwrap_or_else(|| format!("{host}:{}", free_port()));
+        let admin = format!("{host}:{}", free_port());
         let door = Door::before(public.clone()).await;
         let mut instance = Self { admin, door, wiring, public, child: None };
         instance.launch();
@@ -71,7 +73,9 @@ impl Instance {
             }
             None => waitroom(&[]),
         };
-        command.args(["serve", "--drain-s=2", "--postgres-pool=4"]).arg(format!("--log={log}"));
+        command
+            .args(["serve", "--drain-s=2", "--postgres-pool=4", "--reuse-port"])
+            .arg(format!("--log={log}"));
         command.arg(format!("--signing-keys={KEYS}")).arg(format!("--listen={}", self.public));
         command.arg(format!("--admin-listen={}", self.admin)).arg(format!("--redis-url={redis_url}"));
         command.arg(format!("--postgres-url={postgres_url}"));

@@ -16,6 +16,11 @@ async fn redis_is_wiped_and_postgres_killed_after_a_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn instances_come_and_go() {
+    goes_right(&[Kind::InstancesComeAndGo]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn redis_goes_back_and_an_instance_is_killed() {
     goes_right(&[Kind::RedisWentBack, Kind::InstanceKilled]).await;
 }

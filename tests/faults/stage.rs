@@ -59,6 +59,8 @@ pub const SALE: &str = "faults";
 /// One sale on two instances.
 pub struct Stage {
     pub instances: Vec<Instance>,
+    /// Others that came, and will go.
+    pub spares: Vec<Instance>,
     pub redis: Redises,
     pub postgres: Postgres,
     /// What has taken PostgreSQL's place, or is about to.
@@ -78,13 +80,27 @@ impl Stage {
         sql(&postgres.url(), "SELECT pg_reload_conf()").await;
         let redis = Redises::start(topology);
         let hosts = (topology == Topology::Hosts).then(|| Hosts::make(2));
-        let mut stage =
-            Self { instances: Vec::new(), redis, postgres, standby: None, folder, hosts, topology };
+        let mut stage = Self {
+            instances: Vec::new(),
+            spares: Vec::new(),
+            redis,
+            postgres,
+            standby: None,
+            folder,
+            hosts,
+            topology,
+        };
         for i in 0..2 {
             let wiring = stage.wiring(i);
-            stage.instances.push(Instance::start(wiring).await);
+            stage.instances.push(Instance::start(wiring, None).await);
         }
         stage
+    }
+
+    /// Another instance, which shares the address of this one: the kernel parts the visitors between them.
+    pub async fn start_beside(&self, i: usize) -> Instance {
+        let beside = self.instances[i].public.clone();
+        Instance::start(self.wiring(i), Some(beside)).await
     }
 
     fn wiring(&self, i: usize) -> Wiring {

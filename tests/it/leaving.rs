@@ -1,13 +1,14 @@
 //! A server that leaves: nobody new is let in, everyone is sent on at his own moment, what is under way is finished, and
 //! nothing makes it stay for longer than it may.
 
-use crate::world::{Server, Visitor, World};
+use crate::world::{ADMIN_TOKEN, Server, Visitor, World};
 use futures_util::future::join_all;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, process::Command, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpStream, UnixDatagram},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
@@ -166,4 +167,43 @@ async fn it_leaves_in_time_while_a_store_is_away() {
     assert!(report.took < NOT_FOR_EVER, "{report}");
     assert!(report.redeems > 0, "that sockets closed could not be told: {report}");
     world.redis.restart().unwrap();
+}
+
+/// What a supervisor like systemd is told, over a socket as systemd has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn systemd_hears_that_it_is_ready_lives_and_stops() {
+    let (world, folder) = (World::shared(), tempfile::tempdir().unwrap());
+    let path = folder.path().join("notify");
+    let heard = UnixDatagram::bind(&path).unwrap();
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_waitroom"));
+    serve.args([
+        "serve",
+        "--listen=127.0.0.1:0",
+        "--admin-listen=127.0.0.1:0",
+        "--drain-s=7",
+        "--postgres-pool=2",
+    ]);
+    serve.arg(format!("--redis-url={}", world.redis.url()));
+    serve.arg(format!("--postgres-url={}", world.postgres.url())).arg(format!("--admin-token={ADMIN_TOKEN}"));
+    serve.arg("--signing-keys=k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=").arg("--log=warn");
+    let mut serve = serve.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "300000").spawn().unwrap();
+    let next = async || {
+        let mut words = [0; 200];
+        let length = timeout(PATIENCE, heard.recv(&mut words)).await.expect("systemd is told").unwrap();
+        String::from_utf8(words[..length].to_vec()).unwrap()
+    };
+    assert_eq!(next().await, "READY=1\n");
+    for _ in 0..5 {
+        assert_eq!(next().await, "WATCHDOG=1\n");
+    }
+    kill_process(Pid::from_child(&serve), Signal::TERM).unwrap();
+    let stopping = loop {
+        let words = next().await;
+        if words != "WATCHDOG=1\n" {
+            break words;
+        }
+    };
+    assert_eq!(stopping, "STOPPING=1\nEXTEND_TIMEOUT_USEC=12000000\n");
+    let ended = tokio::task::spawn_blocking(move || serve.wait().unwrap()).await.unwrap();
+    assert_eq!(ended.code(), Some(0));
 }

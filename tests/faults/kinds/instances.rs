@@ -1,13 +1,21 @@
 //! What happens to instances, and to visitors' ways there.
 
 use super::{Held, Kind};
-use crate::{node::until, stage::Stage};
+use crate::{instance::Instance, node::until, stage::Stage};
 use rustix::process::Signal;
 
 /// How far a clock is off, in seconds.
 const HOUR: i64 = 3600;
 
 pub async fn inject(kind: Kind, stage: &mut Stage) -> Held {
+    if kind == Kind::InstancesComeAndGo {
+        for i in 0..stage.instances.len() {
+            let spare = stage.start_beside(i).await;
+            stage.spares.push(spare);
+        }
+        stage.instances.iter().for_each(|instance| instance.signal(Signal::TERM));
+        return Held::Nothing;
+    }
     let first = &mut stage.instances[0];
     match kind {
         Kind::InstanceKilled => first.kill(),
@@ -24,6 +32,13 @@ pub async fn inject(kind: Kind, stage: &mut Stage) -> Held {
 }
 
 pub async fn heal(kind: Kind, stage: &mut Stage) {
+    if kind == Kind::InstancesComeAndGo {
+        have_gone(&mut stage.instances);
+        come_up(stage);
+        stage.spares.iter().for_each(|spare| spare.signal(Signal::TERM));
+        have_gone(&mut stage.spares);
+        stage.spares.clear();
+    }
     let first = &mut stage.instances[0];
     match kind {
         Kind::InstanceStopped => first.signal(Signal::CONT),
@@ -33,6 +48,10 @@ pub async fn heal(kind: Kind, stage: &mut Stage) {
         _ => {}
     }
     stage.instances.iter_mut().for_each(|instance| instance.see_to_it());
+}
+
+fn have_gone(instances: &mut [Instance]) {
+    until("the instances have gone", || instances.iter_mut().all(Instance::has_ended));
 }
 
 /// Once nothing is broken any more: an instance that found no store when it was started is started again.

@@ -89,6 +89,8 @@ pub enum Kind {
     InstanceOutOfFiles,
     /// An instance is asked to go, and started again: a deploy.
     InstanceDrained,
+    /// Two more instances come, the two that were there go, and then the other way round: a deploy, and back.
+    InstancesComeAndGo,
     /// An instance's clock is an hour ahead, and then right again.
     InstanceClockForward,
     /// An instance's clock is an hour behind, and then right again.
