@@ -6,7 +6,9 @@
 //! other clamps is worked out from when they came. docs/decisions/0017-late-ticks.md quotes it.
 //!
 //! `scale`: joins and pushes a second by one instance and by two, by turns, each held to so many cores (0.3) by its control
-//! group; the crowd, Redis and PostgreSQL have the rest of the machine. docs/scaling.md quotes it.
+//! group; the crowd, Redis and PostgreSQL have the rest of the machine. docs/instances.md quotes it.
+//!
+//! `WAITROOM_BIN=…` measures another program than this one, such as one with another clamp.
 #![allow(clippy::unwrap_used, reason = "a benchmark has nobody to tell")]
 
 mod crowd;

@@ -24,6 +24,11 @@ pub const SALE: &str = "bench";
 /// Who draws places at once.
 const DRAWERS: usize = 8;
 
+/// The program: this one, or another that is to be measured.
+fn waitroom() -> String {
+    std::env::var("WAITROOM_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_waitroom").to_owned())
+}
+
 /// All of it; ends with its owner.
 pub struct Stage {
     pub instances: Vec<Instance>,
@@ -113,7 +118,7 @@ impl Stage {
 
     /// The journal says that all was right.
     pub fn prove(&self) {
-        let mut check = Command::new(env!("CARGO_BIN_EXE_waitroom"));
+        let mut check = Command::new(waitroom());
         check.args(["check", "--sale", SALE]).arg(format!("--postgres-url={}", self.postgres.url()));
         let said = check.output().unwrap();
         let said = String::from_utf8_lossy(&said.stdout);
@@ -126,7 +131,7 @@ impl Instance {
     fn start(redis: &str, postgres: &str) -> Self {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (port, admin) = (free(), format!("127.0.0.1:{}", free()));
-        let process = Command::new(env!("CARGO_BIN_EXE_waitroom"))
+        let process = Command::new(waitroom())
             .args(["serve", "--log=error", "--drain-s=1"])
             .arg(format!("--listen=0.0.0.0:{port}"))
             .arg(format!("--admin-listen={admin}"))
