@@ -30,7 +30,7 @@ impl Crowd {
             let instance = &stage.instances[n % stage.instances.len()];
             let (address, permit) = (instance.address(n), door.clone().acquire_owned().await.unwrap());
             coming.push(tokio::spawn(async move {
-                let visitor = join(address).await;
+                let visitor = join(address, "").await.0;
                 drop(permit);
                 visitor
             }));
@@ -54,8 +54,8 @@ impl Drop for Crowd {
     }
 }
 
-/// A socket of a visitor who has his place.
-async fn join(address: SocketAddr) -> TcpStream {
+/// A socket of a visitor who has his place, and what he was told of it; a new one, unless he has a `place`.
+pub async fn join(address: SocketAddr, place: &str) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let head = format!(
         "GET /v1/sales/{SALE}/ws HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -64,16 +64,27 @@ async fn join(address: SocketAddr) -> TcpStream {
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     until(&mut stream, b"\r\n\r\n").await;
+    let join = match place {
+        "" => r#"{"type":"join"}"#.to_owned(),
+        place => format!(r#"{{"type":"join","place":"{place}"}}"#),
+    };
     // A text frame, masked with zeros.
-    let join = br#"{"type":"join"}"#;
-    let frame = [&[0x81, 0x80 | join.len() as u8, 0, 0, 0, 0], &join[..]].concat();
-    stream.write_all(&frame).await.unwrap();
-    until(&mut stream, br#""type":"joined""#).await;
-    stream
+    let [high, low] = (join.len() as u16).to_be_bytes();
+    let frame = [&[0x81, 0x80 | 126, high, low, 0, 0, 0, 0], join.as_bytes()].concat();
+    let short = [&[0x81, 0x80 | join.len() as u8, 0, 0, 0, 0], join.as_bytes()].concat();
+    stream.write_all(if join.len() < 126 { &short } else { &frame }).await.unwrap();
+    let joined = until(&mut stream, b"\"epoch\":").await;
+    (stream, joined)
 }
 
-async fn until(stream: &mut TcpStream, words: &[u8]) {
-    let mut read = Vec::with_capacity(1024);
+/// What stands behind these words, up to that character.
+pub fn text<'a>(said: &'a str, words: &str, end: char) -> &'a str {
+    said.split(words).nth(1).and_then(|rest| rest.split(end).next()).unwrap_or_default()
+}
+
+/// Reads until these bytes have come, and as much as came with them.
+pub async fn until(stream: &mut TcpStream, words: &[u8]) -> String {
+    let mut read = Vec::with_capacity(512);
     while !read.windows(words.len()).any(|part| part == words) {
         assert!(
             stream.read_buf(&mut read).await.unwrap() > 0,
@@ -81,6 +92,7 @@ async fn until(stream: &mut TcpStream, words: &[u8]) {
             String::from_utf8_lossy(&read)
         );
     }
+    String::from_utf8_lossy(&read).into_owned()
 }
 
 async fn read_on(mut stream: TcpStream) {

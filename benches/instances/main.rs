@@ -1,5 +1,6 @@
 //! What another instance is worth, and what a rate is worth on instances that are held back:
-//! `cargo bench --bench instances [-- ticks | -- scale [SOCKETS [CORES]]]`; root, for `scale` and a part of `ticks`.
+//! `cargo bench --bench instances [-- ticks | -- scale [SOCKETS [CORES]] | -- leave [SOCKETS]]`; root, for `scale` and a part of
+//! `ticks`.
 //!
 //! `ticks`: how much of a sale's rate is used while people wait, by one and by two instances that run freely, that are stopped for
 //! 100 ms of every 200, and that are held to a part of a core. What the ticks of the same run would have given out under
@@ -8,11 +9,15 @@
 //! `scale`: joins and pushes a second by one instance and by two, by turns, each held to so many cores (0.3) by its control
 //! group; the crowd, Redis and PostgreSQL have the rest of the machine. docs/instances.md quotes it.
 //!
-//! `WAITROOM_BIN=…` measures another program than this one, such as one with another clamp.
+//! `leave`: an instance with so many sockets (19,000) is asked to go, once with visitors who do as they are told, once with such as
+//! read nothing. docs/instances.md quotes it.
+//!
+//! `MEASURED_BIN=…` measures another program than this one, such as one with another clamp.
 #![allow(clippy::unwrap_used, reason = "a benchmark has nobody to tell")]
 
 mod crowd;
 mod hold;
+mod leave;
 mod stage;
 
 use hold::{Held, Hold};
@@ -33,7 +38,20 @@ fn main() {
     match words.first().map_or("ticks", String::as_str) {
         "ticks" => ticks(),
         "scale" => scale(number(1, 12_000.0) as usize, number(2, 0.3)),
-        other => panic!("ticks or scale, not {other}"),
+        "leave" => send_on(number(1, 19_000.0) as usize),
+        other => panic!("ticks, scale or leave, not {other}"),
+    }
+}
+
+fn send_on(sockets: usize) {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: files.maximum, ..files };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    for reads in [true, false] {
+        let mut stage = Stage::with(2);
+        stage.make_sale(SCALE_RATE);
+        runtime.block_on(leave::leave(&mut stage, sockets, reads));
     }
 }
 
@@ -55,6 +73,7 @@ fn ticks() {
                 continue;
             }
             stage.open();
+            sleep(Duration::from_secs(1));
             let ((from, before), mut at) = (stage.admitted(), Vec::new());
             while stage.now_ms() - from < MEASURED.as_millis() as i64 {
                 at.extend(Some(stage.last_tick()).filter(|tick| at.last() != Some(tick)));
@@ -96,12 +115,13 @@ fn scale(sockets: usize, cores: f64) {
             let (crowd, took) = crowd::Crowd::come(&stage, sockets).await;
             let cpu_of_joins = cpu() - before;
             stage.open();
-            let ((opened, admitted), _) = (stage.admitted(), crowd.wait(Duration::from_secs(4)).await);
+            let opened = stage.now_ms();
+            crowd.wait(Duration::from_secs(4)).await;
             let (from, before, pushed) = (stage.now_ms(), cpu(), stage.pushes());
             crowd.wait(MEASURED).await;
             let (seconds, pushed) = ((stage.now_ms() - from) as f64 / 1000.0, stage.pushes() - pushed);
             let cpu_of_pushes = cpu() - before;
-            let (until, after) = stage.admitted();
+            let (until, admitted) = stage.admitted();
             let allowed = SCALE_RATE * (until - opened) as f64 / 1000.0;
             format!(
                 "| {count} | {:.0} | {:.0} | {:.0} | {:.1} | {:.2} | {} of {allowed:.0} |",
@@ -110,7 +130,7 @@ fn scale(sockets: usize, cores: f64) {
                 pushed / seconds,
                 cpu_of_pushes.as_secs_f64() * 1e6 / pushed,
                 cpu_of_pushes.as_secs_f64() / seconds,
-                after - admitted,
+                admitted,
             )
         });
         println!("{line}");

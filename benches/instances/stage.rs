@@ -26,7 +26,7 @@ const DRAWERS: usize = 8;
 
 /// The program: this one, or another that is to be measured.
 fn waitroom() -> String {
-    std::env::var("WAITROOM_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_waitroom").to_owned())
+    std::env::var("MEASURED_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_waitroom").to_owned())
 }
 
 /// All of it; ends with its owner.
@@ -105,10 +105,11 @@ impl Stage {
         self.field("last_tick")
     }
 
-    /// How many were admitted in all, and when that was.
+    /// The last tick that decided, and how many were admitted until then.
     pub fn admitted(&self) -> (i64, i64) {
-        let admitted = self.field("admitted_total");
-        (self.now_ms(), admitted)
+        let (key, fields) = (format!("waitroom:{{{SALE}}}:sale"), ["last_tick", "admitted_total"]);
+        let both: (i64, Option<i64>) = self.redis.borrow_mut().hmget(key, &fields).unwrap();
+        (both.0, both.1.unwrap_or(0))
     }
 
     pub fn pushes(&self) -> f64 {
@@ -132,7 +133,7 @@ impl Instance {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (port, admin) = (free(), format!("127.0.0.1:{}", free()));
         let process = Command::new(waitroom())
-            .args(["serve", "--log=error", "--drain-s=1"])
+            .args(["serve", "--log=error", "--drain-s=20"])
             .arg(format!("--listen=0.0.0.0:{port}"))
             .arg(format!("--admin-listen={admin}"))
             .arg(format!("--redis-url={redis}"))
@@ -146,6 +147,11 @@ impl Instance {
             thread::sleep(Duration::from_millis(100));
         }
         instance
+    }
+
+    /// Waits for its end; its status.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.process.wait().unwrap().code()
     }
 
     pub fn pid(&self) -> Pid {
