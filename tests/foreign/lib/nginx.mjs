@@ -30,8 +30,8 @@ class Master extends Child {
 }
 
 export class Nginx {
-  /** With instances at these addresses; `edit` may change the configuration further. */
-  static async start({ blue = [], green = [], edit = (text) => text } = {}) {
+  /** With instances at these addresses; `edit` may change the configuration further, `prepare` what lies beside it. */
+  static async start({ blue = [], green = [], edit = (text) => text, prepare = () => {}, secure = true } = {}) {
     const nginx = new Nginx();
     nginx.dir = mkdtempSync(join(tmpdir(), 'wn-'));
     nginx.conf = join(nginx.dir, 'conf');
@@ -54,6 +54,8 @@ export class Nginx {
     nginx.instances('blue', blue);
     nginx.instances('green', green);
     for (const file of ['nginx.conf', 'site.conf', 'upstreams/blue.conf', 'upstreams/green.conf']) nginx.#change(file, (text) => edit(text, file));
+    prepare(nginx);
+    nginx.tls = secure ? TLS : undefined;
     return nginx.boot();
   }
 
@@ -134,7 +136,7 @@ export class Nginx {
   }
 
   /** One request over TLS, on a connection of its own. */
-  ask(method, path, options) { return call(this.port, method, path, { tls: TLS, ...options }); }
+  ask(method, path, options) { return call(this.port, method, path, { tls: this.tls, ...options }); }
 
   /** A visitor through nginx who has joined. */
   async join(sale, fields = {}, options = {}) {
