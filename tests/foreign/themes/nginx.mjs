@@ -222,6 +222,7 @@ export default function theme(it) {
       const { status, headers, body } = await nginx.ask('GET', '/v1/sales/x/ws', { headers: { connection: 'upgrade', upgrade: 'websocket' } });
       assert.deepEqual([status, body.code, body.retry], [503, 'unavailable', true]);
       assert.match(headers['retry-after'], /^\d+$/);
+      assert.match(headers.refresh, /^\d+$/);
       assert.equal(headers['cache-control'], 'no-store');
     });
   });
