@@ -19,6 +19,7 @@ async function upstream(answer = (request, response) => response.end('{}')) {
     asked.push(request);
     answer(request, response);
   }).listen(0, '127.0.0.1');
+  server.keepAliveTimeout = 600_000; // nginx decides
   server.on('connection', (socket) => connections.add(socket));
   await once(server, 'listening');
   const end = () => { server.close(); server.closeAllConnections(); };
@@ -173,6 +174,7 @@ export default function theme(it) {
     await behind({ blue: [at(blue)], green: [at(green)] }, async (nginx) => {
       const early = await nginx.join(sale);
       assert.deepEqual([await sockets(blue), await sockets(green)], [1, 0]);
+      const old = nginx.workers();
       await nginx.activate('green');
       const late = await nginx.join(sale);
       assert.equal(late.joined.rank, 1);
@@ -185,6 +187,7 @@ export default function theme(it) {
       const back = await nginx.join(sale, { place: early.joined.place });
       assert.equal(back.joined.rank, 0);
       assert.equal((await blue.child.exit).code, 0, blue.child.output);
+      await until('the old workers to end', () => nginx.workers().every((pid) => !old.includes(pid)));
       await until('both on green', async () => await sockets(green) === 2);
       await nginx.activate('green'); // and once more, with nothing changed
       await late.sofar();
