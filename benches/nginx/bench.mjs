@@ -5,6 +5,7 @@ import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { fileURLToPath } from 'node:url';
 import { Visitor, handshakes, herd, requests } from './client.mjs';
+import { SHIPPED, quantile, table } from './table.mjs';
 import { VARIANTS, editor } from './variants.mjs';
 
 process.env.WAITROOM_BIN ??= fileURLToPath(new URL('../../target/release/waitroom', import.meta.url));
@@ -16,8 +17,8 @@ const { values: flags } = parseArgs({ options: {
   rounds: { type: 'string', default: '3' }, sockets: { type: 'string', default: '2000' }, only: { type: 'string' }, json: { type: 'string' },
 } });
 const SOCKETS = Number(flags.sockets);
-const PUSHING_MS = 6000;
-const REQUESTS = 1500;
+const PUSHING_MS = 5000;
+const REQUESTS = 1000;
 const HANDSHAKES = 320;
 const HERD = 1500;
 const AT_A_TIME = 64;
@@ -27,23 +28,30 @@ const AGAIN = 6;
 
 /** CPU time of processes in µs, all threads, as the scheduler counts it. */
 function cpu(pids) {
-  const of = (pid) => readdirSync(`/proc/${pid}/task`).map((task) => Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]));
-  return pids.flatMap(of).reduce((sum, ns) => sum + ns, 0) / 1000;
+  const threads = pids.flatMap((pid) => readdirSync(`/proc/${pid}/task`).map((task) => `/proc/${pid}/task/${task}/schedstat`));
+  return threads.map((path) => Number(readFileSync(path, 'utf8').split(' ')[0])).reduce((sum, ns) => sum + ns, 0) / 1000;
 }
 
 /** Memory of their own, in bytes: without what they share, such as the cache of TLS sessions. */
 function memory(pids) {
-  return pids.map((pid) => Number(readFileSync(`/proc/${pid}/status`, 'utf8').match(/RssAnon:\s+(\d+)/)[1]) * 1024).reduce((sum, one) => sum + one, 0);
+  const own = (pid) => Number(readFileSync(`/proc/${pid}/status`, 'utf8').match(/RssAnon:\s+(\d+)/)[1]) * 1024;
+  return pids.reduce((sum, pid) => sum + own(pid), 0);
+}
+
+/** The same, once it is the same for a second: each worker has begun, and nobody is just shaking hands. */
+async function settled(pids) {
+  for (let before = -1, now = memory(pids); ; [before, now] = [now, memory(pids)]) {
+    if (before === now) return now;
+    await sleep(1000);
+  }
 }
 
 /** Connections that found a backlog full, on this machine so far. */
 function dropped() {
-  const [names, counts] = readFileSync('/proc/net/netstat', 'utf8').split('\n').filter((line) => line.startsWith('TcpExt:')).map((line) => line.split(' '));
+  const lines = readFileSync('/proc/net/netstat', 'utf8').split('\n').filter((line) => line.startsWith('TcpExt:'));
+  const [names, counts] = lines.map((line) => line.split(' '));
   return Number(counts[names.indexOf('ListenOverflows')]);
 }
-
-const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
-const quantile = (values, q) => values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))];
 
 /** What `work` cost nginx and the server in CPU, each of `count` times. */
 async function costs(workers, server, work) {
@@ -64,7 +72,7 @@ async function measure(server, way, workers) {
   const sale = await server.sale({ phase: 'scheduled', rate: RATE, max_active: 100_000, plan: HALL });
   const file = (await (await fetch(`http://127.0.0.1:${server.port}/sales/${sale}`)).text()).match(/\/static\/[^"]+\.mjs/)[0];
   await requests(way, '/v1/sales', 64);
-  const rest = memory(workers);
+  const rest = await settled(workers);
   seen.rest = rest / (workers.length || 1);
 
   // They come, some at a time.
@@ -80,8 +88,7 @@ async function measure(server, way, workers) {
     return visitors.length;
   });
   [seen.held, seen.join, seen.serverJoin] = [joins.count, joins.nginx, joins.server];
-  await sleep(1000);
-  seen.memory = (memory(workers) - rest) / seen.held;
+  seen.memory = (await settled(workers) - rest) / seen.held;
   const files = workers.map((pid) => readdirSync(`/proc/${pid}/fd`).length);
   seen.fullest = Math.max(...files) / files.reduce((sum, one) => sum + one, 0);
 
@@ -134,12 +141,11 @@ async function through(server, [name, changes, { secure = true, prepare } = {}])
   }
 }
 
-const SHIPPED = ['as shipped', []];
 const wanted = VARIANTS.filter(([name]) => !flags.only || flags.only.split(',').some((word) => name.includes(word)));
 const server = await Server.start(await startStores(), { trusted_proxies: '127.0.0.1', drain_s: 1 });
-const results = new Map([['direct', []], ['as shipped', []], ...wanted.map(([name]) => [name, []])]);
+const results = new Map([['direct', []], [SHIPPED, []], ...wanted.map(([name]) => [name, []])]);
 for (let round = 1; round <= Number(flags.rounds); round++) {
-  const turns = ['direct', ...wanted.flatMap((variant, i) => (i % AGAIN === 0 ? [SHIPPED, variant] : [variant])), ...(wanted.length === 0 ? [SHIPPED] : [])];
+  const turns = ['direct', ...wanted.flatMap((variant, i) => (i % AGAIN === 0 ? [[SHIPPED, []], variant] : [variant])), ...(wanted.length === 0 ? [[SHIPPED, []]] : [])];
   for (const variant of turns) {
     const name = variant === 'direct' ? variant : variant[0];
     const seen = variant === 'direct' ? await measure(server, { port: server.port, secure: false }, []) : await through(server, variant);
@@ -151,21 +157,5 @@ for (let round = 1; round <= Number(flags.rounds); round++) {
 await server.child.end('SIGKILL');
 await stopAllStores();
 
-const us = (value) => Math.round(value);
-const COLUMNS = {
-  'KB a socket': ({ memory }) => (memory / 1024).toFixed(1), 'MB a worker at rest': ({ rest }) => (rest / 1024 / 1024).toFixed(1), 'µs a join': ({ join }) => us(join), 'µs a push': ({ push }) => push.toFixed(1),
-  'ping p50, p99': ({ ping50, ping99 }) => `${ping50.toFixed(1)}, ${ping99.toFixed(0)} ms`, 'fullest worker': ({ fullest }) => (fullest > 0 ? `${(100 * fullest).toFixed(0)} %` : ''),
-  'µs a GET': ({ json }) => us(json), 'µs a script': ({ file }) => us(file), 'TLS anew, resumed': ({ full, again, resumed }) => (full ? `${us(full)}, ${resumed > 0.5 ? us(again) : 'never'}` : ''),
-  held: ({ held }) => held, 'dropped at once': ({ dropped }) => dropped ?? '', 'server: µs a join': ({ serverJoin }) => us(serverJoin), 'server: µs a push': ({ serverPush }) => serverPush.toFixed(1),
-};
-console.log(`| | ${Object.keys(COLUMNS).join(' | ')} |\n|---|${'---|'.repeat(Object.keys(COLUMNS).length)}`);
-const row = (name, all, choose) => {
-  const chosen = Object.fromEntries(Object.keys(all[0]).map((key) => [key, choose(all.map((seen) => seen[key]))]));
-  console.log(`| ${name} | ${Object.values(COLUMNS).map((show) => show(chosen)).join(' | ')} |`);
-};
-for (const [name, all] of results) {
-  row(name, all, median);
-  // How far the same thing differs from itself: what differs by less is no difference.
-  if (name === SHIPPED[0]) [0, 1].forEach((q) => row(q ? '… at most' : '… at least', all, (values) => quantile(values, q)));
-}
+console.log(table([...results]));
 process.exit(0);

@@ -5,7 +5,7 @@ const line = (added) => [/http \{/, `http {\n    ${added}`];
 const TICKETS = ['ssl_session_tickets off;', 'ssl_session_tickets on;'];
 const NO_CACHE = [/ssl_session_cache .*;/, 'ssl_session_cache none;'];
 const EACH_CONNECTION = ['"" "";', '"" close;'];
-const LISTEN = (to) => [/listen (\S+) ssl backlog=4096;/, `listen $1 ssl ${to};`];
+const LISTEN = (to) => [/listen (\S+) ssl reuseport backlog=4096;/, `listen $1 ssl ${to};`];
 const EVENTS = (added) => [/events \{/, `events { ${added}`];
 
 export const VARIANTS = [
@@ -20,10 +20,8 @@ export const VARIANTS = [
   ['ssl_buffer_size 1k', [[/ssl_buffer_size .*;/, 'ssl_buffer_size 1k;']]],
   ['proxy_buffer_size 4k (default)', [[/proxy_buffer_size .*;/, '']]],
   ['client_header_buffer_size 1k (default)', [[/client_header_buffer_size .*;/, '']]],
-  ['client_header_buffer_size 4k', [[/client_header_buffer_size .*;/, 'client_header_buffer_size 4k;']]],
   ['proxy_buffers 64 8k', [line('proxy_buffers 64 8k;')]],
   ['request_pool_size 1k', [line('request_pool_size 1k;')]],
-  ['connection_pool_size 1k', [line('connection_pool_size 1k;')]],
   ['worker_connections 1024', [[/worker_connections .*;/, 'worker_connections 1024;']]],
   // TLS.
   ['ssl_session_tickets on', [TICKETS]],
@@ -32,11 +30,12 @@ export const VARIANTS = [
   ['an RSA certificate (2048)', [], { prepare: (nginx) => certificate(`${nginx.conf}/tls`, ['rsa:2048']) }],
   ['an RSA certificate (4096)', [], { prepare: (nginx) => certificate(`${nginx.conf}/tls`, ['rsa:4096']) }],
   // Who takes newcomers in.
-  ['reuseport', [LISTEN('reuseport backlog=4096')]],
-  ['backlog 511 (default)', [LISTEN('')]],
-  ['listen … deferred', [LISTEN('deferred backlog=4096')]],
+  ['without reuseport', [LISTEN('backlog=4096')]],
+  ['backlog 511 (default)', [LISTEN('reuseport')]],
+  ['listen … deferred', [LISTEN('reuseport deferred backlog=4096')]],
   ['multi_accept on', [EVENTS('multi_accept on;')]],
-  ['accept_mutex on', [EVENTS('accept_mutex on;')]],
+  ['without reuseport, multi_accept on', [LISTEN('backlog=4096'), EVENTS('multi_accept on;')]],
+  ['without reuseport, accept_mutex on', [LISTEN('backlog=4096'), EVENTS('accept_mutex on;')]],
   ['worker_processes 1', [[/worker_processes 2;/, 'worker_processes 1;']]],
   ['worker_processes 4', [[/worker_processes 2;/, 'worker_processes 4;']]],
   ['worker_cpu_affinity auto', [[/worker_processes 2;/, 'worker_processes 2; worker_cpu_affinity auto;']]],
