@@ -19,27 +19,32 @@ const COLUMNS = {
   'ping p50': ({ ping50 }) => `${fine(ping50)} ms`,
   'µs a GET': ({ json }) => whole(json),
   'µs a script': ({ file }) => whole(file),
-  'dropped of the herd': ({ dropped }) => whole(dropped),
   'server: µs a push': ({ serverPush }) => fine(serverPush),
+  'both, × direct': ({ push, serverPush }, direct) => ((push + serverPush) / direct).toFixed(2),
   'server: µs a GET': ({ serverJson }) => whole(serverJson),
-  'server: µs a script': ({ serverFile }) => whole(serverFile),
 };
 
+const median = (values) => {
+  const sorted = values.toSorted((a, b) => a - b);
+  return (sorted[Math.ceil(sorted.length / 2) - 1] + sorted[Math.floor(sorted.length / 2)]) / 2;
+};
 export const quantile = (values, q) => values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))];
 
-/** Markdown of all results: `[[name, [what was seen in each run…]]…]`. */
+/** Markdown of all results: `[[name, [what was seen in each run…]]…]`; the first is the way without nginx. */
 export function table(results) {
+  const direct = median(results[0][1].map(({ serverPush }) => serverPush));
   const cells = (all, choose) => {
     const chosen = Object.fromEntries(Object.keys(all[0]).map((key) => [key, choose(all.map((seen) => seen[key]))]));
-    return Object.values(COLUMNS).map((show) => show(chosen));
+    return Object.values(COLUMNS).map((show) => show(chosen, direct));
   };
   const rows = results.filter(([, all]) => all.length > 0).flatMap(([name, all]) => {
-    const middle = [name, ...cells(all, (values) => quantile(values, 0.5))];
+    const middle = [name, ...cells(all, median)];
     if (name !== SHIPPED) return [middle];
     // How far the same thing differs from itself: what differs by less is no difference.
-    return [middle, ['… at least', ...cells(all, (values) => quantile(values, 0))], ['… at most', ...cells(all, (values) => quantile(values, 1))]];
+    return [middle, ...[['… at least', 0], ['… at most', 1]].map(([what, q]) => [what, ...cells(all, (values) => quantile(values, q))])];
   });
-  return [['', ...Object.keys(COLUMNS)], ['', ...Object.keys(COLUMNS)].map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
+  const heads = ['', ...Object.keys(COLUMNS)];
+  return [heads, heads.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) console.log(table(JSON.parse(readFileSync(process.argv[2], 'utf8'))));
