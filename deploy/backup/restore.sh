@@ -26,9 +26,9 @@ fi
 tables="$(postgres -c "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'")" || say "PostgreSQL cannot be reached" 69
 [ "$tables" = 0 ] || say "the database is not empty: stop waitroom everywhere, and make a new one" 78
 keys="$(redis --scan --pattern 'waitroom:*' | head -n 1)" || say "Redis cannot be reached" 69
-[ -z "$keys" ] || say "Redis still has a line ($keys), which is not the one of this backup: empty it (FLUSHDB)" 78
+[ -z "$keys" ] || say "Redis still has a line ($keys), which is not the one of this backup: bring it up empty" 78
 
 pg_restore --exit-on-error --single-transaction --no-owner --no-privileges --dbname="$POSTGRES" "$backup/postgres.dump"
 # Lives of the lines that began after the backup must not be counted twice: their visitors' tokens are still about.
-postgres -c "UPDATE sales SET epoch = epoch + 100" -c "ANALYZE" >/dev/null
+postgres -c "SET client_min_messages = error" -c "UPDATE sales SET epoch = epoch + 100" -c "ANALYZE"
 cat "$backup/MANIFEST"

@@ -15,8 +15,9 @@ password_of() {
     local login
     [[ "$1" =~ ^[a-z+-]+://([^@/]*)@ ]] || return 0
     login="${BASH_REMATCH[1]}"
-    [[ "$login" == *:* ]] && printf '%b' "$(sed 's/%/\\x/g' <<<"${login#*:}")"
-    return 0
+    [[ "$login" == *:* ]] || return 0
+    login="${login#*:}"
+    printf '%b' "${login//%/\\x}"
 }
 without_password() { sed -E 's#^([a-z+-]+://[^:@/]*):[^@/]*@#\1@#' <<<"$1"; }
 
