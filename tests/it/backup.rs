@@ -115,6 +115,45 @@ async fn comes_back(server: &Server, sale: &str, join: Value) -> (Value, Option<
     panic!("nobody comes back");
 }
 
+/// Comes back one after another, while nobody is admitted.
+async fn everyone_has_what_he_was_told(
+    server: &Server,
+    sale: &str,
+    crowd: &BTreeMap<usize, Told>,
+    began: Instant,
+) {
+    let mut last_rank = None;
+    let (mut kept, mut booked) = (0, 0);
+    for (number, told) in crowd {
+        // Of who was told his place before, the stores know all; who came later has nothing but his token.
+        let join = if told.joined < began {
+            json!({ "type": "join", "identity": identity(sale, *number) })
+        } else {
+            json!({ "type": "join", "place": told.place })
+        };
+        let (joined, booking) = comes_back(server, sale, join).await;
+        match (&told.booking, &booking) {
+            (Some((id, _)), Some(found)) => assert_eq!(id, found, "visitor {number}"),
+            (Some((_, at)), None) => assert!(*at > began, "visitor {number} has lost his booking: {joined}"),
+            (None, Some(_)) | (None, None) => {}
+        }
+        booked += usize::from(booking.is_some());
+        kept += usize::from(told.joined < began);
+        if joined["state"] == "waiting" {
+            let rank = joined["rank"].as_u64();
+            assert!(
+                rank > last_rank || last_rank.is_none(),
+                "visitor {number}: {joined} after {last_rank:?}"
+            );
+            last_rank = rank;
+        }
+        assert!(joined["epoch"].as_u64() > Some(100), "{joined}");
+    }
+    assert!(kept >= 40 && booked >= 10, "too little happened: {kept} places, {booked} bookings");
+    let waiting = server.show(sale).await["waiting"].as_u64();
+    assert_eq!(waiting, last_rank.map(|rank| rank + 1), "nobody is in the line who did not come");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_of_mid_sale_is_brought_back_on_empty_stores() {
     let lost = Site::new();
@@ -152,36 +191,7 @@ async fn a_backup_of_mid_sale_is_brought_back_on_empty_stores() {
     assert!(status == Some(78) && said.contains("not empty"), "twice: {said}");
     let server = found.serve().await;
     server.patch(&sale, json!({ "phase": "paused" })).await;
-    let mut last_rank = None;
-    let (mut kept, mut booked) = (0, 0);
-    for (number, told) in &crowd {
-        // Of who was told his place before, the stores know all; who came later has nothing but his token.
-        let join = if told.joined < began {
-            json!({ "type": "join", "identity": identity(&sale, *number) })
-        } else {
-            json!({ "type": "join", "place": told.place })
-        };
-        let (joined, booking) = comes_back(&server, &sale, join).await;
-        match (&told.booking, &booking) {
-            (Some((id, _)), Some(found)) => assert_eq!(id, found, "visitor {number}"),
-            (Some((_, at)), None) => assert!(*at > began, "visitor {number} has lost his booking: {joined}"),
-            (None, Some(_)) | (None, None) => {}
-        }
-        booked += usize::from(booking.is_some());
-        kept += usize::from(told.joined < began);
-        if joined["state"] == "waiting" {
-            let rank = joined["rank"].as_u64();
-            assert!(
-                rank > last_rank || last_rank.is_none(),
-                "visitor {number}: {joined} after {last_rank:?}"
-            );
-            last_rank = rank;
-        }
-        assert!(joined["epoch"].as_u64() > Some(100), "{joined}");
-    }
-    assert!(kept >= 40 && booked >= 10, "too little happened: {kept} places, {booked} bookings");
-    let waiting = server.show(&sale).await["waiting"].as_u64();
-    assert_eq!(waiting, last_rank.map(|rank| rank + 1), "nobody is in the line who did not come");
+    everyone_has_what_he_was_told(&server, &sale, &crowd, began).await;
     // And the sale goes on to its end.
     server.open(&sale).await;
     let (newcomer, joined) = server.join(&sale).await;
