@@ -22,14 +22,15 @@ name="waitroom-$version-$TARGET"
 # The bill of materials lists what Cargo.lock has for this target, without what only tests need.
 tools="$target_dir/tools"
 if [ "$("$tools/bin/cargo-cyclonedx" cyclonedx --version 2>/dev/null | cut -d' ' -f2)" != "$CYCLONEDX" ]; then
-    "$CARGO" install --locked --version "$CYCLONEDX" cargo-cyclonedx --root "$tools"
+    "$CARGO" install --locked --version "$CYCLONEDX" --root "$tools" cargo-cyclonedx
 fi
 PATH="$tools/bin:$PATH" "$CARGO" cyclonedx --quiet --format json --spec-version 1.5 --target "$TARGET" \
     --override-filename waitroom.cdx
 mkdir -p dist
 cp "$binary" "dist/$name"
-mv waitroom.cdx.json "dist/$name.cdx.json"
-rm -f crates/*/waitroom.cdx.json
+# Whoever builds it elsewhere gets the same list.
+sed "s|file://$PWD|file:///waitroom|g" waitroom.cdx.json >"dist/$name.cdx.json"
+rm -f waitroom.cdx.json crates/*/waitroom.cdx.json
 cp CHANGELOG.md LICENSE dist/
 (cd dist && sha256sum "$name" "$name.cdx.json" >"$name.sha256")
 ls -l "dist/$name" "dist/$name.cdx.json" "dist/$name.sha256"
