@@ -5,8 +5,10 @@ CARGO ?= cargo
 CROWD ?= 300
 # The Node suites take one or two minutes; one that hangs must fail, not wait for ever.
 BOUNDED := timeout -k 10 600
+# What `make dist` builds for.
+TARGET ?= x86_64-unknown-linux-gnu
 
-.PHONY: help demo test chaos deps deps-test build lint fmt unit foreign browser bench deny clean
+.PHONY: help demo test chaos deps deps-test build dist lint fmt unit foreign browser bench deny check-deploy clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -28,6 +30,9 @@ deps-test: ## Install what the tests need
 
 build: ## The release binary
 	$(CARGO) build --release --locked
+
+dist: ## What people download, in dist/: binary, bill of materials, checksums (TARGET=x86_64-unknown-linux-musl: static)
+	CARGO=$(CARGO) TARGET=$(TARGET) scripts/dist.sh
 
 lint: ## Format and lints
 	$(CARGO) fmt --all --check
@@ -55,6 +60,9 @@ bench: ## The measurements that docs/decisions quote
 
 deny: ## Licences and advisories of the dependencies (needs cargo-deny)
 	cargo-deny check
+
+check-deploy: ## The files of deploy/ under validators from the registries (downloads them)
+	scripts/check-deploy.sh
 
 clean: ## Remove what was built; data stays
 	$(CARGO) clean

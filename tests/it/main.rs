@@ -3,6 +3,7 @@
 
 mod world;
 
+mod backup;
 mod bookings;
 mod cache;
 mod check;

@@ -1,6 +1,6 @@
 //! What `serve` must not start on, `doctor` finds, and both say the same.
 
-use crate::world::{ADMIN_TOKEN, World};
+use crate::world::{ADMIN_TOKEN, Server, World};
 use std::process::Command;
 use waitroom::{
     embedded::Redis,
@@ -91,4 +91,20 @@ async fn addresses_that_cannot_be_listened_on_are_refused_alike() {
         both_refuse(&world, &[("listen", &public), ("admin_listen", &admin)], "is the address of listen")
             .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_version_is_the_same_wherever_it_is_said() {
+    let output = Command::new(env!("CARGO_BIN_EXE_waitroom")).arg("--version").output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let version = said.trim().strip_prefix("waitroom ").unwrap().to_owned();
+    let server = Server::start().await;
+    let metrics = server.metrics().await;
+    assert!(metrics.contains(&format!("waitroom_build_info{{version=\"{version}\"}} 1")), "{metrics}");
+    for page in ["/", "/sales/spring"] {
+        let (_, html) = server.public("GET", page, &[]).await;
+        let tag = format!("<meta name=\"generator\" content=\"waitroom {version}\">");
+        assert!(html.as_str().unwrap().contains(&tag), "{page}: {html}");
+    }
+    server.stop().await;
 }

@@ -33,6 +33,8 @@ const HEADERS: [(HeaderName, &str); 3] = [
 const REVALIDATED: &str = "public, max-age=0, must-revalidate";
 /// A file of this release.
 const FOR_GOOD: &str = "public, max-age=31536000, immutable";
+/// What the pages call the program that made them; the version is put to it.
+const NAME: &str = "\"waitroom\"";
 /// One sheet of style for all pages.
 const STYLES: [&str; 2] = ["style.css", "turn.css"];
 
@@ -65,6 +67,7 @@ impl Site {
         let page = |name| {
             let html = text(name).unwrap_or_default();
             let html = html.replace("\"/static/", &format!("\"/static/{release}/"));
+            let html = html.replace(NAME, &format!("\"waitroom {}\"", env!("CARGO_PKG_VERSION")));
             Packed::new("text/html; charset=utf-8", html.into())
         };
         Self { index: page("index.html"), room: page("room.html"), files, release }

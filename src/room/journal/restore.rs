@@ -5,7 +5,7 @@ use crate::{
     metrics,
     store::{
         errors::StoreError,
-        line::{Lost, Returning},
+        line::{Committed, Lost, Returning, Told},
     },
 };
 use futures_util::TryStreamExt;
@@ -15,6 +15,7 @@ use std::{
 };
 use tokio::time::sleep;
 use wire::domain::{
+    booking::{BookingRecord, BookingStatus},
     ids::{GrantKey, Seq, VisitorId},
     journal::Ledger,
     place::Stage,
@@ -35,27 +36,53 @@ pub(super) async fn if_lost(journal: &Journaling, epoch: u64) -> Result<(), Stop
     journal.witness(epoch).await;
     sleep(WITNESSES).await;
     let mut ledger = journal.store.ledger().await?;
-    let spent = spent(journal, &ledger).await?;
-    spent.into_iter().for_each(|seq| ledger.end(seq, Stage::Booked));
+    let unheard = unheard(journal, &ledger).await?;
+    let unknown: Vec<_> = unheard
+        .iter()
+        .filter(|(grant, _)| ledger.place(grant.seq).is_none())
+        .map(|(grant, record)| (record.visitor.clone(), grant.seq))
+        .collect();
+    unheard.iter().for_each(|(grant, _)| ledger.end(grant.seq, Stage::Booked));
     let lost = Lost { epoch, at_ms: ledger.at.max(line.ticked_ms()) };
     if let Some(places) = bring_back(journal, &ledger, &lost).await?
-        && line.store().restored(&lost, places, ledger.admitted, ledger.lapsed).await?
+        && line.store().restored(&lost, places, &ledger, &unknown).await?
     {
         let sale = &line.sale().id;
         metrics::restored();
         tracing::warn!(%sale, "epoch {epoch}: {places} places were restored in {:.1?}", began.elapsed());
+        tell(journal, &unheard).await;
     }
     Ok(())
 }
 
-/// Grants that PostgreSQL knows to be spent, though the line had not been told.
-async fn spent(journal: &Journaling, ledger: &Ledger) -> Result<Vec<Seq>, StoreError> {
-    let grant = |seq| Some(GrantKey { seq, turn: ledger.place(seq)?.turn });
-    let grants: Vec<GrantKey> = ledger.granted().filter_map(grant).collect();
-    let booked = journal.line.bookings().by_grants(&grants).await?;
+/// Bookings that PostgreSQL has, though nobody journaled that they were made.
+async fn unheard(
+    journal: &Journaling,
+    ledger: &Ledger,
+) -> Result<Vec<(GrantKey, BookingRecord)>, StoreError> {
+    let bookings = journal.line.bookings();
+    let has_booked = |seq| ledger.place(seq).is_some_and(|place| place.stage == Stage::Booked);
+    let spent = bookings.spent_grants().await?.into_iter().filter(|grant| !has_booked(grant.seq));
+    let spent: Vec<GrantKey> = spent.collect();
+    let mut records = bookings.by_grants(&spent).await?;
     let sale = &journal.line.sale().id;
-    let spent = grants.into_iter().filter(|grant| booked.contains_key(&grant.grant_id(sale)));
-    Ok(spent.map(|grant| grant.seq).collect())
+    let record = |grant: GrantKey| Some((grant, records.remove(&grant.grant_id(sale))?));
+    Ok(spent.into_iter().filter_map(record).collect())
+}
+
+/// They go on record now. Their seats and places are as they should be with or without that.
+async fn tell(journal: &Journaling, unheard: &[(GrantKey, BookingRecord)]) {
+    let live = unheard.iter().filter(|(_, record)| record.booking.status != BookingStatus::Released);
+    let told: Vec<Told> = live
+        .map(|(grant, record)| Told::Booking(Committed::of(&record.visitor, Some(*grant), &record.booking)))
+        .collect();
+    if told.is_empty() {
+        return;
+    }
+    if let Err(error) = journal.line.store().bookings(&told, &[]).await {
+        let sale = &journal.line.sale().id;
+        tracing::warn!(%sale, "{} bookings are in PostgreSQL and on no record: {error}", told.len());
+    }
 }
 
 /// All places, those whose turn it is last: the time that this takes is not theirs. Answers how many; nothing if somebody

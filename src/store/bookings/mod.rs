@@ -107,6 +107,14 @@ impl Bookings {
         rows.iter().map(|row| Ok((row.get("grant_id"), self.record(row)?))).collect()
     }
 
+    /// The grants that have booked, whatever became of it.
+    pub async fn spent_grants(&self) -> Result<Vec<GrantKey>, StoreError> {
+        let client = self.pool.get().await?;
+        let query = "SELECT grant_id FROM bookings WHERE sale_id = $1 AND status <> 'void'";
+        let rows = client.query(query, &[&self.sale.as_str()]).await?;
+        Ok(rows.iter().filter_map(|row| GrantKey::of_grant_id(row.get(0), &self.sale)).collect())
+    }
+
     /// The visitor's bookings, oldest first, the released ones included.
     pub async fn by_visitor(&self, visitor: &VisitorId) -> Result<Vec<Booking>, StoreError> {
         let client = self.pool.get().await?;

@@ -8,7 +8,11 @@ use super::{
 use crate::store::{errors::StoreError, redis::RunId};
 use redis::FromRedisValue;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use wire::domain::{ids::SEQS_LEFT_OUT, line::Position};
+use wire::domain::{
+    ids::{SEQS_LEFT_OUT, Seq, VisitorId},
+    journal::Ledger,
+    line::Position,
+};
 
 /// What this instance knows of a line, and from which process.
 #[derive(Default)]
@@ -121,16 +125,20 @@ impl Line {
         Ok(going_on == 1)
     }
 
-    /// All is back: the line lives on. False if somebody else was there before.
+    /// All is back: the line lives on. `unknown`: places of which nothing but a booking tells. False if somebody else was there
+    /// before.
     pub async fn restored(
         &self,
         lost: &Lost,
         places: u64,
-        admitted: u64,
-        lapsed: u64,
+        ledger: &Ledger,
+        unknown: &[(VisitorId, Seq)],
     ) -> Result<bool, StoreError> {
         let mut call = self.call(&SCRIPTS.restored);
-        call.arg(lost.epoch).arg(lost.at_ms).arg(places).arg(admitted).arg(lapsed);
+        call.arg(lost.epoch).arg(lost.at_ms).arg(places).arg(ledger.admitted).arg(ledger.lapsed);
+        for (visitor, seq) in unknown {
+            call.arg(visitor.as_str()).arg(seq);
+        }
         let done: u8 = self.run(&SCRIPTS.restored, &call).await?;
         Ok(done == 1)
     }

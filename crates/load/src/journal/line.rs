@@ -140,6 +140,12 @@ impl Line {
                 self.grants.remove(&seq);
                 self.places.set(seq, Stage::Booked);
             }
+            // The turn was lost with the line, and PostgreSQL had the booking when this life began.
+            Some(Stage::Waiting | Stage::Returned | Stage::Away)
+                if self.seats.were_unheard(&change.seats) =>
+            {
+                self.places.set(seq, Stage::Booked);
+            }
             // It is told until it is heard, so that it may be heard twice.
             Some(Stage::Booked) if self.seats.find(id).is_some_and(|known| known.seq == Some(seq)) => {}
             _ => findings.add(Rule::Seats, None, || {

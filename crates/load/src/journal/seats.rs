@@ -49,6 +49,8 @@ pub(super) struct Seats {
     held: HashSet<Uuid>,
     /// Holds that the line began its life with and the journal has not told of.
     held_unknown: u64,
+    /// Seats that were booked when a life of the line began, and the journal had not told of it.
+    unheard: SeatSet,
     /// Seats that were told to be a booking's while they were another's. A release may be told late.
     doubts: Vec<(SeatIndex, u32, u32)>,
 }
@@ -60,6 +62,7 @@ impl Seats {
             count,
             booked: SeatSet::new(count),
             blocked: SeatSet::new(count),
+            unheard: SeatSet::new(count),
             owners: vec![None; count],
             ..Self::default()
         }
@@ -72,11 +75,17 @@ impl Seats {
             findings.add(Rule::Seats, None, || format!("the line has {seats} seats, and the plan {count}"));
         }
         let booked = SeatSet::from_seats(self.count, installed.booked.iter().copied());
-        let unheard = booked.iter().filter(|seat| !self.booked.contains(*seat)).count();
+        let unheard: Vec<SeatIndex> = booked.iter().filter(|seat| !self.booked.contains(*seat)).collect();
+        unheard.iter().for_each(|seat| _ = self.unheard.insert(*seat));
         self.booked = booked;
         self.held_unknown = installed.held.saturating_sub(self.held.len() as u64);
         self.recount();
-        unheard
+        unheard.len()
+    }
+
+    /// Whether these were booked before the line was lost, unheard.
+    pub fn were_unheard(&self, seats: &[SeatIndex]) -> bool {
+        !seats.is_empty() && seats.iter().all(|seat| self.unheard.contains(*seat))
     }
 
     pub fn block(&mut self, blocked: &[SeatIndex]) {

@@ -214,3 +214,24 @@ fn a_line_that_was_lost_and_restored_goes_on_as_it_stood() {
     back.entries.last_mut().unwrap().0 = 2;
     assert_eq!(back.violated(), [Places], "what has ended stays ended");
 }
+
+#[test]
+fn a_booking_whose_turn_was_lost_with_the_line_is_no_fault() {
+    let mut lost = Recorded::healthy();
+    // PostgreSQL had place 9's booking of seat 9 when the line began anew; that its turn came nobody had journaled.
+    lost.say(20_000, r#""installed":{"seats":20,"booked":[1,2,3,4,5,9],"held":0},"phase":"open""#);
+    lost.book(20_500, 9);
+    // Neither place nor turn of this one was known.
+    let mut unknown = lost.clone();
+    unknown.change("[1,2,3,4,5,9]", "[1,2,3,4,5,9,12]");
+    unknown.say(20_400, r#""found":[12]"#);
+    unknown.book(20_500, 12);
+    for recorded in [&mut lost, &mut unknown] {
+        let first = recorded.position(r#""installed":{"seats":20,"booked":[1"#);
+        recorded.entries[first..].iter_mut().for_each(|(epoch, _)| *epoch = 2);
+        assert_eq!(recorded.violated(), []);
+    }
+    // A seat that was free then has been booked for a turn that was none.
+    lost.change("[1,2,3,4,5,9]", "[1,2,3,4,5]");
+    assert_eq!(lost.violated(), [Seats]);
+}
