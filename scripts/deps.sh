@@ -23,13 +23,15 @@ has_compiler() { command -v cc; }
 has_redis() { command -v redis-server || command -v valkey-server; }
 has_chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
 has_cjk() { compgen -G '/usr/share/fonts/opentype/noto/NotoSansCJK*'; }
+has_nginx() { PATH="$PATH:/usr/sbin" command -v nginx; }
 has_pgbouncer() { PATH="$PATH:/usr/sbin" command -v pgbouncer; }
 
 need gcc has_compiler
 need redis-server has_redis
 need postgresql has_postgres
 if [ "$wanted" = test ]; then
-    need nginx command -v nginx
+    need nginx has_nginx
+    need openssl command -v openssl
     need prometheus command -v promtool
     need chromium has_chromium
     need fonts-noto-cjk has_cjk

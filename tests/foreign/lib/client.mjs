@@ -30,7 +30,7 @@ export class Visitor {
     const visitor = new Visitor();
     visitor.socket = new WebSocket(url, options.protocol ?? 'waitroom.v1', {
       perMessageDeflate: options.deflate ?? false, headers: options.headers, origin: options.origin,
-      protocolVersion: 13,
+      protocolVersion: 13, ...options.tls,
     });
     const { socket } = visitor;
     socket.on('message', (data, binary) => visitor.#heard(data, binary));

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { createHmac } from 'node:crypto';
 import http from 'node:http';
+import https from 'node:https';
 import { fileURLToPath } from 'node:url';
 import { Visitor } from './client.mjs';
 import { Child, endAll, freePort, sleep, until } from './process.mjs';
@@ -14,11 +15,11 @@ export const ADMIN_TOKEN = 'the-operator-of-the-foreign-tests';
 export const IDENTITY_KEY = 'a shop key of at least thirty-two bytes';
 export const SIGNING_KEYS = 'k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=';
 
-/** One HTTP call on a connection of its own. */
-export function call(port, method, path, { body, headers = {}, json = true } = {}) {
+/** One HTTP call on a connection of its own; over TLS with these options, where some are given. */
+export function call(port, method, path, { body, headers = {}, json = true, tls } = {}) {
   const payload = body === undefined || typeof body === 'string' ? body : JSON.stringify(body);
   return new Promise((done, failed) => {
-    const request = http.request({ host: '127.0.0.1', port, method, path, agent: false, timeout: 60_000,
+    const request = (tls ? https : http).request({ host: '127.0.0.1', port, method, path, agent: false, timeout: 60_000, ...tls,
       headers: { ...(payload === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) }), ...headers } });
     request.on('timeout', () => request.destroy(new Error(`${method} ${path}: no answer in 60 s`)));
     request.on('error', failed);
@@ -29,12 +30,13 @@ export function call(port, method, path, { body, headers = {}, json = true } = {
       response.on('data', (part) => parts.push(part));
       response.on('error', failed);
       response.on('end', () => {
-        const text = Buffer.concat(parts).toString();
+        const bytes = Buffer.concat(parts);
+        const text = bytes.toString();
         let parsed;
         try {
           parsed = json && text ? JSON.parse(text) : undefined;
         } catch { /* the test looks at the text */ }
-        done({ status: response.statusCode, headers: response.headers, text, body: parsed });
+        done({ status: response.statusCode, headers: response.headers, bytes, text, body: parsed });
       });
     });
     request.end(payload);
