@@ -42,7 +42,11 @@ pub fn is_killed_at(stage: &Stage, (word, nth): At) {
     let said = stage.tool.say(&["deploy"]);
     assert_eq!(said.status, Some(0), "killed at {word} {nth}:\n{text}then\n{}", said.text);
     let status = stage.tool.status();
-    assert_eq!((&status["serves"], &status["interrupted"]), (&status["at_next_reload"], &false.into()), "{status}");
+    assert_eq!(
+        (&status["serves"], &status["interrupted"]),
+        (&status["at_next_reload"], &false.into()),
+        "{status}"
+    );
 }
 
 pub async fn are_killed(size: Size, steps: &[At]) {

@@ -20,7 +20,7 @@ alive() { [ -n "$pid" ] && grep -q '^State:.[^Z]' "/proc/$pid/status" 2>/dev/nul
 case "$1" in
     start) alive || { setsid ./waitroom serve --config waitroom.toml >>log 2>&1 </dev/null & echo $! >pid; } ;;
     stop) if alive; then kill -TERM "$pid"; while alive; do sleep 0.05; done; fi ;;
-    kill) if alive; then kill -KILL -- "-$pid"; fi ;;
+    kill) if alive; then /bin/kill -KILL -- "-$pid"; fi ;;
     alive) alive ;;
     version) ./waitroom --version ;;
     migrations) ./waitroom migrate --check --config waitroom.toml ;;
@@ -120,7 +120,8 @@ impl Machine {
 
     /// Its settings have `right` replaced.
     pub fn set(&self, right: &str, wrong: &str) {
-        let settings = if right.is_empty() { self.settings.clone() } else { self.settings.replace(right, wrong) };
+        let settings =
+            if right.is_empty() { self.settings.clone() } else { self.settings.replace(right, wrong) };
         fs::write(self.folder.join("waitroom.toml"), settings).unwrap();
     }
 

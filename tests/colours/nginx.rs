@@ -32,7 +32,8 @@ impl Nginx {
             .replace("worker_connections 65536;", "worker_connections 19000;")
             .replace("/var/log/nginx/", &format!("{}/", folder.display()));
         fs::write(folder.join("nginx.conf"), main).unwrap();
-        fs::write(folder.join("colour.conf"), text("colour.conf").replace("127.0.0.1:8079", &colour)).unwrap();
+        fs::write(folder.join("colour.conf"), text("colour.conf").replace("127.0.0.1:8079", &colour))
+            .unwrap();
         fs::write(folder.join("active.conf"), text("active.conf")).unwrap();
         for (machine, shipped) in colours.iter().zip(["10.0.0.11:8080", "10.0.0.12:8080"]) {
             let name = format!("upstreams/{}.conf", machine.folder.file_name().unwrap().display());
@@ -76,7 +77,8 @@ fn nginx(folder: &Path) -> Command {
 fn site(shipped: &str, address: &str, folder: &Path) -> String {
     let (https, _) = shipped.split_once("\nserver {\n    listen 80").unwrap();
     let lines = https.lines().filter(|line| !line.contains("[::]:443") && !line.contains("ssl_certificate"));
-    let site: Vec<_> = lines.map(|line| line.replace("listen 443 ssl", &format!("listen {address}"))).collect();
+    let site: Vec<_> =
+        lines.map(|line| line.replace("listen 443 ssl", &format!("listen {address}"))).collect();
     let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temp = kinds.map(|kind| format!("{kind}_temp_path {}/{kind};\n", folder.display())).concat();
     temp + &site.join("\n")

@@ -16,7 +16,11 @@ async fn a_full_room_moves_to_green_and_back_in_mid_sale() {
     assert_eq!(rehearsed.status, Some(0), "{}", rehearsed.text);
     assert!(!stage.colours[1].service("alive"), "a rehearsal starts nothing");
     let said = stage.tool.moves("deploy", "green");
-    assert!(said.text.contains("blue knows him too") && said.text.contains("blue is drained"), "{}", said.text);
+    assert!(
+        said.text.contains("blue knows him too") && said.text.contains("blue is drained"),
+        "{}",
+        said.text
+    );
     assert!(!stage.colours[0].service("alive"));
     stage.tool.moves("back", "blue");
     stage.rate_is(200);

@@ -64,7 +64,8 @@ impl Stage {
         let ground = Ground::new();
         let (port, admin_port) = (free_port(), free_port());
         let redis_url = format!("redis://{}:{}", ground.middle(), redis.port);
-        let wiring = Wiring { redis_url, postgres_url: postgres.url(), drain_s: size.drain_s, port, admin_port };
+        let wiring =
+            Wiring { redis_url, postgres_url: postgres.url(), drain_s: size.drain_s, port, admin_port };
         let colours = vec![0, 1].into_iter().map(|i| Machine::install(folder.path(), &ground, i, &wiring));
         let colours: Vec<_> = colours.collect();
         let address = format!("{}:{}", ground.middle(), free_port());
@@ -78,8 +79,19 @@ impl Stage {
 
     /// A sale, and it opens.
     pub fn open_sale(&self) {
-        let (seats, rate) = (format!("--seats={}", self.size.visitors * 3), format!("--rate={}", self.size.rate));
-        let words = ["sale", "create", SALE, "--anonymous", "--open", "--max-active=400", "--max-seats=2", &seats, &rate];
+        let (seats, rate) =
+            (format!("--seats={}", self.size.visitors * 3), format!("--rate={}", self.size.rate));
+        let words = [
+            "sale",
+            "create",
+            SALE,
+            "--anonymous",
+            "--open",
+            "--max-active=400",
+            "--max-seats=2",
+            &seats,
+            &rate,
+        ];
         let mut sale = waitroom(&words);
         sale.arg(format!("--admin-listen={}", self.colours[0].admin)).stdout(Stdio::null());
         assert!(sale.status().unwrap().success());
@@ -149,7 +161,8 @@ impl Stage {
         let query = "SELECT id FROM bookings WHERE sale_id = $1 AND status <> 'void'";
         let bookings = client.query(query, &[&SALE]).await.unwrap().iter().map(|row| row.get(0)).collect();
         broken.extend(told.lost(&self.places(), &bookings));
-        let stores = [format!("--redis-url={}", self.redis.url()), format!("--postgres-url={}", self.postgres.url())];
+        let stores =
+            [format!("--redis-url={}", self.redis.url()), format!("--postgres-url={}", self.postgres.url())];
         broken.extend(violated(waitroom(&["check"]).arg(history).args(&stores)));
         broken.extend(violated(waitroom(&["check", "--sale", SALE]).arg(&stores[1])));
         broken

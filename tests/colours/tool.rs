@@ -48,10 +48,12 @@ impl Tool {
         for word in ["version", "migrations", "start", "stop", "kill", "alive", "clock"] {
             config += &format!("{word} = \"{word}\"\n");
         }
-        config += &format!("[limits]\nwatch_s = {watch_s}\ndrain_s = {drain_s}\nstart_s = 30\n");
+        config +=
+            &format!("[limits]\nwatch_s = {watch_s}\ndrain_s = {drain_s}\nstart_s = 30\nslow_s = 0.3\n");
         for (machine, colour) in machines.iter().zip(COLOURS) {
             let Machine { public, admin, .. } = machine;
-            config += &format!("[{colour}]\nhost = \"{colour}\"\npublic = \"{public}\"\nadmin = \"{admin}\"\n");
+            config +=
+                &format!("[{colour}]\nhost = \"{colour}\"\npublic = \"{public}\"\nadmin = \"{admin}\"\n");
         }
         let path = folder.join("colours.toml");
         fs::write(&path, config).unwrap();
@@ -99,7 +101,12 @@ impl Tool {
         assert_eq!(said.status, Some(1), "{}", said.text);
         assert!(said.text.contains(why), "{why:?} is not in\n{}", said.text);
         let status = self.status();
-        assert_eq!((&status["serves"], &status["at_next_reload"]), (&colour.into(), &colour.into()), "{}", said.text);
+        assert_eq!(
+            (&status["serves"], &status["at_next_reload"]),
+            (&colour.into(), &colour.into()),
+            "{}",
+            said.text
+        );
         said
     }
 }
@@ -123,7 +130,7 @@ impl Run {
         while self.next().is_some() {}
         let status = self.child.wait().unwrap().code();
         if std::env::var_os("COLOURS_SHOW").is_some() {
-            println!("{}-> {status:?}\n", self.text);
+            println!("{} {}-> {status:?}\n", jiff::Timestamp::now(), self.text);
         }
         Said { status, text: self.text }
     }

@@ -101,8 +101,7 @@ fn claim(net: u32, count: usize) -> bool {
         }
         Hosts { tag: tag.clone(), net, count }.unmake();
     }
-    ip(&format!("link add {tag} type bridge"))
-        && ip(&format!("link set {tag} alias {}", std::process::id()))
+    ip(&format!("link add {tag} type bridge")) && ip(&format!("link set {tag} alias {}", std::process::id()))
 }
 
 fn ip(words: &str) -> bool {
