@@ -3,6 +3,7 @@
 use crate::{
     crowd::Newcomers,
     machine::KEYS,
+    node::Node,
     stage::{SMALL, Size, Stage},
 };
 use waitroom::store::postgres::connect;
@@ -26,10 +27,11 @@ pub enum Green {
     BecomesSlow,
     HasWrongClock,
     HasWrongSettings,
+    HasAnotherRedis,
 }
 
 impl Green {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::DoesNotStart,
         Self::DiesAtOnce,
         Self::DiesServing,
@@ -39,10 +41,11 @@ impl Green {
         Self::BecomesSlow,
         Self::HasWrongClock,
         Self::HasWrongSettings,
+        Self::HasAnotherRedis,
     ];
 
     /// Breaks it, and says why it will not be taken.
-    async fn break_it(self, stage: &Stage) -> &'static str {
+    async fn break_it(self, stage: &Stage, other: &Node) -> &'static str {
         let green = &stage.colours[1];
         match self {
             Self::DoesNotStart => {
@@ -82,17 +85,25 @@ impl Green {
                 green.set("drain_s = ", "drain_seconds = ");
                 "did you mean drain_s?"
             }
+            Self::HasAnotherRedis => {
+                green.set(&format!(":{}", stage.redis.port), &format!(":{}", other.port));
+                "its redis_url leads to another Redis than blue's"
+            }
         }
     }
 
     /// Whether it was to be started at all.
     fn is_started(self) -> bool {
-        !matches!(self, Self::HasOldSchema | Self::HasWrongClock | Self::HasWrongSettings)
+        !matches!(
+            self,
+            Self::HasOldSchema | Self::HasWrongClock | Self::HasWrongSettings | Self::HasAnotherRedis
+        )
     }
 
     /// It is deployed, and blue goes on serving.
     pub async fn is_refused(self, stage: &Stage) {
-        let why = self.break_it(stage).await;
+        let other = Node::start(&[], None);
+        let why = self.break_it(stage, &other).await;
         let said = stage.tool.leaves("blue", why);
         assert_eq!(said.text.contains(" start "), self.is_started(), "{self:?}: {}", said.text);
         assert!(!stage.colours[1].service("alive"), "{self:?}: {}", said.text);
@@ -111,7 +122,7 @@ pub async fn are_refused(size: Size, greens: &[Green]) -> crate::crowd::Fared {
     stage.open_sale();
     let mut crowd = stage.crowd("vanish = 0.1\n");
     stage.until_waiting(u64::from(size.visitors) / 2);
-    let newcomers = Newcomers::come(&stage.nginx.address);
+    let newcomers = Newcomers::come(&stage.nginx.address, &stage.sale());
     for green in greens {
         green.is_refused(&stage).await;
     }
@@ -127,7 +138,8 @@ pub async fn are_refused(size: Size, greens: &[Green]) -> crate::crowd::Fared {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn broken_greens_leave_the_room_with_blue() {
-    use Green::{DiesServing, DoesNotStart, HasOldSchema, HasOtherKeys, IsSlow};
-    let fared = are_refused(SMALL, &[DoesNotStart, DiesServing, HasOtherKeys, HasOldSchema, IsSlow]).await;
+    use Green::{DiesServing, DoesNotStart, HasAnotherRedis, HasOldSchema, HasOtherKeys, IsSlow};
+    let greens = [DoesNotStart, DiesServing, HasOtherKeys, HasOldSchema, HasAnotherRedis, IsSlow];
+    let fared = are_refused(SMALL, &greens).await;
     assert!(fared.served > 30, "{fared:?}");
 }

@@ -1,7 +1,6 @@
 //! Who waits, and who comes: the crowd of `waitroom load` through nginx, and one newcomer after the other, each of whom tries
 //! until he is served.
 
-use crate::stage::SALE;
 use load::history::{Entry, Event, read};
 use serde_json::Value;
 use std::{
@@ -67,9 +66,9 @@ pub struct Newcomers {
 }
 
 impl Newcomers {
-    pub fn come(address: &str) -> Self {
+    pub fn come(address: &str, sale: &str) -> Self {
         let over = Arc::new(AtomicBool::new(false));
-        let (theirs, url) = (over.clone(), format!("http://{address}/v1/sales/{SALE}/places"));
+        let (theirs, url) = (over.clone(), format!("http://{address}/v1/sales/{sale}/places"));
         let thread = std::thread::spawn(move || {
             let mut fared = Fared::default();
             while !theirs.load(Ordering::Relaxed) {

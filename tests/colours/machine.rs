@@ -23,6 +23,7 @@ case "$1" in
     kill) if alive; then /bin/kill -KILL -- "-$pid"; fi ;;
     alive) alive ;;
     version) ./waitroom --version ;;
+    doctor) ./waitroom doctor --config waitroom.toml ;;
     migrations) ./waitroom migrate --check --config waitroom.toml ;;
     clock) cat clock 2>/dev/null || date +%s.%N ;;
 esac
@@ -37,7 +38,10 @@ exec $(cat "$1/prefix") "./$1/service" "$2"
 
 /// The program that is deployed: this build, or the one that is to be measured.
 pub fn build() -> PathBuf {
-    std::env::var_os("COLOURS_BIN").unwrap_or(env!("CARGO_BIN_EXE_waitroom").into()).into()
+    std::env::var_os("COLOURS_BIN")
+        .filter(|bin| !bin.is_empty())
+        .unwrap_or(env!("CARGO_BIN_EXE_waitroom").into())
+        .into()
 }
 
 /// What a colour is installed with.
@@ -129,10 +133,6 @@ impl Machine {
         let on_host = self.folder.parent().unwrap().join("on-host");
         let mut command = Command::new(on_host);
         command.arg(self.folder.file_name().unwrap()).arg(word).status().unwrap().success()
-    }
-
-    pub fn url(&self) -> String {
-        format!("http://{}", self.public)
     }
 }
 

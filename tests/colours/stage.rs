@@ -3,7 +3,7 @@
 use crate::{
     crowd::Crowd,
     ground::Ground,
-    machine::{ADMIN_TOKEN, Machine, Wiring},
+    machine::{ADMIN_TOKEN, Machine, Wiring, build},
     nginx::Nginx,
     node::{Node, free_port, until},
     told::Told,
@@ -14,13 +14,11 @@ use std::{
     collections::HashMap,
     fs,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 use waitroom::{embedded::Postgres, store::postgres::connect};
 use wire::domain::{ids::Seq, place::Stage as Standing};
-
-pub const SALE: &str = "colours";
 
 /// How large it is and how long things take.
 #[derive(Clone, Copy)]
@@ -43,12 +41,12 @@ pub struct Stage {
     pub ground: Ground,
     pub folder: tempfile::TempDir,
     size: Size,
-    crowds: usize,
+    sales: usize,
 }
 
 /// The program that the crowd and the proof are of.
 pub fn waitroom(words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_waitroom"));
+    let mut command = Command::new(build());
     command.args(words).env("WAITROOM_ADMIN_TOKEN", ADMIN_TOKEN).stdin(Stdio::null());
     command
 }
@@ -72,37 +70,42 @@ impl Stage {
         let nginx = Nginx::start(folder.path(), address, format!("127.0.0.1:{}", free_port()), &colours);
         let tool = Tool::install(folder.path(), &nginx, &colours, size.watch_s, size.drain_s + 20);
         assert!(colours[0].service("start"));
-        let stage = Self { tool, nginx, colours, postgres, redis, ground, folder, size, crowds: 0 };
+        let stage = Self { tool, nginx, colours, postgres, redis, ground, folder, size, sales: 0 };
         until("blue is ready", || stage.tool.say(&["status"]).status == Some(0));
         stage
     }
 
-    /// A sale, and it opens.
-    pub fn open_sale(&self) {
-        let (seats, rate) =
-            (format!("--seats={}", self.size.visitors * 3), format!("--rate={}", self.size.rate));
-        let words = [
-            "sale",
+    /// A new sale, and it opens.
+    pub fn open_sale(&mut self) {
+        self.sales += 1;
+        let Size { visitors, rate, .. } = self.size;
+        self.operate(&[
             "create",
-            SALE,
+            &self.sale(),
             "--anonymous",
             "--open",
             "--max-active=400",
             "--max-seats=2",
-            &seats,
-            &rate,
-        ];
-        let mut sale = waitroom(&words);
-        sale.arg(format!("--admin-listen={}", self.colours[0].admin)).stdout(Stdio::null());
-        assert!(sale.status().unwrap().success());
+            &format!("--seats={}", visitors * 3),
+            &format!("--rate={rate}"),
+        ]);
+    }
+
+    /// Its name.
+    pub fn sale(&self) -> String {
+        format!("colours-{}", self.sales)
+    }
+
+    fn operate(&self, words: &[&str]) {
+        let serving = usize::from(self.tool.serves() == "green");
+        let mut sale = waitroom(&[&["sale"], words].concat());
+        sale.arg(format!("--admin-listen={}", self.colours[serving].admin)).stdout(Stdio::null());
+        assert!(sale.status().unwrap().success(), "{words:?}");
     }
 
     /// The operator lets so many in a second from now on.
     pub fn rate_is(&self, rate: u32) {
-        let serving = if self.tool.serves() == "blue" { 0 } else { 1 };
-        let mut sale = waitroom(&["sale", "set", SALE, &format!("--rate={rate}")]);
-        sale.arg(format!("--admin-listen={}", self.colours[serving].admin)).stdout(Stdio::null());
-        assert!(sale.status().unwrap().success());
+        self.operate(&["set", &self.sale(), &format!("--rate={rate}")]);
     }
 
     /// A host loses its power in this moment.
@@ -119,10 +122,9 @@ impl Stage {
     }
 
     /// People come through nginx; what each is told is written down.
-    pub fn crowd(&mut self, people: &str) -> Crowd {
-        self.crowds += 1;
+    pub fn crowd(&self, people: &str) -> Crowd {
         let Size { visitors, over_s, .. } = self.size;
-        let name = |what: &str| self.folder.path().join(format!("{}-{what}", self.crowds));
+        let name = |what: &str| self.folder.path().join(format!("{}-{what}", self.sales));
         let (scenario, history, json) = (name("people.toml"), name("history.jsonl"), name("load.json"));
         let text = format!(
             "about = \"A sale while the room moves.\"\nvisitors = {visitors}\ntimeout = \"600s\"\n\
@@ -130,9 +132,9 @@ impl Stage {
              think = \"0s..1s\"\n{people}"
         );
         fs::write(&scenario, text).unwrap();
-        let mut load = waitroom(&["load", "--quiet", "--sale", SALE, "--admin-token", ADMIN_TOKEN]);
+        let mut load = waitroom(&["load", "--quiet", "--sale", &self.sale(), "--admin-token", ADMIN_TOKEN]);
         load.arg("--scenario").arg(&scenario).arg(format!("--url=http://{}", self.nginx.address));
-        load.arg(format!("--seed={}", self.crowds));
+        load.arg(format!("--seed={}", self.sales));
         load.arg("--history").arg(&history).arg("--json").arg(&json);
         Crowd { child: load.stdout(Stdio::null()).spawn().unwrap(), history, json }
     }
@@ -159,19 +161,20 @@ impl Stage {
         let told = Told::of(&[history.to_owned()]);
         let client = connect::postgres_single(&self.postgres.url()).await.unwrap();
         let query = "SELECT id FROM bookings WHERE sale_id = $1 AND status <> 'void'";
-        let bookings = client.query(query, &[&SALE]).await.unwrap().iter().map(|row| row.get(0)).collect();
+        let bookings =
+            client.query(query, &[&self.sale()]).await.unwrap().iter().map(|row| row.get(0)).collect();
         broken.extend(told.lost(&self.places(), &bookings));
         let stores =
             [format!("--redis-url={}", self.redis.url()), format!("--postgres-url={}", self.postgres.url())];
         broken.extend(violated(waitroom(&["check"]).arg(history).args(&stores)));
-        broken.extend(violated(waitroom(&["check", "--sale", SALE]).arg(&stores[1])));
+        broken.extend(violated(waitroom(&["check", "--sale", &self.sale()]).arg(&stores[1])));
         broken
     }
 
     /// How each place stands in Redis.
     fn places(&self) -> HashMap<String, (Standing, Seq)> {
         let records: HashMap<String, String> =
-            self.redis.say(&["HGETALL", &format!("waitroom:{{{SALE}}}:places")]);
+            self.redis.say(&["HGETALL", &format!("waitroom:{{{}}}:places", self.sale())]);
         let read = |record: &str| {
             let mut fields = record.split(':');
             (Standing::parse(fields.next().unwrap()).unwrap(), fields.next().unwrap().parse().unwrap())

@@ -45,7 +45,7 @@ impl Tool {
             nginx.colour,
             nginx.address
         );
-        for word in ["version", "migrations", "start", "stop", "kill", "alive", "clock"] {
+        for word in ["version", "doctor", "migrations", "start", "stop", "kill", "alive", "clock"] {
             config += &format!("{word} = \"{word}\"\n");
         }
         config +=

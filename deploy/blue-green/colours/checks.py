@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import re
 import secrets
 import time
 
@@ -10,7 +11,7 @@ from .hosts import Refused, say
 TEST_SALE = "deploy-check-"
 
 
-def look(settings, fresh):
+def look(settings, fresh, old):
     """What can be known before it runs: the version, its host's clock."""
     version = fresh.must("version").split()[-1]
     asked = time.time()
@@ -18,7 +19,22 @@ def look(settings, fresh):
     if not -settings.limits["clock_s"] <= off <= time.time() - asked + settings.limits["clock_s"]:
         raise Refused(f"{fresh}: its clock is {off:+.1f} s off; let it be set (systemd-timesyncd, chrony)")
     say("check", f"{fresh} has version {version}; its clock is right")
+    same_redis(fresh, old)
     return version
+
+
+def same_redis(fresh, old):
+    """A colour that starts beside an empty Redis would begin the line anew there, so this is asked before it does."""
+    status, said = fresh.run("doctor")
+    if status != 0:
+        faults = [line for line in said.splitlines() if not line.startswith(("ok ", "warn "))]
+        raise Refused(f"{fresh}: {'; '.join(faults) or status}")
+    theirs = old.run("doctor")[1]
+    mine, theirs = (set(re.findall(r"role master, process (\w+)", text)) for text in (said, theirs))
+    if mine and theirs and not mine & theirs:
+        raise Refused(f"{fresh}: its redis_url leads to another Redis than {old}'s")
+    known = "have the same Redis" if mine and theirs else f"may have the same Redis: the doctor of {old} does not say"
+    say("check", f"{fresh}: its doctor finds nothing wrong; both {known}")
 
 
 def check(settings, fresh, old, version):

@@ -30,7 +30,7 @@ class Settings:
             given = tomllib.load(file)
         wanted = {"state_dir": str, "admin_token_file": str, "nginx": dict, "hosts": dict, "blue": dict, "green": dict}
         parts = {"nginx": ["active", "test", "reload", "colour", "visitors"],
-                 "hosts": ["run", "version", "migrations", "start", "stop", "kill", "alive", "clock"],
+                 "hosts": ["run", "version", "doctor", "migrations", "start", "stop", "kill", "alive", "clock"],
                  "blue": ["host", "public", "admin"], "green": ["host", "public", "admin"]}
         for key, kind in wanted.items():
             if not isinstance(given.get(key), kind):
