@@ -11,8 +11,10 @@ use waitroom::store::postgres::connect;
 /// As soon as it serves, and half a second later.
 const ONCE_IT_SERVES: &str =
     "until grep -q waitroom_green ../nginx/active.conf; do sleep 0.1; done; sleep 0.5";
-/// Runs a fifth of the time.
-const HALTING: &str = "while kill -STOP $pid; do sleep 0.8; kill -CONT $pid; sleep 0.2; done";
+/// Once it runs: what is looked at then is as slow as this.
+const ONCE_IT_RUNS: &str = "until grep -q check ../state/state.json; do sleep 0.1; done";
+/// Runs an eighth of the time.
+const HALTING: &str = "while kill -STOP $pid; do sleep 1.4; kill -CONT $pid; sleep 0.2; done";
 const OTHER_KEYS: &str = "k1:YW5vdGhlcktleUFub3RoZXJLZXlBbm90aGVyS2V5QW4=";
 
 /// What is wrong with green, and a word of why it is not taken.
@@ -70,11 +72,11 @@ impl Green {
                 "wants programs that know version 99"
             }
             Self::IsSlow => {
-                green.program_suffers(HALTING);
+                green.program_suffers(&format!("{ONCE_IT_RUNS}; {HALTING}"));
                 "green"
             }
             Self::BecomesSlow => {
-                green.program_suffers(&format!("{ONCE_IT_SERVES}; {}", HALTING.replace("0.8", "4")));
+                green.program_suffers(&format!("{ONCE_IT_SERVES}; {}", HALTING.replace("1.4", "4")));
                 "green is worse"
             }
             Self::HasWrongClock => {

@@ -101,14 +101,14 @@ def call(colour, method, path, body=None, token=None, within=2.0):
 
 
 def typical(colour, sale, token):
-    """How long it takes for an answer out of Redis: the median of nine, apart from each other."""
-    took = []
+    """How long it takes for an answer out of Redis: the mean of nine, apart from each other."""
+    took = 0.0
     for _ in range(9):
         time.sleep(0.1)
         began = time.monotonic()
         call(colour, "GET", f"/v1/sales/{sale}/places/me", token=token, within=5)
-        took.append(time.monotonic() - began)
-    return sorted(took)[4]
+        took += time.monotonic() - began
+    return took / 9
 
 
 def sweep(colour):
