@@ -26,7 +26,7 @@ class Worse(unittest.TestCase):
         self.assertIsNone(worse(rates(page(errors=1), page(errors=6)), {}, LIMITS))
 
     def test_slow_joins_are_seen(self):
-        self.assertIn(f"{JOIN}: 0.3 of them over 1 s", worse(rates(page(), page(joins=100, slow=30)), {}, LIMITS))
+        self.assertIn(f"{JOIN}: 0.6 of them over 1 s", worse(rates(page(), page(joins=100, slow=60)), {}, LIMITS))
         # Of a few nothing is said.
         self.assertIsNone(worse(rates(page(), page(joins=19, slow=19)), {}, LIMITS))
 

@@ -49,7 +49,7 @@ impl Tool {
             config += &format!("{word} = \"{word}\"\n");
         }
         config +=
-            &format!("[limits]\nwatch_s = {watch_s}\ndrain_s = {drain_s}\nstart_s = 30\nslow_s = 0.3\n");
+            &format!("[limits]\nwatch_s = {watch_s}\ndrain_s = {drain_s}\nstart_s = 30\nslow_s = 0.3\nslow_share = 0.9\n");
         for (machine, colour) in machines.iter().zip(COLOURS) {
             let Machine { public, admin, .. } = machine;
             config +=

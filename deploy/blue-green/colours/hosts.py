@@ -13,7 +13,7 @@ import tomllib
 import urllib.request
 
 LIMITS = {"start_s": 60.0, "check_s": 10.0, "clock_s": 1.0, "watch_s": 10.0, "drain_s": 120.0, "misses": 3,
-          "faults": 5, "slow_s": 0.5, "slow_share": 0.2, "factor": 3.0}
+          "faults": 5, "slow_s": 0.5, "slow_share": 0.5, "factor": 3.0}
 
 
 class Refused(Exception):
