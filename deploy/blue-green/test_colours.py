@@ -62,6 +62,7 @@ class Refuses(unittest.TestCase):
         for change, named in [(lambda text: text.replace("[green]", "[blue2]"), "green"),
                               (lambda text: text.replace("stop =", "halt ="), "halt, stop"),
                               (lambda text: text + "\n[limits]\nwatch = 3\n", "watch"),
+                              (lambda text: text + "\n[limits]\nwatch_s = -3\n", "limits.watch_s: -3"),
                               (lambda text: text.replace("state_dir", "folder"), "state_dir")]:
             with self.assertRaisesRegex(ValueError, named):
                 self.settings(change)

@@ -45,7 +45,7 @@ async fn the_room_moves_time_after_time() {
         };
         stage.colours[to].program_is(&program);
         stage.open_sale();
-        let mut crowd = stage.crowd("vanish = 0.02\n");
+        let mut crowd = stage.crowd("");
         stage.until_waiting(u64::from(size.visitors) * 9 / 10);
         let newcomers = Newcomers::come(&stage.nginx.address, &stage.sale());
         let began = Instant::now();

@@ -48,8 +48,9 @@ impl Tool {
         for word in ["version", "doctor", "migrations", "start", "stop", "kill", "alive", "clock"] {
             config += &format!("{word} = \"{word}\"\n");
         }
-        config +=
-            &format!("[limits]\nwatch_s = {watch_s}\ndrain_s = {drain_s}\nstart_s = 30\nslow_s = 0.3\nslow_share = 0.9\n");
+        config += &format!(
+            "[limits]\nwatch_s = {watch_s}\ndrain_s = {drain_s}\nstart_s = 30\nslow_s = 0.3\nslow_share = 0.9\n"
+        );
         for (machine, colour) in machines.iter().zip(COLOURS) {
             let Machine { public, admin, .. } = machine;
             config +=

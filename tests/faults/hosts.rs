@@ -70,6 +70,7 @@ impl Hosts {
     }
 
     /// Host `i` is off the net, or on it again.
+    #[allow(dead_code, reason = "hosts go in the tests of deployments")]
     pub fn plug(&self, i: usize, is_in: bool) {
         must(&format!("link set {}v{i} {}", self.tag, if is_in { "up" } else { "down" }));
     }

@@ -5,7 +5,7 @@ set -euo pipefail
 # When a release is made: the commit before it. It must be one that journals (schema 7 or newer).
 commit=25bb1e0bd75f93e3ce70899fb8d4eefc03be821e
 root=$(git -C "$(dirname "$0")" rev-parse --show-toplevel)
-there=${CARGO_TARGET_DIR:-$root/target}/previous-$commit
+there=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}/previous-$commit")
 
 if [ ! -x "$there/waitroom" ]; then
     # A clone without history has it not.

@@ -40,6 +40,9 @@ class Settings:
                 raise ValueError(f"{part}: needs {', '.join(keys)}; missing or unknown: {', '.join(sorted(wrong))}")
         if wrong := set(given) - set(wanted) - {"limits"} or set(given.get("limits", {})) - set(LIMITS):
             raise ValueError(f"unknown: {', '.join(sorted(wrong))}; deploy/blue-green/colours.toml shows all there are")
+        for name, value in given.get("limits", {}).items():
+            if not isinstance(value, (int, float)) or value <= 0:
+                raise ValueError(f"limits.{name}: {value!r} is no number above 0")
         self.nginx, self.hosts, self.state_dir = given["nginx"], given["hosts"], given["state_dir"]
         self.limits = LIMITS | given.get("limits", {})
         with open(given["admin_token_file"]) as file:
