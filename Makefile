@@ -3,12 +3,14 @@
 
 CARGO ?= cargo
 CROWD ?= 300
+# What `deploy-test` deploys: the tests' own build, or a release build for figures.
+BIN ?=
 # The Node suites take one or two minutes; one that hangs must fail, not wait for ever.
 BOUNDED := timeout -k 10 600
 # What `make dist` builds for.
 TARGET ?= x86_64-unknown-linux-gnu
 
-.PHONY: help demo test chaos deps deps-test build dist lint fmt unit foreign browser bench deny check-deploy clean
+.PHONY: help demo test chaos deploy-test deps deps-test build dist lint fmt unit foreign browser bench deny check-deploy clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -21,6 +23,10 @@ test: deps-test lint unit foreign browser ## Every test
 
 chaos: deps-test ## Everything breaks while a crowd is there (HOURS=2 SEED=7 KINDS=all): docs/faults.md
 	$(CARGO) test --locked --test faults -- --ignored --nocapture --test-threads=1
+
+deploy-test: deps-test ## A full room moves between two hosts, and between releases (VISITORS=2000 ROUNDS=20 BIN=…): docs/blue-green.md
+	COLOURS_OLD=$$(tests/previous/build.sh) COLOURS_BIN=$(BIN) \
+		$(CARGO) test --locked --test colours -- --ignored --nocapture --test-threads=1
 
 deps: ## Install what the demo needs
 	scripts/deps.sh demo

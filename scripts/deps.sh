@@ -39,6 +39,8 @@ if [ "$wanted" = test ]; then
     need npm command -v npm
     need pgbouncer has_pgbouncer
     need procps command -v ps
+    need python3 command -v python3
+    need iproute2 command -v ip
 fi
 
 if [ "${#missing[@]}" -eq 0 ]; then

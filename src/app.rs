@@ -13,7 +13,7 @@ use crate::{
         postgres::{
             connect::{postgres_pool, postgres_single},
             facts::PostgresFacts,
-            migrations,
+            migrations::{self, MigrateError},
         },
         redis::{
             Redis, Site,
@@ -152,8 +152,11 @@ async fn check_postgres(settings: &ServeSettings) -> Result<(), StartError> {
     if let Some(danger) = danger(settings.redis.allow_data_loss) {
         tracing::error!("{danger}");
     }
-    migrations::run(url.expose()).await.map_err(|error| {
-        StartError::Unreachable(format!("PostgreSQL at {url} ({error}); may this user create tables?"))
+    migrations::run(url.expose()).await.map_err(|error| match error {
+        MigrateError::Misfit(misfit) => StartError::Settings(format!("PostgreSQL at {url}: {misfit}")),
+        error => {
+            StartError::Unreachable(format!("PostgreSQL at {url} ({error}); may this user create tables?"))
+        }
     })?;
     Ok(())
 }

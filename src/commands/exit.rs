@@ -119,6 +119,7 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         MigrateError::Connect(error) => known(error),
         MigrateError::Postgres(_) => Some(Exit::Unreachable),
         MigrateError::Migration(_) => Some(Exit::Bug),
+        MigrateError::Misfit(_) => Some(Exit::Settings),
     }
 }
 

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::settings::{PostgresArgs, ServeArgs, SettingsError, layers};
+use crate::settings::{ServeArgs, SettingsError, layers};
 
 pub use exit::{Exit, ExitError};
 
@@ -47,7 +47,7 @@ enum Command {
     /// Run everything here: its own Redis and PostgreSQL, a sample sale, the server
     Demo(Box<demo::DemoArgs>),
     /// Bring PostgreSQL's schema up to date
-    Migrate(PostgresArgs),
+    Migrate(migrate::MigrateArgs),
     /// Create, watch and steer sales of a running server
     Sale(sale::SaleArgs),
     /// Sign a visitor's identity, as a shop's back end would

@@ -19,11 +19,12 @@ pub fn can_be_made() -> bool {
 
 impl Hosts {
     pub fn make(count: usize) -> Self {
-        let net = std::process::id() % 250;
+        let first = std::process::id();
+        // Whoever adds the bridge has the number; what a killed run left behind goes when its number comes up.
+        let net = (first..first + 250).map(|n| n % 250).find(|net| claim(*net, count));
+        let net = net.expect("one of 250 networks is free");
         let hosts = Self { tag: format!("wf{net}"), net, count };
-        hosts.unmake();
-        let Self { tag, net, .. } = &hosts;
-        must(&format!("link add {tag} type bridge"));
+        let Self { tag, .. } = &hosts;
         // Stores are reached by the first of these, visitors come by the second.
         must(&format!("addr add 10.77.{net}.1/24 dev {tag}"));
         must(&format!("addr add 10.78.{net}.1/24 dev {tag}"));
@@ -68,6 +69,12 @@ impl Hosts {
         must(&format!("route {word} blackhole 10.77.{}.{}/32", self.net, i + 2));
     }
 
+    /// Host `i` is off the net, or on it again.
+    #[allow(dead_code, reason = "hosts go in the tests of deployments")]
+    pub fn plug(&self, i: usize, is_in: bool) {
+        must(&format!("link set {}v{i} {}", self.tag, if is_in { "up" } else { "down" }));
+    }
+
     fn unmake(&self) {
         for i in 0..self.count {
             ip(&format!("route del blackhole 10.77.{}.{}/32", self.net, i + 2));
@@ -81,6 +88,21 @@ impl Drop for Hosts {
     fn drop(&mut self) {
         self.unmake();
     }
+}
+
+/// Takes a network's number, unless a process that lives has it.
+fn claim(net: u32, count: usize) -> bool {
+    let tag = format!("wf{net}");
+    let alias = std::fs::read_to_string(format!("/sys/class/net/{tag}/ifalias"));
+    if let Ok(owner) = alias {
+        // Without a name it is just being made.
+        let owner = owner.trim();
+        if owner.is_empty() || std::path::Path::new("/proc").join(owner).exists() {
+            return false;
+        }
+        Hosts { tag: tag.clone(), net, count }.unmake();
+    }
+    ip(&format!("link add {tag} type bridge")) && ip(&format!("link set {tag} alias {}", std::process::id()))
 }
 
 fn ip(words: &str) -> bool {

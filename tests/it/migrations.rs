@@ -157,6 +157,56 @@ async fn a_migration_that_must_wait_lets_others_pass() {
     assert_eq!(migration.await.unwrap().unwrap(), migrations::wanted_version());
 }
 
+/// A connection as a program has it that calls itself so.
+async fn connected_as(url: &str, name: &str) -> Client {
+    let config = format!("{url}&application_name={name}");
+    let (client, connection) = tokio_postgres::connect(&config, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_an_older_program_cannot_live_with_is_refused_while_one_runs() {
+    let url = database().await;
+    let wanted = migrations::run(&url).await.unwrap();
+    let contract = format!("V{}__contract_{wanted}_drops_together", wanted + 1);
+    let migrate = async || migrations::run_with(&url, &contract, "ALTER TABLE bookings DROP together").await;
+    let admin = connect::postgres_single(&url).await.unwrap();
+    let written = async || admin.batch_execute(&booking(1, "confirmed", "null", "A-1", "A-1")).await;
+    let older = connected_as(&url, &format!("waitroom%2F{}", wanted - 1)).await;
+    let refused = migrate().await.unwrap_err().to_string();
+    assert!(refused.starts_with(&contract) && refused.contains("nothing was changed"), "{refused}");
+    written().await.unwrap();
+    assert_eq!(migrations::look(&url).await.unwrap().version, wanted);
+    // It ends, and PostgreSQL notices; those that stay know enough, or are no program of ours.
+    drop(older);
+    let _others = [connected_as(&url, "psql").await, connected_as(&url, "waitroom%2F99%20till").await];
+    let began = Instant::now();
+    while let Err(error) = migrate().await {
+        assert!(began.elapsed() < Duration::from_secs(30), "{error}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    admin.batch_execute("SELECT together FROM bookings").await.expect_err("it is gone");
+    // Whoever comes without knowing is told, and touches nothing; what all can live with was never in the way.
+    admin
+        .batch_execute("UPDATE refinery_schema_history SET name = 'contract_99_x' WHERE version > 8")
+        .await
+        .unwrap();
+    let refused = migrations::look(&url).await.unwrap_err().to_string();
+    assert!(refused.contains("contract_99_x wants programs that know version 99"), "{refused}");
+    assert_eq!(migrations::run(&url).await.unwrap_err().to_string(), refused);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_only_adds_runs_beside_the_oldest_program() {
+    let url = database().await;
+    let wanted = migrations::run(&url).await.unwrap();
+    let _older = connected_as(&url, "waitroom").await;
+    let name = format!("V{}__till", wanted + 1);
+    let added = migrations::run_with(&url, &name, "ALTER TABLE bookings ADD till text").await.unwrap();
+    assert_eq!(added, wanted + 1);
+}
+
 /// A booking, and rows for the seats in `rows`.
 fn booking(n: u32, status: &str, end: &str, seats: &str, rows: &str) -> String {
     format!(

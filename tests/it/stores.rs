@@ -209,7 +209,7 @@ async fn a_postgres_that_takes_writes_again_is_used_again_without_anyone_cutting
     let pool = postgres_pool(&world.postgres.url(), 1).unwrap();
     // As after a failover to a standby and back: sessions that began meanwhile take no writes, for as long as they live.
     let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-               WHERE application_name = 'waitroom' AND pid <> pg_backend_pid()";
+               WHERE application_name LIKE 'waitroom/%' AND pid <> pg_backend_pid()";
     let client = pool.get().await.unwrap();
     client.batch_execute("ALTER ROLE CURRENT_USER SET default_transaction_read_only = on").await.unwrap();
     client.batch_execute(cut).await.unwrap();

@@ -7,7 +7,10 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::tls::{self, Trust};
+use super::{
+    beside::application_name,
+    tls::{self, Trust},
+};
 use crate::store::errors::{ConnectError, detail};
 
 /// A silent peer is probed after this, and then as often …
@@ -70,9 +73,8 @@ fn postgres_config(url: &str) -> Result<(tokio_postgres::Config, MakeRustlsConne
         .keepalives_idle(PROBE_AFTER)
         .keepalives_interval(PROBE_AFTER)
         .keepalives_retries(2);
-    if config.get_application_name().is_none() {
-        config.application_name("waitroom");
-    }
+    let name = application_name(config.get_application_name());
+    config.application_name(name);
     let own = format!(
         "-c statement_timeout={} -c idle_in_transaction_session_timeout={}",
         STATEMENT_TIMEOUT.as_millis(),

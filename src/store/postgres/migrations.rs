@@ -1,9 +1,12 @@
 //! Brings the schema up to date. Any number of instances may start at once: one migrates, the others wait and
 //! then find nothing left to do.
 
-use super::connect::postgres_single;
+use super::{
+    beside::{self, Misfit},
+    connect::postgres_single,
+};
 use crate::store::errors::{ConnectError, detail};
-use refinery::Target;
+use refinery::{Migration, Runner, Target};
 use std::time::Duration;
 use tokio::time::sleep;
 use tokio_postgres::{Client, error::SqlState};
@@ -32,28 +35,67 @@ pub enum MigrateError {
     /// A migration failed, or the database holds one that this program does not know.
     #[error("the schema could not be brought up to date: {}", migration_detail(.0))]
     Migration(#[from] refinery::Error),
+    /// This program and the schema, or a program that runs on it, do not go together. Nothing was changed.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
+}
+
+/// What is to be done, and may be.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Outlook {
+    /// The version that the database has; 0 before the first migration.
+    pub version: i32,
+    /// The migrations that are missing, by name, in order.
+    pub missing: Vec<String>,
 }
 
 /// Runs what is missing and returns the schema's version.
 pub async fn run(postgres_url: &str) -> Result<i32, MigrateError> {
-    migrate(postgres_url, Target::Latest).await
+    migrate(postgres_url, all()).await
 }
 
 /// The same, but no further than to `version`: to see what a migration does to what an older program wrote.
 pub async fn run_up_to(postgres_url: &str, version: i32) -> Result<i32, MigrateError> {
-    migrate(postgres_url, Target::Version(version)).await
+    migrate(postgres_url, all().into_iter().filter(|migration| migration.version() <= version).collect())
+        .await
 }
 
-async fn migrate(postgres_url: &str, target: Target) -> Result<i32, MigrateError> {
+/// The same with one more, as a later release brings it: to see what it does to this one.
+pub async fn run_with(postgres_url: &str, name: &str, sql: &str) -> Result<i32, MigrateError> {
+    let more = Migration::unapplied(name, sql)?;
+    migrate(postgres_url, all().into_iter().chain([more]).collect()).await
+}
+
+/// What `run` would do, and whether it may. Touches nothing.
+pub async fn look(postgres_url: &str) -> Result<Outlook, MigrateError> {
+    let client = postgres_single(postgres_url).await?;
+    let (version, all) = (current_version(&client).await?.unwrap_or(0), all());
+    let missing = missing(&all, version);
+    let misfit = beside::check(&client, &missing).await?;
+    misfit.map_or(
+        Ok(Outlook { version, missing: missing.iter().map(ToString::to_string).collect() }),
+        |misfit| Err(misfit.into()),
+    )
+}
+
+fn missing(all: &[Migration], version: i32) -> Vec<&Migration> {
+    all.iter().filter(|migration| migration.version() > version).collect()
+}
+
+async fn migrate(postgres_url: &str, all: Vec<Migration>) -> Result<i32, MigrateError> {
     // A connection of its own: the lock belongs to it, so a process that dies here gives the lock back.
     let mut client = postgres_single(postgres_url).await?;
     // A migration of a big table, or the wait for another instance's, takes as long as it takes.
     client.batch_execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0").await?;
     client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
+    let missing = missing(&all, current_version(&client).await?.unwrap_or(0));
+    if let Some(misfit) = beside::check(&client, &missing).await? {
+        return Err(misfit.into());
+    }
     // Whoever wants a table for himself makes all wait that come after him, so he must not wait long.
     client.batch_execute(&format!("SET lock_timeout = {}", LOCK_TIMEOUT.as_millis())).await?;
     // A schema that is newer than this program is no fault: in a rolling deploy the old instances may restart.
-    let runner = embedded::migrations::runner().set_abort_missing(false).set_target(target);
+    let runner = Runner::new(&all).set_abort_missing(false).set_target(Target::Latest);
     let mut tries = 1;
     let outcome = loop {
         match runner.run_async(&mut client).await {
@@ -102,6 +144,12 @@ pub async fn current_version(client: &Client) -> Result<Option<i32>, tokio_postg
 
 /// The version that this program wants.
 pub fn wanted_version() -> i32 {
-    let runner = embedded::migrations::runner();
-    runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0)
+    all().iter().map(Migration::version).max().unwrap_or(0)
+}
+
+/// The migrations that this program knows.
+pub(super) fn all() -> Vec<Migration> {
+    let mut all = embedded::migrations::runner().get_migrations().clone();
+    all.sort();
+    all
 }

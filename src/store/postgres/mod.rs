@@ -1,5 +1,6 @@
 //! PostgreSQL: connections, what the server is, and the schema.
 
+mod beside;
 pub mod connect;
 pub(super) mod copy;
 pub mod facts;

@@ -16,7 +16,9 @@ pub(super) fn judge(groups: &[Group], site: &Site, settings: &RedisSettings, fin
                 find(findings, Grade::Fail, "redis_url", text);
             }
             Ok(facts) => {
-                let text = format!("{}, role {}, at {name}", facts.version, facts.role);
+                // Two hosts that name the same process have the same Redis (deploy/blue-green).
+                let RedisFacts { version, role: is, run_id, .. } = facts;
+                let text = format!("{version}, role {is}, process {run_id}, at {name}");
                 find(findings, Grade::Ok, "redis", text);
                 role(facts, name, site, findings);
                 keeps(facts, name, settings, findings);
