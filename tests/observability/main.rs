@@ -56,6 +56,9 @@ fn a_blunted_alert_is_seen() {
         ("max by (sale) (waitroom_journal_waiting_bytes)", "max(waitroom_journal_waiting_bytes)"),
         ("sum(increase(waitroom_restores_total[10m])) > 0 or ", ""),
         ("or sum(increase(waitroom_journal_forks_total[10m])) > 0", ""),
+        ("> waitroom:cpu:ratio) or waitroom:cpu:ratio", "> waitroom:cpu:ratio)"),
+        ("waitroom:files:ratio > waitroom:cpu:ratio", "waitroom:files:ratio < waitroom:cpu:ratio"),
+        ("process_max_fds and on (instance, job) waitroom_build_info", "process_max_fds"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         assert!(read(alerts).contains(sharp), "{sharp}");
