@@ -63,7 +63,7 @@ pub async fn join(address: SocketAddr, place: &str) -> (TcpStream, String) {
          Sec-WebSocket-Protocol: waitroom.v1\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
-    until(&mut stream, b"\r\n\r\n").await;
+    said(&mut stream, b"\r\n\r\n").await;
     let join = match place {
         "" => r#"{"type":"join"}"#.to_owned(),
         place => format!(r#"{{"type":"join","place":"{place}"}}"#),
@@ -73,7 +73,7 @@ pub async fn join(address: SocketAddr, place: &str) -> (TcpStream, String) {
     let frame = [&[0x81, 0x80 | 126, high, low, 0, 0, 0, 0], join.as_bytes()].concat();
     let short = [&[0x81, 0x80 | join.len() as u8, 0, 0, 0, 0], join.as_bytes()].concat();
     stream.write_all(if join.len() < 126 { &short } else { &frame }).await.unwrap();
-    let joined = until(&mut stream, b"\"epoch\":").await;
+    let joined = said(&mut stream, b"\"epoch\":").await;
     (stream, joined)
 }
 
@@ -82,17 +82,21 @@ pub fn text<'a>(said: &'a str, words: &str, end: char) -> &'a str {
     said.split(words).nth(1).and_then(|rest| rest.split(end).next()).unwrap_or_default()
 }
 
-/// Reads until these bytes have come, and as much as came with them.
-pub async fn until(stream: &mut TcpStream, words: &[u8]) -> String {
+/// Reads until these bytes have come, and as much as came with them; nothing if the connection ends before.
+pub async fn until(stream: &mut TcpStream, words: &[u8]) -> Option<String> {
     let mut read = Vec::with_capacity(512);
     while !read.windows(words.len()).any(|part| part == words) {
-        assert!(
-            stream.read_buf(&mut read).await.unwrap() > 0,
-            "sent away: {}",
-            String::from_utf8_lossy(&read)
-        );
+        if stream.read_buf(&mut read).await.is_ok_and(|length| length > 0) {
+            continue;
+        }
+        eprintln!("sent away: {}", String::from_utf8_lossy(&read));
+        return None;
     }
-    String::from_utf8_lossy(&read).into_owned()
+    Some(String::from_utf8_lossy(&read).into_owned())
+}
+
+async fn said(stream: &mut TcpStream, words: &[u8]) -> String {
+    until(stream, words).await.expect("who comes is let in")
 }
 
 async fn read_on(mut stream: TcpStream) {

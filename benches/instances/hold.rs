@@ -68,12 +68,17 @@ impl Held {
         Self::Stopped(pid, ends, Some(beat))
     }
 
+    /// A folder that is no control group has none of these files.
     fn group(root: &Path, pid: Pid, cores: f64) -> Option<Self> {
         let group = root.join(format!("waitroom-bench-{}", pid.as_raw_nonzero()));
         fs::create_dir(&group).ok()?;
         let quota = (cores * 100_000.0) as u64;
-        let set = fs::write(group.join("cpu.max"), format!("{quota} 100000"))
-            .or_else(|_| fs::write(group.join("cpu.cfs_quota_us"), quota.to_string()))
+        let words = [("cpu.max", format!("{quota} 100000")), ("cpu.cfs_quota_us", quota.to_string())];
+        let Some((file, words)) = words.into_iter().find(|(file, _)| group.join(file).exists()) else {
+            let _ = fs::remove_dir(&group);
+            return None;
+        };
+        let set = fs::write(group.join(file), words)
             .and_then(|()| fs::write(group.join("cgroup.procs"), pid.as_raw_nonzero().to_string()));
         let held = Self::Group(group);
         set.ok().map(|()| held)

@@ -43,7 +43,8 @@ pub async fn leave(stage: &mut Stage, count: usize, reads: bool) {
         let moving = crowd.into_iter().enumerate();
         let moving =
             moving.map(|(n, (stream, joined))| tokio::spawn(goes_on(stream, joined, new.address(n), began)));
-        moved = join_all(moving.collect::<Vec<_>>()).await.into_iter().map(Result::unwrap).collect();
+        let all = join_all(moving.collect::<Vec<_>>()).await;
+        moved = all.into_iter().filter_map(Result::unwrap).collect();
     }
     let status = tokio::task::block_in_place(|| stage.instances[0].wait());
     let took = began.elapsed().as_secs_f64();
@@ -73,12 +74,12 @@ pub async fn leave(stage: &mut Stage, count: usize, reads: bool) {
 }
 
 /// Does as he is told.
-async fn goes_on(mut stream: TcpStream, joined: String, to: SocketAddr, began: Instant) -> Moved {
-    let told = until(&mut stream, b"\"after_ms\":").await;
+async fn goes_on(mut stream: TcpStream, joined: String, to: SocketAddr, began: Instant) -> Option<Moved> {
+    let told = until(&mut stream, b"\"after_ms\":").await?;
     let after = told.split("\"after_ms\":").nth(1).unwrap().split('}').next().unwrap().parse().unwrap_or(0);
     let due = Instant::now() + Duration::from_millis(after);
     let restart = [0x03, 0xf4];
-    until(&mut stream, &restart).await;
+    until(&mut stream, &restart).await?;
     let closed = began.elapsed();
     let _ = stream.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xf4]).await;
     drop(stream);
@@ -97,5 +98,5 @@ async fn goes_on(mut stream: TcpStream, joined: String, to: SocketAddr, began: I
     let keeps_his_rank = rank(&joined) == rank(&again);
     // He stays: who leaves would make the others' ranks fall.
     std::mem::forget(stream);
-    Moved { closed, back, tries, keeps_his_rank }
+    Some(Moved { closed, back, tries, keeps_his_rank })
 }

@@ -13,7 +13,7 @@
 //! read nothing. docs/instances.md quotes it.
 //!
 //! `MEASURED_BIN=…` measures another program than this one, such as one with another clamp.
-#![allow(clippy::unwrap_used, reason = "a benchmark has nobody to tell")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark has nobody to tell")]
 
 mod crowd;
 mod hold;
