@@ -16,7 +16,7 @@ use tokio::{
 };
 
 /// Visitors that are on their way in at once.
-const AT_ONCE: usize = 300;
+const AT_ONCE: usize = 1_000;
 
 /// Visitors who wait.
 pub struct Crowd(Vec<JoinHandle<()>>);

@@ -114,8 +114,9 @@ fn scale(sockets: usize, cores: f64) {
             let before = cpu();
             let (crowd, took) = crowd::Crowd::come(&stage, sockets).await;
             let cpu_of_joins = cpu() - before;
-            stage.open();
+            // It opens at some moment of the call.
             let opened = stage.now_ms();
+            stage.open();
             crowd.wait(Duration::from_secs(4)).await;
             let (from, before, pushed) = (stage.now_ms(), cpu(), stage.pushes());
             crowd.wait(MEASURED).await;
