@@ -51,6 +51,7 @@ export class Nginx {
       ['listen 443 ', `listen 127.0.0.1:${nginx.port} `], ['listen 80 ', `listen 127.0.0.1:${nginx.plainPort} `],
       [/ *listen \[::\]:443 .*\n/, ''], [/ *listen \[::\]:80 .*\n/, ''],
     ]);
+    nginx.put('colour.conf', [['listen 127.0.0.1:8079', `listen unix:${nginx.dir}/colour.sock`]]); // several run at once
     nginx.instances('blue', blue);
     nginx.instances('green', green);
     for (const file of ['nginx.conf', 'site.conf', 'upstreams/blue.conf', 'upstreams/green.conf']) nginx.#change(file, (text) => edit(text, file));
