@@ -38,12 +38,12 @@ export function table(results) {
     return Object.values(COLUMNS).map((show) => show(chosen, direct));
   };
   const rows = results.filter(([, all]) => all.length > 0).flatMap(([name, all]) => {
-    const middle = [name, ...cells(all, median)];
+    const middle = [name, all.length, ...cells(all, median)];
     if (name !== SHIPPED) return [middle];
     // How far the same thing differs from itself: what differs by less is no difference.
-    return [middle, ...[['… at least', 0], ['… at most', 1]].map(([what, q]) => [what, ...cells(all, (values) => quantile(values, q))])];
+    return [middle, ...[['… at least', 0], ['… at most', 1]].map(([what, q]) => [what, '', ...cells(all, (values) => quantile(values, q))])];
   });
-  const heads = ['', ...Object.keys(COLUMNS)];
+  const heads = ['', 'runs', ...Object.keys(COLUMNS)];
   return [heads, heads.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
 }
 

@@ -24,6 +24,15 @@ export function certificate(dir, kind = ['ec', '-pkeyopt', 'ec_paramgen_curve:P-
     '-keyout', join(dir, 'privkey.pem'), '-out', join(dir, 'fullchain.pem')], { stdio: 'ignore' });
 }
 
+/** What a process calls itself; nothing once it is gone. */
+function named(pid) {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
 /** The master ends its workers, if it is given the time. */
 class Master extends Child {
   signal(name) { super.signal(name === 'SIGKILL' ? 'SIGTERM' : name); }
@@ -112,19 +121,12 @@ export class Nginx {
 
   /** Workers that take no newcomers any more: they are gone, or named as shutting down. */
   async retired(pids) {
-    const is = (pid) => {
-      try {
-        const name = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-        return name === '' || name.includes('shutting down');
-      } catch {
-        return true;
-      }
-    };
-    await until('the old workers to retire', () => pids.every(is));
+    await until('the old workers to retire', () => pids.map(named).every((name) => name === '' || name.includes('shutting down')));
   }
 
   workers() {
-    return readFileSync(`/proc/${this.child.pid}/task/${this.child.pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
+    const children = readFileSync(`/proc/${this.child.pid}/task/${this.child.pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
+    return children.filter((pid) => !named(pid).includes('cache'));
   }
 
   log(name) { return readFileSync(join(this.dir, `logs/${name}.log`), 'utf8'); }
