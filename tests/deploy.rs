@@ -151,10 +151,23 @@ fn ports_and_paths_agree() {
     }
 }
 
-/// What a page tells its reader to make.
-const MADE_BY_THE_READER: [&str; 1] = ["deploy/compose/secrets"];
+#[test]
+fn compose_has_the_addresses_of_the_balancer() {
+    let compose = read("deploy/compose/compose.yml");
+    for colour in ["blue", "green"] {
+        let upstream = read(&format!("deploy/nginx/upstreams/{colour}.conf"));
+        let server = upstream.lines().find_map(|line| line.trim().strip_prefix("server ")).unwrap();
+        let address = server.split(':').next().unwrap();
+        let service = compose.split(&format!("  waitroom-{colour}:\n")).nth(1).unwrap();
+        let service = service.split("\n\n").next().unwrap();
+        assert!(service.contains(&format!("ipv4_address: {address} ")), "{colour}: {service}");
+    }
+}
 
-/// Files of `deploy/` that a page names and that are not there; of those folders that this test knows.
+/// What a page tells its reader to make.
+const MADE_BY_THE_READER: [&str; 2] = ["deploy/compose/secrets", "deploy/nginx/tls"];
+
+/// Files of `deploy/` that a page names and that are not there.
 fn missing_files(text: &str) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let is_end = |c: char| !(c.is_alphanumeric() || "/._-*".contains(c));
