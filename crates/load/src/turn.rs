@@ -76,6 +76,8 @@ pub struct Turn {
     pub sent: Option<Try>,
     /// A try was cut off before its answer: it may have booked.
     pub unsure: bool,
+    /// Tries that the server was too busy to decide, as far as it knew: any of them may have booked.
+    busy: Vec<Try>,
 }
 
 impl Turn {
@@ -91,6 +93,7 @@ impl Turn {
             seats_asked: None,
             sent: None,
             unsure: false,
+            busy: Vec::new(),
         }
     }
 
@@ -195,8 +198,25 @@ impl Turn {
         if ours { self.sent.take() } else { None }
     }
 
-    /// What to do after a refusal.
-    pub fn refused(&mut self, refused: &Refused, plan: &Plan, now: Instant, random: &mut Random) -> After {
+    /// Whether some try may have booked, although none was answered so.
+    pub fn may_have_booked(&self) -> bool {
+        self.unsure || !self.busy.is_empty()
+    }
+
+    /// Whether a booking of these seats is what this try asked for, or an earlier one that may have booked.
+    pub fn asked_for(&self, tried: &Try, seats: &[SeatIndex]) -> bool {
+        self.unsure || tried.got(seats) || self.busy.iter().any(|earlier| earlier.got(seats))
+    }
+
+    /// What to do after a refusal of this try.
+    pub fn refused(
+        &mut self,
+        tried: Try,
+        refused: &Refused,
+        plan: &Plan,
+        now: Instant,
+        random: &mut Random,
+    ) -> After {
         match refused.reason.as_str() {
             "sold_out" => return After::SoldOut,
             "token_invalid" => return After::Forged,
@@ -208,6 +228,7 @@ impl Turn {
         if refused.reason == "busy" {
             // It says nothing of the seats: whoever has a turn tries on for as long as it lasts.
             self.tries = self.tries.saturating_sub(1);
+            self.busy.push(tried);
         }
         if !refused.retry || self.tries >= TRIES_MAX {
             return After::GiveUp;
@@ -225,7 +246,7 @@ impl Turn {
 
 impl Try {
     /// Whether a booking of these seats is what was asked for: all of it, not a part.
-    pub fn got(&self, seats: &[SeatIndex]) -> bool {
+    fn got(&self, seats: &[SeatIndex]) -> bool {
         match &self.wish {
             Wanted::Best(count) => seats.len() == *count as usize,
             Wanted::Seats(wanted) => {
@@ -255,12 +276,34 @@ mod tests {
             let mut last = After::Again;
             for request in 0..tries {
                 turn.redeem(request, now, &plan, &mut random);
-                last = turn.refused(&refused, &plan, now, &mut random);
+                let tried = turn.sent.take().unwrap();
+                last = turn.refused(tried, &refused, &plan, now, &mut random);
             }
             last
         };
         assert_eq!(after("busy", 5 * TRIES_MAX), After::Again);
         assert_eq!(after("seat_taken", TRIES_MAX - 1), After::Again);
         assert_eq!(after("seat_taken", TRIES_MAX), After::GiveUp);
+    }
+
+    #[test]
+    fn a_booking_may_be_that_of_a_try_that_was_called_busy_and_of_no_other() {
+        let plan = Plan::parse(include_bytes!("../../../data/seating-plan-riethsporthalle.json")).unwrap();
+        let granted = Granted { token: "t".into(), expires_in_ms: 1, claim_in_ms: None, max_seats: 1 };
+        let (now, mut random) = (Instant::now(), Random::new(1));
+        let mut turn = Turn::new(granted, 1, Pick::Server, now);
+        let mut is_refused = |seat: SeatIndex, reason: &str| {
+            turn.redeem(1, now, &plan, &mut random);
+            let tried = Try { wish: Wanted::Seats(vec![seat]), ..turn.sent.take().unwrap() };
+            let refused = Refused { request: "r1".into(), reason: reason.into(), seats: None, retry: true };
+            turn.refused(tried, &refused, &plan, now, &mut random);
+        };
+        is_refused(1, "seat_taken");
+        is_refused(2, "busy");
+        assert!(turn.may_have_booked());
+        turn.redeem(1, now, &plan, &mut random);
+        let tried = Try { wish: Wanted::Seats(vec![3]), ..turn.sent.take().unwrap() };
+        assert!(turn.asked_for(&tried, &[3]) && turn.asked_for(&tried, &[2]));
+        assert!(!turn.asked_for(&tried, &[1]) && !turn.asked_for(&tried, &[2, 3]));
     }
 }

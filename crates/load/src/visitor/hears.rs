@@ -121,7 +121,7 @@ impl Visitor {
         if behaviour.bot_share > 0.0 {
             moment.scene.pot.put(&granted.token);
         }
-        let unsure = self.turn.take().is_some_and(|turn| turn.unsure || turn.sent.is_some());
+        let unsure = self.turn.take().is_some_and(|turn| turn.may_have_booked() || turn.sent.is_some());
         // Who was cut off in the middle of a redeem wants to know what became of it.
         let think = if unsure { Duration::ZERO } else { self.random.time(behaviour.think) };
         let count = self.random.count(behaviour.seats);
@@ -182,15 +182,14 @@ impl Visitor {
         let plan = &moment.scene.plan;
         let seats: Vec<_> = booking.seats.iter().filter_map(|id| plan.index_of(id)).collect();
         let tried = booking.request.as_ref().and_then(|r| self.turn.as_mut()?.answered(r));
-        let unsure = self.turn.as_ref().is_some_and(|turn| turn.unsure);
         if let Some(tried) = &tried {
             moment.scene.meters.record(Measure::Redeem, moment.now - tried.intended);
             if let Some(shown_free) = tried.shown_free {
                 lock(&moment.scene.meters.clicks).see(Some(shown_free), false);
             }
         }
-        // After an unsure try the answer may be that one's booking.
-        let wrong = tried.as_ref().is_some_and(|tried| !unsure && !tried.got(&seats));
+        let asked = |tried| self.turn.as_ref().is_some_and(|turn| turn.asked_for(tried, &seats));
+        let wrong = tried.as_ref().is_some_and(|tried| !asked(tried));
         if wrong || seats.len() != booking.seats.len() {
             moment.facts.breaches.push(Breach::WrongSeats(booking.booking));
         }
@@ -225,11 +224,12 @@ impl Visitor {
         if let Some(shown_free) = tried.shown_free {
             lock(&moment.scene.meters.clicks).see(Some(shown_free), refused.reason == SEAT_TAKEN);
         }
-        moment.facts.unsure = turn.unsure;
+        let next = turn.refused(tried, refused, &moment.scene.plan, moment.now, &mut self.random);
+        moment.facts.unsure = turn.may_have_booked();
         if let Stage::Ending(outcome) = self.stage {
             return Step::Done(outcome);
         }
-        match turn.refused(refused, &moment.scene.plan, moment.now, &mut self.random) {
+        match next {
             After::Again => Step::Wait,
             After::SoldOut => self.leave(Outcome::SoldOut, moment),
             After::GiveUp => self.leave(Outcome::GaveUp, moment),
