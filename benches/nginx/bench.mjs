@@ -3,12 +3,12 @@
 //   node benches/nginx/bench.mjs [--rounds 3] [--sockets 2000] [--only word,word] [--json out.json]
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { fileURLToPath } from 'node:url';
+import { cpu, memory, pushes } from '../machine.mjs';
 import { Visitor, handshakes, herd, requests } from './client.mjs';
 import { SHIPPED, quantile, table } from './table.mjs';
 import { VARIANTS, editor } from './variants.mjs';
 
-process.env.WAITROOM_BIN ??= fileURLToPath(new URL('../../target/release/waitroom', import.meta.url));
+// After machine.mjs, which says which program they start.
 const { Nginx } = await import('../../tests/foreign/lib/nginx.mjs');
 const { Server, sleep } = await import('../../tests/foreign/lib/world.mjs');
 const { startStores, stopAllStores } = await import('../../tests/foreign/lib/stores.mjs');
@@ -25,18 +25,6 @@ const AT_A_TIME = 64;
 const RATE = 50;
 /** As shipped, again after so many others: the machine is not the same for half an hour. */
 const AGAIN = 6;
-
-/** CPU time of processes in µs, all threads, as the scheduler counts it. */
-function cpu(pids) {
-  const threads = pids.flatMap((pid) => readdirSync(`/proc/${pid}/task`).map((task) => `/proc/${pid}/task/${task}/schedstat`));
-  return threads.map((path) => Number(readFileSync(path, 'utf8').split(' ')[0])).reduce((sum, ns) => sum + ns, 0) / 1000;
-}
-
-/** Memory of their own, in bytes: without what they share, such as the cache of TLS sessions. */
-function memory(pids) {
-  const own = (pid) => Number(readFileSync(`/proc/${pid}/status`, 'utf8').match(/RssAnon:\s+(\d+)/)[1]) * 1024;
-  return pids.reduce((sum, pid) => sum + own(pid), 0);
-}
 
 /** The same, once it is the same for a second: each worker has begun, and nobody is just shaking hands. */
 async function settled(pids) {
@@ -59,12 +47,6 @@ async function costs(workers, server, work) {
   const count = await work();
   return { nginx: (cpu(workers) - before) / count, server: (cpu([server.child.pid]) - behind) / count, count };
 }
-
-/** How many ranks it has sent so far. */
-const pushes = async (server) => {
-  const text = await (await fetch(`http://127.0.0.1:${server.adminPort}/metrics`)).text();
-  return Number(text.match(/^waitroom_rank_pushes_total(?:\{[^}]*\})? (\d+)/m)?.[1] ?? 0);
-};
 
 /** Everything about one way to the server; without nginx `workers` is empty. */
 async function measure(server, way, workers) {

@@ -8,14 +8,15 @@ import tls from 'node:tls';
 
 const NAME = 'tickets.example.com';
 const TLS = { servername: NAME, rejectUnauthorized: false };
-/** What Chromium sends beside the upgrade (0.7 KB with waitroom's cookie), and cookies of the shop's domain: 1.3 KB together. */
-const BROWSER = [
+const COOKIES = `Cookie: _ga=GA1.1.1234567890.1700000000; consent=${'a'.repeat(420)}; waitroom_visitor=k1.${'x'.repeat(180)}`;
+/** What Chromium sends beside what it asks for, with cookies of the shop's domain. */
+export const BROWSER = [
   'Pragma: no-cache', 'Cache-Control: no-cache',
   'User-Agent: Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36',
-  'Accept-Encoding: gzip, deflate, br, zstd', 'Accept-Language: de-DE,de;q=0.9,en-US;q=0.8,en;q=0.7',
-  'Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits', 'Sec-WebSocket-Version: 13',
-  `Cookie: _ga=GA1.1.1234567890.1700000000; consent=${'a'.repeat(420)}; waitroom_visitor=k1.${'x'.repeat(180)}`,
+  'Accept-Encoding: gzip, deflate, br, zstd', 'Accept-Language: de-DE,de;q=0.9,en-US;q=0.8,en;q=0.7', COOKIES,
 ].join('\r\n');
+/** … and beside an upgrade (0.7 KB with waitroom's cookie alone): 1.3 KB together. */
+const UPGRADE = 'Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\nSec-WebSocket-Version: 13';
 
 /** One text frame, masked with zeros. */
 function frame(text) {
@@ -36,7 +37,7 @@ export class Visitor {
     const host = `${NAME}:${way.port}`;
     this.socket.once(way.secure ? 'secureConnect' : 'connect', () => this.socket.write(
       `GET /v1/sales/${sale}/ws HTTP/1.1\r\nHost: ${host}\r\nOrigin: ${way.secure ? 'https' : 'http'}://${host}\r\nConnection: Upgrade\r\n`
-      + `Upgrade: websocket\r\nSec-WebSocket-Protocol: waitroom.v1\r\nSec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\n${BROWSER}\r\n\r\n`));
+      + `Upgrade: websocket\r\nSec-WebSocket-Protocol: waitroom.v1\r\nSec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\n${UPGRADE}\r\n${BROWSER}\r\n\r\n`));
     let head = '';
     this.joined = new Promise((done) => {
       this.socket.on('error', () => done(false)).on('close', () => done(false));

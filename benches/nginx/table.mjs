@@ -1,6 +1,7 @@
 // What the bench saw, as the table of docs/nginx.md: medians. Alone: `node benches/nginx/table.mjs results.json`.
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { median } from '../machine.mjs';
 
 /** What each line is compared with. */
 export const SHIPPED = 'as shipped';
@@ -24,10 +25,6 @@ const COLUMNS = {
   'server: µs a GET': ({ serverJson }) => whole(serverJson),
 };
 
-const median = (values) => {
-  const sorted = values.toSorted((a, b) => a - b);
-  return (sorted[Math.ceil(sorted.length / 2) - 1] + sorted[Math.floor(sorted.length / 2)]) / 2;
-};
 export const quantile = (values, q) => values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))];
 
 /** Markdown of all results: `[[name, [what was seen in each run…]]…]`; the first is the way without nginx. */
