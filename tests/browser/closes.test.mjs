@@ -13,8 +13,8 @@ describe("closes", () => {
     }
     for (const code of [1001, 1006, 1011, 1012, 4408, 4429, 4503]) assert.equal(verdict(code).stop, undefined);
     assert.equal(verdict(4429).pace, "slower");
-    assert.equal(verdict(1006, "replaced").stop, "replaced");
-    assert.equal(verdict(4503, "replaced").stop, undefined);
+    assert.equal(verdict(1006, { code: "replaced" }).stop, "replaced");
+    assert.equal(verdict(4503, { code: "replaced" }).stop, undefined);
   });
 
   test("delays are jittered, bounded, and follow a drain's own spread", () => {
