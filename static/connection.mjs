@@ -233,8 +233,10 @@ export class Connection {
     if (this.asked !== asked) return;
     this.asked = null;
     this.proof = proof;
+    // Whoever cannot do it tries again later, as after any other cut.
+    this.error = null;
     if (proof) this.#open();
-    else this.#lost(1006);
+    else this.#lost(4429);
   }
 
   #drop() {
