@@ -123,7 +123,7 @@ describe("connection", () => {
     await settled();
     assert.equal(unable.seen.sockets.length, 1);
     assert.equal(unable.seen.links.at(-1), "cut");
-    unable.pass(30_000);
+    unable.pass(18_000);
     assert.ok(unable.seen.sockets.length > 1);
   });
 
