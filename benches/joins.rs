@@ -160,7 +160,14 @@ impl Stage {
 
 fn join() -> Join {
     let visitor = VisitorId::anonymous();
-    Join { visitor, connection: None, poll_ms: 3_600_000, mode: JoinMode::Join, token_seq: None }
+    Join {
+        visitor,
+        connection: None,
+        poll_ms: 3_600_000,
+        mode: JoinMode::Join,
+        token_seq: None,
+        stranger: None,
+    }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

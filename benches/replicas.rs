@@ -75,6 +75,7 @@ async fn joins_per_s(line: &Line, batch: usize) -> f64 {
             poll_ms: POLL_MS,
             mode: JoinMode::Join,
             token_seq: None,
+            stranger: None,
         };
         let joins: Vec<_> = (0..batch).map(join).collect();
         assert_eq!(line.join(&joins).await.unwrap().drawn, batch as u64);

@@ -47,7 +47,7 @@ impl Server {
     fn start(stores: &Embedded) -> Self {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let (public, admin) = (free(), free());
-        let process = waitroom(&["serve", "--log=warn", "--drain-s=1"])
+        let process = waitroom(&["serve", "--log=warn", "--drain-s=1", "--address-places=0"])
             .arg(format!("--listen={public}"))
             .arg(format!("--admin-listen={admin}"))
             .arg(format!("--redis-url={}", stores.redis_url()))

@@ -2,11 +2,18 @@
 
 use crate::{
     drain::{Drain, Traffic},
-    edge::{self, Edge, EdgeState, listener::Listener},
-    limits::{ADMIN_CONNECTIONS_MAX, FILES_RESERVED, SEND_BUFFER_BYTES},
+    edge::{
+        self, Edge, EdgeState,
+        listener::{
+            Listener,
+            tls::{self, Tls, TlsError},
+        },
+        networks::Networks,
+    },
+    limits::{ADMIN_CONNECTIONS_MAX, Bounds, FILES_RESERVED, SEND_BUFFER_BYTES},
     metrics::{self, Listeners},
     room::{health::Health, rooms::Rooms},
-    settings::ServeSettings,
+    settings::{ServeSettings, TlsSettings},
     shutdown::{self, Report},
     store::{
         errors::ConnectError,
@@ -33,6 +40,9 @@ use wire::domain::token::{Key, Keyring};
 /// Connections that wait to be accepted: everyone comes at once.
 const BACKLOG: u32 = 4096;
 
+/// Connections that a network may have beside two for each of its sockets.
+const CONNECTIONS_BESIDE: u32 = 16;
+
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -47,6 +57,12 @@ pub enum StartError {
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl From<TlsError> for StartError {
+    fn from(error: TlsError) -> Self {
+        Self::Settings(error.to_string())
+    }
+}
+
 /// A server that has started.
 pub struct App {
     edge: Arc<Edge>,
@@ -54,13 +70,20 @@ pub struct App {
     leave: watch::Sender<Drain>,
     public: TcpListener,
     admin: TcpListener,
+    tls: Option<Arc<Tls>>,
     drain: Duration,
 }
 
 impl App {
     /// Starts everything up to the listeners, which accept from here on.
     pub async fn start(settings: &ServeSettings) -> Result<Self, StartError> {
+        Self::start_within(settings, Bounds::default()).await
+    }
+
+    /// The same with other bounds on whoever connects.
+    pub async fn start_within(settings: &ServeSettings, bounds: Bounds) -> Result<Self, StartError> {
         metrics::handle();
+        let tls = settings.tls.as_ref().map(Tls::open).transpose()?.map(Arc::new);
         let redis = connect_redis(settings).await?;
         let url = settings.postgres.postgres_url.expose();
         let unreachable = |what: String| StartError::Unreachable(what);
@@ -84,10 +107,12 @@ impl App {
             trusted_proxies: settings.http.trusted_proxies.clone(),
             admin_token: settings.admin.admin_token.expose().to_owned(),
             connections_max: usize::try_from(files.saturating_sub(FILES_RESERVED)).unwrap_or(usize::MAX),
+            strangers: settings.strangers.clone(),
+            bounds,
             state: EdgeState::default(),
         });
         tokio::spawn(rooms.clone().run());
-        Ok(Self { edge, rooms, leave, public, admin, drain: Duration::from_secs(settings.http.drain_s) })
+        Ok(Self { edge, rooms, leave, public, admin, tls, drain: Duration::from_secs(settings.http.drain_s) })
     }
 
     /// Where visitors connect.
@@ -108,7 +133,7 @@ impl App {
 
     /// Serves until `stop`, then drains. Answers what was still open within the drain time.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Report {
-        let Self { edge, rooms, leave, public, admin, drain } = self;
+        let Self { edge, rooms, leave, public, admin, tls, drain } = self;
         let traffic = [Traffic::default(), Traffic::default()];
         let [visitors, operators] = traffic.clone();
         let public_listener = Listener {
@@ -117,6 +142,10 @@ impl App {
             proxies: edge.trusted_proxies.clone(),
             traffic: visitors,
             drain: leave.subscribe(),
+            of_network_max: connections_of(edge.strangers.address_sockets),
+            networks: Networks::default(),
+            tls: tls.clone(),
+            bounds: edge.bounds,
         };
         let admin_listener = Listener {
             of: Listeners::Admin,
@@ -124,14 +153,32 @@ impl App {
             proxies: Vec::new(),
             traffic: operators,
             drain: leave.subscribe(),
+            of_network_max: 0,
+            networks: Networks::default(),
+            tls: None,
+            bounds: edge.bounds,
         };
+        let certificate = tls.map(|tls| tokio::spawn(async move { tls.watch().await }));
         let door = tokio::spawn(public_listener.serve(public, edge::public_router(edge.clone())));
         let admin = tokio::spawn(admin_listener.serve(admin, edge::admin_router(edge)));
         stop.await;
         let report = shutdown::Leaver { rooms, traffic, leave, door }.drain(drain).await;
         admin.abort();
+        if let Some(certificate) = certificate {
+            certificate.abort();
+        }
         report
     }
+}
+
+/// Until when the certificate is good that these settings name, in words; what `doctor` asks.
+pub fn certificate_until(settings: &TlsSettings) -> Result<String, StartError> {
+    Ok(tls::day(Tls::good_until(settings)?))
+}
+
+/// Connections that a network may have with so many sockets: a browser keeps some beside each, for a moment.
+fn connections_of(sockets: u32) -> u32 {
+    if sockets == 0 { 0 } else { sockets.saturating_mul(2).saturating_add(CONNECTIONS_BESIDE) }
 }
 
 /// The PostgreSQL that is wanted, with its schema up to date.

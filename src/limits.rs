@@ -2,6 +2,7 @@
 //! `wire::protocol`, bounds of a sale's settings in `wire::domain::sale`, bounds of the scripts in `store/line/lua`.
 
 use std::time::Duration;
+use wire::protocol::CLIENT_FRAME_BYTES_MAX;
 
 /// News that a socket may be behind with: five seconds of the seat map's at their quickest. A reader who is slower than
 /// this has lost touch; it may resume.
@@ -41,12 +42,6 @@ pub const FAR_SWEEPS: u64 = 12;
 pub const PING_S: u32 = 20;
 /// A socket whose peer says nothing for so many seconds is dropped.
 pub const DROP_S: u32 = 45;
-/// A socket must join within this.
-pub const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Messages a second that a socket may send …
-pub const MESSAGES_PER_S: f64 = 20.0;
-/// … and how many at once.
-pub const MESSAGES_BURST: f64 = 40.0;
 /// How long a closed sale has a room still: everyone hears of it, and lists are the same on all instances.
 pub const CLOSED_ROOM: Duration = Duration::from_secs(20);
 /// How often holds are looked at.
@@ -73,3 +68,44 @@ pub const SEND_BUFFER_BYTES: u32 = 64 << 10;
 pub const CACHE_BYTES_MAX: u64 = 64 << 20;
 /// How long a cached answer of the public API lives.
 pub const CACHE_TTL: Duration = Duration::from_secs(1);
+
+/// The edge's bounds on whoever connects. A server has the default; a test takes one of them away, to see the attack that it is
+/// there against.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// A request's head must be here within this, counted from the moment at which the connection could send it: a browser keeps
+    /// idle connections beside its socket, and each is a file.
+    pub head_within: Duration,
+    /// A TLS handshake must be over within this; then the time for the first request's head begins.
+    pub handshake_within: Duration,
+    /// A request's body must be here within this.
+    pub body_within: Duration,
+    /// A socket must join within this.
+    pub join_within: Duration,
+    /// Messages a second that a socket may send, and requests that a visitor may make …
+    pub messages_per_s: f64,
+    /// … and how many at once.
+    pub messages_burst: f64,
+    /// What a `join` or `leave` counts as: each goes to Redis and into the journal by itself.
+    pub costly_message: u32,
+    /// Bytes of a frame that a client may send.
+    pub frame_bytes_max: usize,
+    /// Whether pages of other origins are refused.
+    pub checks_origin: bool,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            head_within: Duration::from_secs(8),
+            handshake_within: Duration::from_secs(8),
+            body_within: Duration::from_secs(10),
+            join_within: Duration::from_secs(10),
+            messages_per_s: 20.0,
+            messages_burst: 40.0,
+            costly_message: 4,
+            frame_bytes_max: CLIENT_FRAME_BYTES_MAX,
+            checks_origin: true,
+        }
+    }
+}

@@ -20,20 +20,24 @@ const CODE_OF_ERROR = new Map([
   ["replaced", 4409],
   ["sale_closed", 4410],
   ["too_many", 4429],
+  ["proof_needed", 4429],
   ["unavailable", 4503],
 ]);
 
 const FIRST_MS = 2_000;
 const LONGEST_MS = 30_000;
 const SLOWER_MS = 10_000;
+/** Told to come in many minutes: it may go on sooner all the same, as when the sale asks for an identity. */
+const ASKED_LONGEST_MS = 60_000;
 
-/** → { stop: word } or { pace: "drain" | "slower" | "normal", why } */
-export function verdict(closeCode, errorCode = null) {
+/** → { stop: word } or { pace: "drain" | "slower" | "normal", why }. `error`: the message before the close, if one came. */
+export function verdict(closeCode, error = null) {
   const swallowed = closeCode === 1005 || closeCode === 1006 || closeCode === 1000;
-  const code = swallowed ? (CODE_OF_ERROR.get(errorCode) ?? closeCode) : closeCode;
+  const code = swallowed ? (CODE_OF_ERROR.get(error?.code) ?? closeCode) : closeCode;
   if (FINAL.has(code)) return { stop: FINAL.get(code) };
   if (code === 1001 || code === 1012) return { pace: "drain", why: "drain" };
-  if (code === 4429) return { pace: "slower", why: "busy" };
+  // A network that has drawn all the places that it may is told when it goes on.
+  if (code === 4429) return { pace: "slower", why: error?.after_ms === undefined ? "busy" : "network" };
   if (code === 4503) return { pace: "normal", why: "unavailable" };
   return { pace: "normal", why: "cut" };
 }
@@ -43,6 +47,7 @@ export function delayMs({ pace, attempt, afterMs = null, random = Math.random })
   // The server spreads a drain itself; a little jitter covers equal delays.
   if (pace === "drain" && afterMs !== null) return afterMs + random() * 500;
   const span = Math.min(LONGEST_MS, FIRST_MS * 2 ** attempt);
+  if (pace === "slower" && afterMs !== null) return Math.min(afterMs, ASKED_LONGEST_MS) + random() * SLOWER_MS;
   if (pace === "slower") return SLOWER_MS + random() * (span + SLOWER_MS);
   return 250 + random() * span;
 }

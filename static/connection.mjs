@@ -29,9 +29,10 @@ export class Connection {
    * @param onMessage (message) → void
    * @param onLink   ({ status: "connecting" | "live" | "cut" | "idle", via?, why?, retryMs? }) → void
    * @param onStop   (word) → void: an end that no reconnect mends
+   * @param work     ({ challenge, bits }) → a promise of the proof: what a server may ask for before it draws a place
    */
-  constructor({ url, makePolling, hello, onMessage, onLink, onStop, env = browserEnv() }) {
-    Object.assign(this, { url, makePolling, hello, onMessage, onLink, onStop, env });
+  constructor({ url, makePolling, hello, onMessage, onLink, onStop, work, env = browserEnv() }) {
+    Object.assign(this, { url, makePolling, hello, onMessage, onLink, onStop, work, env });
     this.socket = null;
     this.polling = false;
     /** Another socket that is tried while polls go on. */
@@ -41,7 +42,9 @@ export class Connection {
     this.live = false;
     this.attempt = 0;
     this.timers = {};
-    this.errorCode = null;
+    this.error = null;
+    /** Of work that was asked for; good for one visitor. */
+    this.proof = null;
     this.drainUntil = null;
     this.pace = "normal";
     this.lastAtOnce = -Infinity;
@@ -101,7 +104,7 @@ export class Connection {
       return;
     }
     this.onLink({ status: "connecting" });
-    this.errorCode = null;
+    this.error = null;
     this.drainUntil = null;
     this.openedAt = this.env.now();
     // After polls that failed too it is a socket's turn again.
@@ -121,7 +124,7 @@ export class Connection {
     const mine = (handle) => (event) => { if (this.socket === socket) handle(event); };
     const opened = () => {
       this.#cancel("open");
-      if (hello) this.send(hello);
+      if (hello) this.send(this.proof && !hello.place ? { ...hello, proof: this.proof } : hello);
       this.#heard();
     };
     socket.onopen = mine(opened);
@@ -170,11 +173,12 @@ export class Connection {
       return; // Not for this version of the page.
     }
     if (message.type === "pong") return;
-    if (message.type === "error") this.errorCode = message.code;
+    if (message.type === "error") this.error = message;
     if (message.type === "reconnect") this.drainUntil = this.env.now() + (message.after_ms ?? 0);
     if (message.type === "joined" && !this.live) {
       this.live = true;
       this.attempt = 0;
+      this.proof = null;
       if (this.polling) {
         this.#timer("socket", SOCKET_AGAIN_MS * (1 + this.env.random()), () => this.#trySocket(SOCKET_AGAIN_MS * 2));
       } else {
@@ -197,11 +201,15 @@ export class Connection {
   }
 
   #lost(closeCode) {
-    const { errorCode, drainUntil } = this;
+    const { error, drainUntil } = this;
     // Ends without a word, before a word: this is how a blocked socket looks.
     if (closeCode === 1006 && !this.live && !this.polling) this.socketsLost += 1;
     this.#drop();
-    const { stop, pace: usual, why } = verdict(closeCode, errorCode);
+    if (error?.code === "proof_needed" && error.proof) {
+      this.#prove(error.proof);
+      return;
+    }
+    const { stop, pace: usual, why } = verdict(closeCode, error);
     if (stop) {
       this.onLink({ status: "idle" });
       this.onStop(stop);
@@ -211,13 +219,28 @@ export class Connection {
     const pace = usual === "normal" && drainUntil !== null ? "drain" : usual;
     this.pace = pace;
     // Told some time ago: the server closes when that time is over.
-    const afterMs = drainUntil === null ? null : Math.max(0, drainUntil - this.env.now());
+    const afterMs = drainUntil === null ? error?.after_ms ?? null : Math.max(0, drainUntil - this.env.now());
     const retryMs = delayMs({ pace, attempt: this.attempt++, afterMs, random: this.env.random });
     this.#timer("retry", retryMs, () => this.#open());
     this.onLink({ status: "cut", why, retryMs });
   }
 
+  /** No connection is kept meanwhile; whoever comes back sooner is asked anew. */
+  async #prove(asked) {
+    this.asked = asked;
+    this.onLink({ status: "connecting", why: "work" });
+    const proof = await this.work(asked).catch(() => null);
+    if (this.asked !== asked) return;
+    this.asked = null;
+    this.proof = proof;
+    // Whoever cannot do it tries again later, as after any other cut.
+    this.error = null;
+    if (proof) this.#open();
+    else this.#lost(4429);
+  }
+
   #drop() {
+    this.asked = null;
     for (const name of Object.keys(this.timers)) this.#cancel(name);
     this.#dropCandidate();
     this.live = false;

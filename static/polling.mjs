@@ -6,7 +6,7 @@ const REFRESH_S = 5;
 /** A deadline that moved by more was put off (after an outage); less is the time of the answer. */
 const DEADLINE_MOVED_MS = 1_500;
 /** What a socket would be closed with. */
-const CLOSE_OF_CODE = { identity_invalid: 4401, limit_reached: 4403, sale_closed: 4410, too_many: 4429, unavailable: 4503, bad_message: 4400, foreign_origin: 4400 };
+const CLOSE_OF_CODE = { identity_invalid: 4401, limit_reached: 4403, sale_closed: 4410, too_many: 4429, proof_needed: 4429, unavailable: 4503, bad_message: 4400, foreign_origin: 4400 };
 const CLOSE_OF_STATUS = { 429: 4429, 503: 4503 };
 
 export class PollingSocket {
@@ -178,20 +178,20 @@ export class PollingSocket {
       });
       const body = await answer.json().catch(() => ({}));
       if (answer.ok || answer.status === 409 || body.code === "no_place") return { status: answer.status, body };
-      throw Object.assign(new Error(body.message), { code: body.code, close: CLOSE_OF_CODE[body.code] ?? CLOSE_OF_STATUS[answer.status] ?? 1006 });
+      throw Object.assign(new Error(body.message), { code: body.code, proof: body.proof, close: CLOSE_OF_CODE[body.code] ?? CLOSE_OF_STATUS[answer.status] ?? 1006 });
     } finally {
       this.env.clearTimeout(late);
       this.aborts.delete(abort);
     }
   }
 
-  #fail({ close = 1006, code = null }) {
-    this.#end(close, code);
+  #fail({ close = 1006, code = null, proof }) {
+    this.#end(close, code, proof);
   }
 
-  #end(closeCode, errorCode) {
+  #end(closeCode, errorCode, proof = undefined) {
     if (this.readyState !== 1) return;
-    if (errorCode) this.#tell({ type: "error", code: errorCode });
+    if (errorCode) this.#tell({ type: "error", code: errorCode, proof });
     this.close();
     this.onclose?.({ code: closeCode });
   }

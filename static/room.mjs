@@ -50,6 +50,7 @@ const connection = new Connection({
     if (link.status === "cut") checkSale();
   },
   onStop: stopped,
+  work,
 });
 tabs.onFree = () => { if (state.elsewhere) useHere(); };
 tabs.onLook = () => setTitle(state.sale?.name ?? "", t(heading(screenOf(state))));
@@ -202,6 +203,20 @@ async function saveProof() {
   } catch {
     return false; // Offline, or cut off: the visitor is told, and may try again.
   }
+}
+
+/** Done beside the page, which must not stand still meanwhile. */
+function work(asked) {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL("./work.js", import.meta.url));
+    const over = (settle) => (event) => {
+      worker.terminate();
+      settle(event.data);
+    };
+    worker.onmessage = over(resolve);
+    worker.onerror = over(reject);
+    worker.postMessage(asked);
+  });
 }
 
 function useHere() {

@@ -9,19 +9,21 @@ export function messageView(ctx) {
   const name = screen === "lapsed" ? state.lapsed.reason : screen;
   const make = SCREENS[name] ?? SCREENS.loading;
   const { tone = "plain", actions = [], extra = [] } = make(ctx);
-  const text = el("p", { class: "message-text" }, t(`${name}_text`));
+  const loading = name === "loading";
+  const text = el("p", { class: "message-text", ...(loading ? { role: "status", test: "loading-text" } : {}) }, t(`${name}_text`));
   const list = bookingList();
   const root = el("section", { class: "screen message", "data-tone": tone, test: `screen-${name}` },
-    el("h1", { class: "message-title" }, t(name === "loading" && !state.hadPlace ? "joining_title" : `${name}_title`)),
+    el("h1", { class: "message-title" }, t(loading && !state.hadPlace ? "joining_title" : `${name}_title`)),
     text, ...extra.map(({ root: node }) => node),
     el("div", { class: "actions" }, ...actions.map(({ root: node }) => node)),
     list.root);
-  if (name === "loading" || name === "granted") root.prepend(el("span", { class: "spinner", "aria-hidden": "true" }));
+  if (loading || name === "granted") root.prepend(el("span", { class: "spinner", "aria-hidden": "true" }));
   return {
     root,
     update(next) {
       for (const part of [...actions, ...extra]) part.update?.(next);
-      setHidden(list.root, next.bookings.length === 0 || name === "loading" || name === "granted");
+      if (loading) setText(text, t(next.link.why === "work" ? "working_text" : "loading_text"));
+      setHidden(list.root, next.bookings.length === 0 || loading || name === "granted");
       list.update(next);
     },
   };

@@ -117,7 +117,7 @@ export class Frame {
     const long = cut && (at - since > STALE_AFTER_MS || cuts > 1);
     setHidden(this.stale, !(long || (offline && status !== "idle")));
     if (cut && !offline && status !== "cut") return; // While a try is running keep the words of the cut before it.
-    const reason = offline ? "offline" : ["busy", "unavailable", "drain"].includes(why) ? why : state.clock ? "stale" : "failed";
+    const reason = offline ? "offline" : ["busy", "network", "unavailable", "drain"].includes(why) ? why : state.clock ? "stale" : "failed";
     const kept = keptWhile(state, at);
     setText(this.stale, [t(`link_${reason}`), kept && t(`kept_${kept}`)].filter(Boolean).join(" "));
   }

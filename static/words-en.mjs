@@ -30,6 +30,7 @@ export const en = {
   link_failed: "The connection could not be made. The page keeps trying.",
   link_offline: "Your device is offline. The page reconnects as soon as the network is back.",
   link_busy: "Too many connections just now. The page comes back by itself in a moment.",
+  link_network: "As many people have joined from your network as may within ten minutes. The page tries again by itself; whoever comes by the link of a shop that signs him in is let in at once.",
   link_unavailable: "The service is not available just now. The page keeps trying.",
   link_drain: "A server is being replaced. The page reconnects by itself.",
   kept_line: "Your place is kept.",
@@ -43,6 +44,7 @@ export const en = {
   loading_title: "Finding your place…",
   joining_title: "Joining the line…",
   loading_text: "This takes a moment. You do not need to reload.",
+  working_text: "Many people are coming at once, so each browser first has a small sum to work out. It takes a few seconds, and you have nothing to do.",
 
   countdown_title: "The sale opens in",
   countdown_soon: "Opening…",

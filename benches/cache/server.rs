@@ -7,7 +7,9 @@ use waitroom::{
     drain::Drain,
     edge::{self, Edge, EdgeState},
     embedded::{Postgres, Redis},
+    limits::Bounds,
     room::{health::Health, rooms::Rooms},
+    settings::{ProofOfWork, StrangerSettings},
     store::{
         postgres::{connect, migrations},
         redis::{self, redis_client},
@@ -67,6 +69,12 @@ impl Server {
             trusted_proxies: Vec::new(),
             admin_token: "the-admin-token-of-the-bench".into(),
             connections_max: 10_000,
+            strangers: StrangerSettings {
+                address_places: 0,
+                address_sockets: 0,
+                proof_of_work: ProofOfWork::Off,
+            },
+            bounds: Bounds::default(),
             state: if cached { EdgeState::default() } else { EdgeState::uncached() },
         });
         tokio::spawn(rooms.run());

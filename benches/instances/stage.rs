@@ -133,7 +133,7 @@ impl Instance {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (port, admin) = (free(), format!("127.0.0.1:{}", free()));
         let process = Command::new(waitroom())
-            .args(["serve", "--log=error", "--drain-s=20"])
+            .args(["serve", "--log=error", "--drain-s=20", "--address-places=0"])
             .arg(format!("--listen=0.0.0.0:{port}"))
             .arg(format!("--admin-listen={admin}"))
             .arg(format!("--redis-url={redis}"))

@@ -124,7 +124,7 @@ async function through(server, [name, changes, { secure = true, prepare } = {}])
 }
 
 const wanted = VARIANTS.filter(([name]) => !flags.only || flags.only.split(',').some((word) => name.includes(word)));
-const server = await Server.start(await startStores(), { trusted_proxies: '127.0.0.1', drain_s: 1 });
+const server = await Server.start(await startStores(), { trusted_proxies: '127.0.0.1', drain_s: 1, address_places: 0 });
 const results = new Map([['direct', []], [SHIPPED, []], ...wanted.map(([name]) => [name, []])]);
 for (let round = 1; round <= Number(flags.rounds); round++) {
   const turns = ['direct', ...wanted.flatMap((variant, i) => (i % AGAIN === 0 ? [[SHIPPED, []], variant] : [variant])), ...(wanted.length === 0 ? [[SHIPPED, []]] : [])];

@@ -124,6 +124,7 @@ impl Stage {
                     poll_ms: 3_600_000,
                     mode: JoinMode::Join,
                     token_seq: None,
+                    stranger: None,
                 };
                 let standing = room.line.join(join).await.unwrap().standing.unwrap();
                 Holder { visitor, grant: standing.grant() }

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::embedded::Embedded;
 use crate::settings::{
     AdminArgs, AdminSettings, DataArgs, HttpSettings, KeyArgs, LogSettings, PostgresSettings, RedisSettings,
-    Secret, ServeSettings,
+    Secret, ServeSettings, StrangerSettings,
 };
 use load::crowd;
 use wire::domain::ids::SaleId;
@@ -32,8 +32,12 @@ const RATE: f64 = 2.0;
 
 /// What `demo` reads.
 #[derive(Debug, Args)]
-// Its own output is what one reads, and nobody waits for a balancer when it ends.
-#[command(mut_arg("log", |arg| arg.default_value("warn")), mut_arg("drain_s", |arg| arg.default_value("2")))]
+// Its own output is what one reads, nobody waits for a balancer when it ends, and its crowd has one address.
+#[command(
+    mut_arg("log", |arg| arg.default_value("warn")),
+    mut_arg("drain_s", |arg| arg.default_value("2")),
+    mut_arg("address_places", |arg| arg.default_value("0")),
+)]
 pub struct DemoArgs {
     #[command(flatten)]
     data: DataArgs,
@@ -45,6 +49,8 @@ pub struct DemoArgs {
     sale_rate: Option<f64>,
     #[command(flatten)]
     http: HttpSettings,
+    #[command(flatten)]
+    strangers: StrangerSettings,
     #[command(flatten)]
     admin: AdminArgs,
     #[command(flatten)]
@@ -81,6 +87,8 @@ fn settings(args: &DemoArgs, embedded: &Embedded) -> anyhow::Result<ServeSetting
     }
     Ok(ServeSettings {
         http: args.http.clone(),
+        tls: None,
+        strangers: args.strangers.clone(),
         admin: AdminSettings { admin_listen: args.admin.admin_listen, admin_token },
         redis: RedisSettings {
             redis_url: embedded.redis_url().into(),

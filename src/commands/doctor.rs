@@ -100,6 +100,27 @@ fn settings(report: &mut Report, args: &ServeArgs) -> Result<(), SettingsError> 
         let local = admin.admin_listen.ip().is_loopback();
         report.check(local, Grade::Warn, "admin_listen", admin.admin_listen.to_string(), open);
     }
+    if let Some(Some(tls)) = resolved(report, "tls_cert_file", args.tls.resolve())? {
+        match app::certificate_until(&tls) {
+            Ok(until) => report.add(Grade::Ok, "tls_cert_file", format!("good until {until}")),
+            Err(error) => {
+                let text = error.to_string();
+                let text = text.strip_prefix("tls_cert_file: ").unwrap_or(&text);
+                report.add(Grade::Fail, "tls_cert_file", text);
+            }
+        }
+    }
+    // Who listens on the loopback alone is reached by a proxy.
+    let alone = !args.http.listen.ip().is_loopback() || !args.http.trusted_proxies.is_empty();
+    let one = format!(
+        "none, and {} is reached by a proxy alone: all visitors will have its address, of which {} may join anonymously in 10 \
+         minutes; name it",
+        args.http.listen, args.strangers.address_places
+    );
+    if args.strangers.address_places > 0 {
+        let fine = format!("{} named", args.http.trusted_proxies.len());
+        report.check(alone, Grade::Warn, "trusted_proxies", fine, one);
+    }
     resolved(report, "admin_listen", args.check_addresses())?;
     let listeners = [
         ("listen", args.http.listen, args.http.reuse_port),

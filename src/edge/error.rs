@@ -1,14 +1,24 @@
 //! Errors over HTTP: `{"code","message","retry"}`, with what to do in words.
 
-use crate::room::errors::RoomError;
+use crate::{
+    metrics::{self, Refused},
+    room::errors::RoomError,
+};
 use axum::{
     Json,
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
-use std::sync::Arc;
-use wire::protocol::{close::ErrorCode, server::ErrorMessage};
+use std::{sync::Arc, time::Duration};
+use wire::{
+    domain::work::Work,
+    protocol::{close::ErrorCode, server::ErrorMessage},
+};
+
+/// When to come again, where nothing better is known.
+const AFTER: Duration = Duration::from_secs(10);
+const REALM: &str = "Bearer realm=\"waitroom\"";
 
 /// A request that was not served.
 #[derive(Clone, Debug)]
@@ -22,18 +32,20 @@ pub struct HttpError {
     /// Whether another try can succeed.
     pub retry: bool,
     /// Headers that belong to the status.
-    headers: Vec<(HeaderName, &'static str)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// Work that is to be done first.
+    proof: Option<Work>,
 }
 
 impl HttpError {
     /// Of that status and code; not worth another try.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), retry: false, headers: Vec::new() }
+        Self { status, code, message: message.into(), retry: false, headers: Vec::new(), proof: None }
     }
 
     /// With a header.
     pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.headers.push((name, value));
+        self.headers.push((name, HeaderValue::from_static(value)));
         self
     }
 
@@ -56,7 +68,15 @@ impl HttpError {
     /// No good proof of who the visitor is.
     pub fn identity(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "identity_invalid", message)
-            .header(header::WWW_AUTHENTICATE, "Bearer realm=\"waitroom\"")
+            .header(header::WWW_AUTHENTICATE, REALM)
+    }
+
+    /// More than may be; there may be more in so long.
+    pub fn too_many(message: impl Into<String>, after: Duration) -> Self {
+        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message);
+        error.retry = true;
+        error.headers.push((header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1))));
+        error
     }
 
     /// A store that is needed does not answer.
@@ -97,15 +117,24 @@ pub fn shared(error: Arc<HttpError>) -> HttpError {
 /// What a visitor hears when the line cannot be asked. The cause is logged: he can do nothing about it.
 pub fn unavailable(error: RoomError) -> ErrorMessage {
     tracing::debug!("a visitor was not served: {error}");
-    let code = ErrorCode::Unavailable;
+    if let RoomError::NetworkFull { again } = error {
+        metrics::visitor_refused(Refused::AddressPlaces);
+        let again_ms = u64::try_from(again.as_millis()).unwrap_or(u64::MAX);
+        let minutes = again_ms.div_ceil(60_000);
+        let message = format!(
+            "as many have joined from your network as may in ten minutes; it goes on in {minutes} min, or at once with an identity \
+             of the shop"
+        );
+        return ErrorMessage { after_ms: Some(again_ms), ..ErrorMessage::new(ErrorCode::TooMany, message) };
+    }
     let message = match error {
         RoomError::Overloaded => "everyone comes at once; your place is kept, come back in a moment",
         RoomError::JournalBehind => "no new places just now: what has happened must be put on record first",
-        RoomError::Store(_) | RoomError::Ended => {
+        RoomError::Store(_) | RoomError::Ended | RoomError::NetworkFull { .. } => {
             "the line cannot be reached just now; your place is kept, come back in a moment"
         }
     };
-    ErrorMessage { code, message: message.into(), retry: code.retry() }
+    ErrorMessage::new(ErrorCode::Unavailable, message)
 }
 
 impl From<RoomError> for HttpError {
@@ -130,17 +159,26 @@ impl From<ErrorMessage> for HttpError {
             SaleClosed => Self::sale_closed(),
             LimitReached => Self::new(StatusCode::FORBIDDEN, "limit_reached", error.message),
             Unavailable => Self::unavailable(error.message),
-            BadMessage | JoinTimeout | Replaced | TooMany => Self::bad_message(error.message),
+            TooMany => Self::too_many(error.message, error.after_ms.map_or(AFTER, Duration::from_millis)),
+            ProofNeeded => {
+                let needed = Self::new(StatusCode::UNAUTHORIZED, "proof_needed", error.message);
+                let needed = needed.header(header::WWW_AUTHENTICATE, REALM);
+                Self { retry: true, proof: error.proof, ..needed }
+            }
+            BadMessage | JoinTimeout | Replaced => Self::bad_message(error.message),
         }
     }
 }
 
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
-        let body = json!({ "code": self.code, "message": self.message, "retry": self.retry });
+        let mut body = json!({ "code": self.code, "message": self.message, "retry": self.retry });
+        if let Some(proof) = self.proof {
+            body["proof"] = json!(proof);
+        }
         let mut response = (self.status, Json(body)).into_response();
         for (name, value) in self.headers {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
+            response.headers_mut().insert(name, value);
         }
         response
     }

@@ -1,31 +1,44 @@
 //! What the outside speaks to: the public listener for visitors, the admin listener for operators and Prometheus.
 //! Knows no Redis and no PostgreSQL.
 
+mod allowance;
 mod cache;
+mod caller;
 mod checks;
 mod error;
+mod headers;
 pub mod listener;
+pub mod networks;
 mod operator;
 mod origin;
 mod packed;
 mod pages;
+mod rush;
 mod visitor;
 
 use crate::{
+    limits::Bounds,
+    metrics::{self, Refused},
     room::{
         Room,
         rooms::{Found, Rooms},
     },
-    settings::Cidr,
+    settings::{Cidr, StrangerSettings},
 };
+use allowance::Allowances;
 use axum::{
     Router,
     http::{HeaderMap, header},
 };
 use cache::Cache;
 use error::HttpError;
+use networks::{FullNetworks, Networks};
+use rush::Rush;
 use std::{sync::Arc, sync::atomic::AtomicU64};
-use wire::domain::{ids::SaleId, token::Keyring};
+use wire::domain::{
+    ids::{SaleId, VisitorId},
+    token::Keyring,
+};
 
 /// The token that a request brings; the scheme's name may be in any case (RFC 9110, 11.1).
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -43,12 +56,16 @@ pub struct Edge {
     pub identity_key: Option<Vec<u8>>,
     /// Origins whose pages may open a socket; none given: only the own host.
     pub allowed_origins: Vec<String>,
-    /// Proxies whose word on the visitor's scheme is taken.
+    /// Proxies whose word on the visitor's address and scheme is taken.
     pub trusted_proxies: Vec<Cidr>,
     /// The operator's token.
     pub admin_token: String,
     /// Sockets that this process can have open.
     pub connections_max: usize,
+    /// What those may do who prove nothing of themselves.
+    pub strangers: StrangerSettings,
+    /// The bounds on whoever connects.
+    pub bounds: Bounds,
     /// What the edge keeps for itself.
     pub state: EdgeState,
 }
@@ -58,6 +75,14 @@ pub struct Edge {
 pub struct EdgeState {
     cache: Cache,
     next_socket: AtomicU64,
+    /// Open sockets by network.
+    sockets: Networks,
+    /// Networks that have drawn all the places that they may.
+    full: FullNetworks,
+    /// What visitors may ask without a socket.
+    requests: Allowances,
+    /// How many come of whom nothing is known.
+    newcomers: Rush,
 }
 
 impl EdgeState {
@@ -68,6 +93,15 @@ impl EdgeState {
 }
 
 impl Edge {
+    /// Whether the visitor may make another request, which counts as so many; whoever has a socket has an allowance there.
+    fn allow(&self, visitor: &VisitorId, cost: u32) -> Result<(), HttpError> {
+        let bounds = (self.bounds.messages_per_s, self.bounds.messages_burst);
+        self.state.requests.take(visitor, f64::from(cost), bounds).map_err(|after| {
+            metrics::visitor_refused(Refused::Requests);
+            HttpError::too_many("that is more often than anyone needs to ask; ask more slowly", after)
+        })
+    }
+
     /// The room of a sale in a path; one that is over has none.
     async fn room(&self, sale: &str) -> Result<Arc<Room>, HttpError> {
         match self.find(sale).await? {

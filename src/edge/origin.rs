@@ -1,22 +1,29 @@
 //! Which pages may speak for a visitor: those of our own host, or those that the settings name.
 
-use super::Edge;
+use super::{
+    Edge,
+    caller::{Call, Scheme},
+};
+use crate::metrics::{self, Refused};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 use tower_http::cors::CorsLayer;
 
 /// How long a browser may keep what it was told of other origins.
 const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 
 /// Whether the request comes from a page that may speak for its visitor. Programs send no `Origin`.
-pub fn is_allowed(edge: &Edge, headers: &HeaderMap) -> bool {
+pub fn is_allowed(edge: &Edge, call: &Call) -> bool {
+    let headers = &call.headers;
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     if headers.get_all(header::ORIGIN).iter().nth(1).is_some() {
         return false;
     }
     let named = |origin: &str| edge.allowed_origins.iter().any(|allowed| same(allowed, origin));
-    let allowed = is_own(headers) || origin.to_str().is_ok_and(named);
+    let allowed =
+        !edge.bounds.checks_origin || is_own(call.caller.scheme, headers) || origin.to_str().is_ok_and(named);
     if !allowed {
+        metrics::visitor_refused(Refused::Origin);
         let host = headers.get(header::HOST);
         tracing::info!(
             ?origin,
@@ -27,19 +34,21 @@ pub fn is_allowed(edge: &Edge, headers: &HeaderMap) -> bool {
     allowed
 }
 
-/// Whether the request comes from no page, or from one of our own host.
-pub fn is_own(headers: &HeaderMap) -> bool {
+/// Whether the request comes from no page, or from one of our own host. Over TLS a page that came without is another's: anyone on
+/// its way may have written it.
+pub fn is_own(scheme: Scheme, headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let (Ok(origin), Some(Ok(host))) = (origin.to_str(), headers.get(header::HOST).map(HeaderValue::to_str))
     else {
         return false;
     };
-    // A host says nothing of the scheme: it is the origin's.
-    let scheme = origin.split_once("://").map(|(scheme, _)| scheme);
-    scheme.is_some_and(|scheme| {
-        ["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web))
-            && same(origin, &format!("{scheme}://{host}"))
-    })
+    // TLS may end at a proxy that nobody has named here: then the scheme is the origin's.
+    let schemes: &[&str] = match scheme {
+        Scheme::Https => &["https"],
+        Scheme::Http => &["http"],
+        Scheme::Unsaid => &["http", "https"],
+    };
+    schemes.iter().any(|scheme| same(origin, &format!("{scheme}://{host}")))
 }
 
 /// The same scheme, host and port; a port that is the scheme's own may be left out (RFC 6454, 4).
@@ -66,21 +75,27 @@ pub fn cors(edge: &Edge) -> CorsLayer {
         .max_age(CORS_MAX_AGE)
 }
 
-/// Whether the visitor came over TLS, by the word of a trusted proxy: then cookies are for TLS alone.
-pub fn is_secure(edge: &Edge, headers: &HeaderMap, peer: IpAddr) -> bool {
-    let trusted = edge.trusted_proxies.iter().any(|proxy| proxy.contains(peer));
-    trusted && headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn own(origin: &str, host: &str) -> bool {
+        own_over(Scheme::Unsaid, origin, host)
+    }
+
+    fn own_over(scheme: Scheme, origin: &str, host: &str) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(header::ORIGIN, origin.parse().unwrap());
         headers.insert(header::HOST, host.parse().unwrap());
-        is_own(&headers)
+        is_own(scheme, &headers)
+    }
+
+    #[test]
+    fn the_scheme_counts_where_it_is_known() {
+        assert!(own_over(Scheme::Https, "https://a.example", "a.example"));
+        assert!(!own_over(Scheme::Https, "http://a.example", "a.example"));
+        assert!(own_over(Scheme::Http, "http://a.example", "a.example"));
+        assert!(!own_over(Scheme::Http, "https://a.example", "a.example"));
     }
 
     #[test]

@@ -40,8 +40,19 @@ fn describe_service() {
     describe_gauge!("waitroom_admin_connections", "Connections of the admin listener");
     describe_counter!(
         "waitroom_connections_refused_total",
-        "Connections that were not served, by reason: full (all are in use), silent (made room for an \
-         operator), slow (no request within the time), unread (the peer takes nothing), accept (the system gave none)"
+        "Connections that were not served, by reason: full (all are in use), address (all that \
+         one network may have are), silent (made room for an \
+         operator), slow (no request, or no end of a TLS handshake, within the time), tls (the handshake failed), unread (the peer takes nothing), accept (the system gave none)"
+    );
+    describe_gauge!(
+        "waitroom_certificate_expires_timestamp_seconds",
+        "Until when the certificate is good that visitors are shown, in seconds since 1970; absent without TLS of our own"
+    );
+    describe_counter!(
+        "waitroom_visitors_refused_total",
+        "Visitors who were not served, by reason: origin (a page of another), identity (no good proof of who it is), requests \
+         (more than anyone needs), address_places, address_sockets (the limits of a network), proof_needed (work was asked for), \
+         proof_invalid (what was shown for work was none)"
     );
     describe_counter!(
         "waitroom_task_restarts_total",

@@ -1,16 +1,15 @@
 //! Every metric; nothing else touches the metrics macros. Prometheus' conventions: base units, `_total`, and
 //! labels of bounded sets only (sale, outcome, operation, reason), never a visitor.
 
+mod connections;
 mod describe;
 
+pub use connections::*;
 use metrics::{counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{
     collections::HashSet,
-    sync::{
-        OnceLock, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{OnceLock, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -27,9 +26,6 @@ const OPERATIONS: [(&str, &[&str]); 2] = [
     ("Redis", &["probe", "join", "poll", "tick", "fence", "bookings"]),
     ("PostgreSQL", &["probe", "commit"]),
 ];
-
-/// Sends that wait for their peer, now. Counted here, since a gauge's own look-up would cost each frame more.
-static SENDING: AtomicUsize = AtomicUsize::new(0);
 
 static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
@@ -54,7 +50,6 @@ fn start() {
     for (store, operations) in OPERATIONS {
         operations.iter().for_each(|operation| store_errors(store, operation, 0));
     }
-    ["lane_full", "unread", "silent", "flood"].into_iter().for_each(|reason| sockets_dropped(reason, 0));
     for name in [CacheName::Sale, CacheName::Sales, CacheName::Plan, CacheName::Head, CacheName::Stranger] {
         ["hit", "miss"].into_iter().for_each(|outcome| cache_requests(name, outcome, 0));
     }
@@ -63,12 +58,7 @@ fn start() {
     counter!("waitroom_rank_audit_failures_total").increment(0);
     counter!("waitroom_journal_forks_total").increment(0);
     counter!("waitroom_restores_total").increment(0);
-    connections(0);
-    open_connections(Listeners::Public, 0);
-    open_connections(Listeners::Admin, 0);
-    ["full", "silent", "slow", "unread", "accept"]
-        .into_iter()
-        .for_each(|reason| connections_refused(reason, 0));
+    connections::start();
     histograms();
 }
 
@@ -95,7 +85,7 @@ fn histograms() {
 /// The page for Prometheus.
 pub fn render() -> String {
     metrics_process::Collector::default().collect();
-    gauge!("waitroom_sends_waiting").set(SENDING.load(Ordering::Relaxed) as f64);
+    connections::render();
     without_ended(handle().map(PrometheusHandle::render).unwrap_or_default())
 }
 
@@ -143,33 +133,6 @@ pub fn run_upkeep() {
     if let Some(handle) = handle() {
         handle.run_upkeep();
     }
-}
-
-/// Open sockets of this instance.
-pub fn connections(count: usize) {
-    gauge!("waitroom_connections").set(count as f64);
-}
-
-/// Where connections come in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listeners {
-    /// For visitors.
-    Public,
-    /// For operators and Prometheus.
-    Admin,
-}
-
-/// Open connections of any kind.
-pub fn open_connections(listener: Listeners, count: usize) {
-    match listener {
-        Listeners::Public => gauge!("waitroom_public_connections").set(count as f64),
-        Listeners::Admin => gauge!("waitroom_admin_connections").set(count as f64),
-    }
-}
-
-/// So many connections were not served: `full`, `slow`, `unread` or `accept`; with 0 the series begins.
-pub fn connections_refused(reason: &'static str, count: u64) {
-    counter!("waitroom_connections_refused_total", "reason" => reason).increment(count);
 }
 
 /// So many times a task of a room broke down and was started again; with 0 the series begins.
@@ -346,26 +309,6 @@ pub fn postgres_pool(max: usize, open: usize, idle: usize, waiting: usize) {
     gauge!("waitroom_postgres_pool_connections", "state" => "idle").set(idle as f64);
     gauge!("waitroom_postgres_pool_max_connections").set(max as f64);
     gauge!("waitroom_postgres_pool_waiting").set(waiting as f64);
-}
-
-/// Sockets were given up: `lane_full`, `unread` (a frame that the peer did not take), `silent` or `flood`.
-pub fn sockets_dropped(reason: &'static str, count: u64) {
-    counter!("waitroom_sockets_dropped_total", "reason" => reason).increment(count);
-}
-
-/// A frame is being sent for as long as the guard lives.
-pub struct Sending(());
-
-/// Counts a send.
-pub fn sending() -> Sending {
-    SENDING.fetch_add(1, Ordering::Relaxed);
-    Sending(())
-}
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        SENDING.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// A wait, recorded when it ends: also one that was given up, or the worst would not be seen.

@@ -1,7 +1,7 @@
 //! Why a room did not do what it was asked. That a visitor may not do something is no error but an answer.
 
 use crate::store::errors::{Store, StoreError};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// A question that was not answered. One error may be for all who asked together.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -12,6 +12,12 @@ pub enum RoomError {
     /// What happened is not on record yet, and nothing that can wait is added to it.
     #[error("the journal is behind")]
     JournalBehind,
+    /// As many places were drawn from the visitor's network as may be.
+    #[error("too many places were drawn from one network")]
+    NetworkFull {
+        /// When it may draw again.
+        again: Duration,
+    },
     /// A store did not do its part.
     #[error(transparent)]
     Store(Arc<StoreError>),

@@ -2,6 +2,7 @@
 //! `redis_url` in the TOML file. [`layers`] puts those in order; the `…Args` structs here are what clap reads,
 //! and `resolve` makes of each the struct that the component gets: complete, checked, with secrets read.
 
+mod http;
 pub mod layers;
 pub mod values;
 
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum, builder::BoolishValueParser, value_parser};
 
-pub use values::{Cidr, IdentityKey, KEY_BYTES, Secret, SecretUrl, SigningKey};
+pub use http::{HttpSettings, StrangerSettings, TlsArgs, TlsSettings};
+pub use values::{Cidr, IdentityKey, KEY_BYTES, ProofOfWork, Secret, SecretUrl, SigningKey};
 
 /// Why the program cannot start with what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -41,27 +43,6 @@ pub enum SettingsError {
 /// A refusal of `key`.
 pub(crate) fn refused(key: impl Into<String>, problem: impl Into<String>) -> SettingsError {
     SettingsError::Refused { key: key.into(), problem: problem.into() }
-}
-
-/// What visitors connect to.
-#[derive(Debug, Clone, Args)]
-pub struct HttpSettings {
-    /// Where visitors connect
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080", value_parser = values::address)]
-    pub listen: SocketAddr,
-    /// Share that address with other instances on this machine, each of which sets this: the kernel parts the visitors among them
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
-          default_missing_value = "true", value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
-    pub reuse_port: bool,
-    /// Origins whose pages may open a socket, comma-separated (default: this server's own host)
-    #[arg(long, value_name = "ORIGIN", value_delimiter = ',', value_parser = values::origin)]
-    pub allowed_origins: Vec<String>,
-    /// Proxies, as addresses or CIDR blocks, whose word is taken on whether a visitor came over TLS (X-Forwarded-Proto), and whose idle connections are kept
-    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = values::cidr)]
-    pub trusted_proxies: Vec<Cidr>,
-    /// Seconds from SIGTERM to exit
-    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = value_parser!(u64).range(1..=3600))]
-    pub drain_s: u64,
 }
 
 /// What the operator connects to, as clap reads it.
@@ -302,6 +283,12 @@ pub struct ServeArgs {
     pub http: HttpSettings,
     #[command(flatten)]
     #[allow(missing_docs)]
+    pub tls: TlsArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub strangers: StrangerSettings,
+    #[command(flatten)]
+    #[allow(missing_docs)]
     pub admin: AdminArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -322,6 +309,10 @@ pub struct ServeArgs {
 pub struct ServeSettings {
     /// What visitors connect to.
     pub http: HttpSettings,
+    /// The visitors' TLS, unless it ends elsewhere.
+    pub tls: Option<TlsSettings>,
+    /// What those may do who prove nothing of themselves.
+    pub strangers: StrangerSettings,
     /// What the operator connects to.
     pub admin: AdminSettings,
     /// The line's Redis.
@@ -343,6 +334,8 @@ impl ServeArgs {
             postgres: self.postgres.resolve()?,
             admin: self.admin.resolve()?,
             keys: self.keys.resolve()?,
+            tls: self.tls.resolve()?,
+            strangers: self.strangers.clone(),
             http: self.http.clone(),
             log: self.log.clone(),
         })

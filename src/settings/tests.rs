@@ -138,6 +138,11 @@ fn values_out_of_range_or_malformed_are_refused_by_name() {
         ("trusted_proxies", "me"),
         ("allow_data_loss", "perhaps"),
         ("reuse_port", "maybe"),
+        ("address_places", "-1"),
+        ("address_sockets", "many"),
+        ("proof_of_work", "23"),
+        ("proof_of_work", "0"),
+        ("proof_of_work", "hard"),
         ("log", "waitroom=loud"),
         ("log_format", "xml"),
     ] {
@@ -177,6 +182,23 @@ fn where_the_stores_are() {
     assert!(fault(&["--redis-addresses", "h:1"], &complete()).starts_with("redis_addresses: "));
     let url = SecretUrl::from("redis-sentinel://u:hush@h:1,g:2/m?sentinel_password=hush".to_owned());
     assert_eq!(url.to_string(), "redis-sentinel://u:***@h:1,g:2/m?sentinel_password=***");
+}
+
+#[test]
+fn what_strangers_may_do_and_what_they_are_shown() {
+    let settings = parse(&[], &complete()).unwrap().resolve().unwrap();
+    assert!(settings.tls.is_none());
+    let strangers = settings.strangers;
+    assert_eq!((strangers.address_places, strangers.address_sockets), (2_000, 0));
+    assert_eq!(strangers.proof_of_work, ProofOfWork::Off);
+    for (text, work) in [("auto", ProofOfWork::Auto), ("18", ProofOfWork::Bits(18))] {
+        let args = parse(&["--proof-of-work", text], &complete()).unwrap();
+        assert_eq!(args.strangers.proof_of_work, work);
+    }
+    for (given, other) in [("tls_cert_file", "tls_key_file"), ("tls_key_file", "tls_cert_file")] {
+        let error = fault(&[&format!("--{}=x", given.replace('_', "-"))], &complete());
+        assert!(error.starts_with(&format!("{other}: is missing")), "{error}");
+    }
 }
 
 #[test]

@@ -13,6 +13,9 @@ const SIGNING_KEY_BYTES_MIN: usize = 16;
 /// The shop's key is the shop's: a short one is only warned of (`doctor`), but this is none at all.
 const IDENTITY_KEY_BYTES_MIN: usize = 8;
 
+/// More bits may take a slow telephone longer than a challenge lives.
+const WORK_BITS_MAX: u8 = 22;
+
 /// Access to the text of a secret, for code that works on both kinds of it.
 pub(super) trait Expose: From<String> + Clone {
     fn exposed(&self) -> &str;
@@ -204,8 +207,29 @@ impl Cidr {
     }
 }
 
+/// Work that is asked for before an anonymous place is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProofOfWork {
+    /// None.
+    Off,
+    /// As much as there are who come.
+    Auto,
+    /// So much, always: a hash with so many leading zero bits.
+    Bits(u8),
+}
+
+/// Reads `off`, `auto` or a number of bits.
+pub(super) fn proof_of_work(text: &str) -> Result<ProofOfWork, String> {
+    match (text, text.parse()) {
+        ("off", _) => Ok(ProofOfWork::Off),
+        ("auto", _) => Ok(ProofOfWork::Auto),
+        (_, Ok(bits @ 1..=WORK_BITS_MAX)) => Ok(ProofOfWork::Bits(bits)),
+        _ => Err(format!("is neither off nor auto nor a number of bits from 1 to {WORK_BITS_MAX}")),
+    }
+}
+
 /// Reads an address or `address/prefix`.
-pub(super) fn cidr(text: &str) -> Result<Cidr, String> {
+pub(crate) fn cidr(text: &str) -> Result<Cidr, String> {
     let fault = || "is neither an address nor a block such as 10.0.0.0/8".to_owned();
     let (address, prefix) = text.trim().split_once('/').map_or((text.trim(), None), |(a, p)| (a, Some(p)));
     let address: IpAddr = address.parse().map_err(|_| fault())?;

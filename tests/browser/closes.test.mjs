@@ -13,8 +13,9 @@ describe("closes", () => {
     }
     for (const code of [1001, 1006, 1011, 1012, 4408, 4429, 4503]) assert.equal(verdict(code).stop, undefined);
     assert.equal(verdict(4429).pace, "slower");
-    assert.equal(verdict(1006, "replaced").stop, "replaced");
-    assert.equal(verdict(4503, "replaced").stop, undefined);
+    assert.equal(verdict(1006, { code: "replaced" }).stop, "replaced");
+    assert.equal(verdict(4503, { code: "replaced" }).stop, undefined);
+    assert.equal(verdict(4429, { code: "too_many", after_ms: 90_000 }).why, "network");
   });
 
   test("delays are jittered, bounded, and follow a drain's own spread", () => {
@@ -23,12 +24,14 @@ describe("closes", () => {
     assert.ok(at(1, 20) <= 30_250);
     assert.ok(at(1, 3) > at(0, 3));
     assert.ok(at(0, 0, "slower") >= 10_000);
+    assert.equal(at(0, 0, "slower", 30_000), 30_000);
+    assert.ok(at(1, 0, "slower", 600_000) <= 70_000);
     assert.equal(at(0, 0, "drain", 4_000), 4_000);
   });
 });
 
 /** A socket and a clock that the test drives. */
-function rig({ hello = () => ({ type: "join" }) } = {}) {
+function rig({ hello = () => ({ type: "join" }), work = async () => null } = {}) {
   const seen = { links: [], stops: [], messages: [], sockets: [] };
   const timers = new Map();
   let now = 0;
@@ -44,7 +47,7 @@ function rig({ hello = () => ({ type: "join" }) } = {}) {
     close() { this.readyState = 3; }
   }
   const connection = new Connection({
-    url: "ws://x", hello,
+    url: "ws://x", hello, work,
     onMessage: (message) => seen.messages.push(message),
     onLink: (link) => seen.links.push(link.status),
     onStop: (stop) => seen.stops.push(stop),
@@ -94,6 +97,34 @@ describe("connection", () => {
     pass(120_000);
     assert.equal(seen.sockets.length, 2);
     assert.deepEqual(seen.stops, ["replaced"]);
+  });
+
+  test("work that is asked for is done without a socket, and shown with the next join", async () => {
+    const asked = { challenge: "k1.a.b", bits: 9 };
+    const refuse = ({ last }) => {
+      last().readyState = 1;
+      last().onopen({});
+      last().onmessage({ data: JSON.stringify({ type: "error", code: "proof_needed", message: "", retry: true, proof: asked }) });
+      last().onclose({ code: 4429 });
+    };
+    const settled = () => new Promise((resolve) => { setImmediate(resolve); });
+    const able = rig({ work: async ({ challenge }) => `${challenge}.7` });
+    able.connection.start();
+    refuse(able);
+    await settled();
+    assert.equal(able.seen.sockets.length, 2);
+    able.open();
+    assert.deepEqual(able.last().sent, [{ type: "join", proof: "k1.a.b.7" }]);
+    assert.deepEqual(able.seen.links, ["connecting", "connecting", "connecting", "live"]);
+    // Whoever cannot do it does not try without a pause.
+    const unable = rig({ work: () => Promise.reject(new Error("no worker")) });
+    unable.connection.start();
+    refuse(unable);
+    await settled();
+    assert.equal(unable.seen.sockets.length, 1);
+    assert.equal(unable.seen.links.at(-1), "cut");
+    unable.pass(18_000);
+    assert.ok(unable.seen.sockets.length > 1);
   });
 
   test("a socket that answers no ping is dead", () => {

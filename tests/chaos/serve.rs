@@ -40,7 +40,7 @@ impl Process {
         let (postgres, redis) = stage.proxies();
         let (public, admin) = (free_address(), free_address());
         let mut command = Command::new(env!("CARGO_BIN_EXE_waitroom"));
-        command.args(["serve", "--log=error", "--drain-s=1", "--postgres-pool=4"]);
+        command.args(["serve", "--log=error", "--drain-s=1", "--postgres-pool=4", "--address-places=0"]);
         command.arg("--signing-keys=k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
         command.arg(format!("--listen={public}")).arg(format!("--admin-listen={admin}"));
         command.arg(format!("--redis-url=redis+unix://{}", redis.socket().display()));

@@ -294,7 +294,14 @@ pub async fn run_sql(url: &str, text: &str) {
 
 fn join(visitor: &VisitorId) -> Join {
     let mode = JoinMode::Join;
-    Join { visitor: visitor.clone(), connection: None, poll_ms: POLL_MS, mode, token_seq: None }
+    Join {
+        visitor: visitor.clone(),
+        connection: None,
+        poll_ms: POLL_MS,
+        mode,
+        token_seq: None,
+        stranger: None,
+    }
 }
 
 fn plan(rows: usize) -> String {

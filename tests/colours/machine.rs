@@ -74,7 +74,7 @@ impl Machine {
         let settings = format!(
             "listen = \"{public}\"\nadmin_listen = \"{admin}\"\nredis_url = \"{redis_url}\"\n\
              postgres_url = \"{postgres_url}\"\npostgres_pool = 4\nadmin_token = \"{ADMIN_TOKEN}\"\n\
-             signing_keys = \"{KEYS}\"\ntrusted_proxies = \"{}/16\"\ndrain_s = {drain_s}\nlog = \"{log}\"\n",
+             signing_keys = \"{KEYS}\"\ntrusted_proxies = \"{}/16\"\ndrain_s = {drain_s}\naddress_places = 0\nlog = \"{log}\"\n",
             ground.middle()
         );
         let machine = Self { folder: here, public, admin, settings };

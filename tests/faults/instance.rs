@@ -74,7 +74,7 @@ impl Instance {
             None => waitroom(&[]),
         };
         command
-            .args(["serve", "--drain-s=2", "--postgres-pool=4", "--reuse-port"])
+            .args(["serve", "--drain-s=2", "--postgres-pool=4", "--reuse-port", "--address-places=0"])
             .arg(format!("--log={log}"));
         command.arg(format!("--signing-keys={KEYS}")).arg(format!("--listen={}", self.public));
         command.arg(format!("--admin-listen={}", self.admin)).arg(format!("--redis-url={redis_url}"));

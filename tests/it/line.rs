@@ -94,13 +94,13 @@ impl Bench {
         mode: JoinMode,
         token_seq: Option<Seq>,
     ) -> Option<Standing> {
-        let join = Join { visitor: visitor(name), connection, poll_ms: 0, mode, token_seq };
-        self.line.join(&[join]).await.unwrap().standings[0]
+        let join = Join { visitor: visitor(name), connection, poll_ms: 0, mode, token_seq, stranger: None };
+        self.line.join(&[join]).await.unwrap().standings[0].place()
     }
 
     async fn poll(&self, name: &str) -> Option<Standing> {
         let poll = Poll { visitor: visitor(name), poll_ms: 0 };
-        self.line.poll(&[poll]).await.unwrap().standings[0]
+        self.line.poll(&[poll]).await.unwrap().standings[0].place()
     }
 
     async fn crowd(&self, count: usize) {
@@ -110,6 +110,7 @@ impl Bench {
             poll_ms: 0,
             mode: JoinMode::Join,
             token_seq: None,
+            stranger: None,
         };
         self.line.join(&(0..count).map(join).collect::<Vec<_>>()).await.unwrap();
     }

@@ -14,11 +14,12 @@ use std::{
 use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle, time::timeout};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{self, Message, client::IntoClientRequest},
+    tungstenite::{self, Message, client::IntoClientRequest, http::HeaderMap},
 };
 use waitroom::{
     app::App,
     embedded::{Postgres, Redis},
+    limits::Bounds,
     settings::{ServeArgs, ServeSettings},
     shutdown::Report,
 };
@@ -100,7 +101,12 @@ impl Server {
 
     /// With other settings.
     pub async fn start_with(world: &World, others: &[(&str, &str)]) -> Self {
-        let app = App::start(&world.settings(others)).await.unwrap();
+        Self::start_within(world, others, Bounds::default()).await
+    }
+
+    /// With other bounds on whoever connects.
+    pub async fn start_within(world: &World, others: &[(&str, &str)], bounds: Bounds) -> Self {
+        let app = App::start_within(&world.settings(others), bounds).await.unwrap();
         let (public, admin) = (app.public_addr(), app.admin_addr());
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(app.run(async {
@@ -136,6 +142,28 @@ impl Server {
 
     /// A visitor's call over HTTP.
     pub async fn public(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, Value) {
+        let (status, _, body) = self.public_headers(method, path, headers).await;
+        (status, body)
+    }
+
+    /// A visitor's `POST` of that body.
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let (url, body) = (format!("http://{}{path}", self.public), body.clone());
+        let call = move || {
+            let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+            let mut response = agent.post(&url).send_json(body).unwrap();
+            (response.status().as_u16(), response.body_mut().read_json().unwrap())
+        };
+        tokio::task::spawn_blocking(call).await.unwrap()
+    }
+
+    /// The same, with the answer's headers.
+    pub async fn public_headers(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> (u16, HeaderMap, Value) {
         let url = format!("http://{}{path}", self.public);
         let method = method.to_owned();
         let headers: Vec<_> =
@@ -152,7 +180,8 @@ impl Server {
             }
             .unwrap();
             let text = response.body_mut().read_to_string().unwrap();
-            (response.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text)))
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            (status, headers, serde_json::from_str(&text).unwrap_or(Value::String(text)))
         };
         tokio::task::spawn_blocking(call).await.unwrap()
     }
@@ -198,9 +227,28 @@ impl Server {
 
     /// One try, which may not reach anyone.
     pub async fn try_connect(&self, sale: &str) -> Result<Visitor, tungstenite::Error> {
+        self.dial(sale, &[]).await
+    }
+
+    /// With these headers; or the status of the answer that is no upgrade.
+    pub async fn connect_with(&self, sale: &str, headers: &[(&'static str, &str)]) -> Result<Visitor, u16> {
+        match self.dial(sale, headers).await {
+            Err(tungstenite::Error::Http(answer)) => Err(answer.status().as_u16()),
+            other => Ok(other.unwrap()),
+        }
+    }
+
+    async fn dial(
+        &self,
+        sale: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Visitor, tungstenite::Error> {
         let url = format!("ws://{}/v1/sales/{sale}/ws", self.public);
         let mut request = url.into_client_request().unwrap();
         request.headers_mut().insert("Sec-WebSocket-Protocol", "waitroom.v1".parse().unwrap());
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
         let (socket, _) = connect_async(request).await?;
         Ok(Visitor { socket })
     }
@@ -233,6 +281,11 @@ pub struct Visitor {
 impl Visitor {
     pub async fn say(&mut self, message: Value) {
         self.socket.send(Message::Text(message.to_string().into())).await.unwrap();
+    }
+
+    /// Says it to a server that may have hung up by now.
+    pub async fn try_say(&mut self, message: Value) {
+        let _ = self.socket.send(Message::Text(message.to_string().into())).await;
     }
 
     /// The next message, whatever it is; a close is `{"close": code}`.

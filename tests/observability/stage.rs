@@ -49,7 +49,13 @@ impl Stage {
         fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711)).unwrap();
         let stores = Embedded::start(&folder.path().join("stores")).unwrap();
         let (public, admin) = (free_address(), free_address());
-        let mut server = waitroom(&["serve", "--log=warn", "--drain-s=1", &format!("--listen={public}")]);
+        let mut server = waitroom(&[
+            "serve",
+            "--log=warn",
+            "--drain-s=1",
+            "--address-places=0",
+            &format!("--listen={public}"),
+        ]);
         server.arg(format!("--admin-listen={admin}"));
         server.arg(format!("--redis-url={}", stores.redis_url()));
         server.arg(format!("--postgres-url={}", stores.postgres_url()));

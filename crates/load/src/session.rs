@@ -16,11 +16,17 @@ use std::{
     sync::{Mutex, atomic::Ordering::Relaxed},
     time::Duration,
 };
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep, timeout, timeout_at},
+};
 use tokio_tungstenite::tungstenite::Message;
-use wire::protocol::{
-    client::ClientMessage,
-    server::{Joined, ServerMessage},
+use wire::{
+    domain::work::Work,
+    protocol::{
+        client::ClientMessage,
+        server::{Joined, ServerMessage},
+    },
 };
 
 /// Silence after which a connection counts as dead: a server pings after 20 s, so nobody is this quiet.
@@ -112,13 +118,24 @@ pub async fn live(
             cookie = None;
         }
         match after(world, &mut visitor, end, failures, come_back) {
-            Ok(delay) => sleep(delay).await,
+            Ok(delay) => match visitor.work() {
+                // As a page does: it comes back as soon as it has done it.
+                Some(work) => Box::pin(do_work(&mut visitor, work)).await,
+                None => sleep(delay).await,
+            },
             Err(outcome) => break outcome,
         }
     };
     lock(facts).outcome = Some(outcome);
     meters.ended(outcome);
     outcome
+}
+
+async fn do_work(visitor: &mut Visitor, work: Work) {
+    // It fails only when the process ends.
+    if let Ok(proof) = spawn_blocking(move || work.solve()).await {
+        visitor.has_worked(proof);
+    }
 }
 
 /// How long the visitor stays away now; or how his story ended.

@@ -9,7 +9,7 @@ use super::{
     intake::{Counter, Intake},
     tell,
 };
-use crate::metrics;
+use crate::{limits::Bounds, metrics};
 use std::{
     future::Future,
     io::{self, IoSlice},
@@ -20,7 +20,6 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
-    net::TcpStream,
     runtime::Handle,
     time::{Sleep, sleep, timeout},
 };
@@ -38,9 +37,9 @@ static LINGERING: AtomicUsize = AtomicUsize::new(0);
 
 /// A connection that counts what comes in, gives up on a peer that reads nothing, and lingers when it is dropped, unless
 /// the peer has said that nothing more will come.
-pub(super) struct Connection {
+pub(super) struct Connection<S: Stream> {
     /// Taken by the drop alone.
-    stream: Option<TcpStream>,
+    stream: Option<S>,
     /// The peer has ended its side, or the connection is broken.
     done: bool,
     counter: Counter,
@@ -51,9 +50,14 @@ pub(super) struct Connection {
     _slot: Slot,
 }
 
-impl Connection {
-    pub fn new(stream: TcpStream, intake: Intake, slot: Slot) -> Self {
-        let (stream, counter) = (Some(stream), Counter::new(intake));
+/// What a connection goes over: TCP, or TLS over it.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+
+impl<S: Stream> Connection<S> {
+    pub fn new(stream: S, intake: Intake, bounds: Bounds, slot: Slot) -> Self {
+        let (stream, counter) = (Some(stream), Counter::new(intake, bounds));
         Self { stream, done: false, counter, instead: None, stalled: None, _slot: slot }
     }
 
@@ -73,7 +77,7 @@ impl Connection {
         Some(Poll::Ready(Ok(buf.len())))
     }
 
-    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+    fn stream(&mut self) -> io::Result<Pin<&mut S>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
@@ -93,7 +97,7 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl<S: Stream> AsyncRead for Connection<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -115,7 +119,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<S: Stream> AsyncWrite for Connection<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = match self.write_instead(cx, buf) {
             Some(written) => written,
@@ -141,16 +145,19 @@ impl AsyncWrite for Connection {
         true
     }
 
+    // TLS keeps what was written, and waits here.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream()?.poll_flush(cx)
+        let flushed = self.stream()?.poll_flush(cx);
+        self.watched(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream()?.poll_shutdown(cx)
+        let shut = self.stream()?.poll_shutdown(cx);
+        self.watched(cx, shut)
     }
 }
 
-impl Drop for Connection {
+impl<S: Stream> Drop for Connection<S> {
     fn drop(&mut self) {
         let (Some(stream), false, Ok(runtime)) = (self.stream.take(), self.done, Handle::try_current())
         else {
@@ -167,7 +174,7 @@ impl Drop for Connection {
 }
 
 /// Says that we are done, and reads until the peer is too.
-async fn drain(mut stream: TcpStream) -> io::Result<()> {
+async fn drain(mut stream: impl Stream) -> io::Result<()> {
     stream.shutdown().await?;
     let mut buffer = vec![0; LINGER_BUFFER_BYTES];
     while stream.read(&mut buffer).await? > 0 {}
@@ -195,7 +202,7 @@ impl Drop for Permit {
 mod tests {
     use super::*;
     use crate::{drain::Gauge, metrics::Listeners};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     /// The last words, as a client sees them that sends 8 MiB before it listens.
     async fn last_words(linger: bool) -> io::Result<Vec<u8>> {
@@ -204,7 +211,7 @@ mod tests {
         let server = async {
             let (stream, _) = listener.accept().await?;
             let slot = Slot::take(&Gauge::default(), 1, Listeners::Admin).unwrap();
-            let mut connection = Connection::new(stream, Intake::default(), slot);
+            let mut connection = Connection::new(stream, Intake::default(), Bounds::default(), slot);
             connection.read_exact(&mut [0; 10]).await?;
             connection.write_all(b"too big").await?;
             connection.done = !linger;

@@ -2,7 +2,7 @@
 //! made of, such as pings and endless fragments (RFC 6455, 5.2). They are counted where bytes come in, since nobody
 //! above sees them all.
 
-use crate::limits::{MESSAGES_BURST, MESSAGES_PER_S};
+use crate::limits::Bounds;
 use std::{
     sync::{
         Arc,
@@ -23,6 +23,8 @@ struct Shared {
     is_websocket: AtomicBool,
     /// The last four bytes that came in while it was none.
     tail: AtomicU32,
+    /// What messages cost beyond the frame that they are, and is not taken off yet.
+    owed: AtomicU32,
     has_flooded: AtomicBool,
     is_misframed: AtomicBool,
 }
@@ -33,6 +35,11 @@ impl Intake {
     pub fn upgrade(&self) -> bool {
         self.0.is_websocket.store(true, Ordering::Relaxed);
         self.0.tail.load(Ordering::Relaxed) == HEAD_END
+    }
+
+    /// A message costs so many frames more than the one that it is.
+    pub fn charge(&self, more: u32) {
+        self.0.owed.fetch_add(more, Ordering::Relaxed);
     }
 
     /// Whether the peer has sent more frames than it may.
@@ -53,6 +60,7 @@ const LENGTH_MAX: u64 = u64::MAX >> 1;
 pub(super) struct Counter {
     intake: Intake,
     frame: Frame,
+    bounds: Bounds,
     /// Frames that the peer may still send: a bucket that fills by the second.
     left: f64,
     at: Instant,
@@ -73,8 +81,8 @@ enum Frame {
 }
 
 impl Counter {
-    pub fn new(intake: Intake) -> Self {
-        Self { intake, frame: Frame::Start, left: MESSAGES_BURST, at: Instant::now() }
+    pub fn new(intake: Intake, bounds: Bounds) -> Self {
+        Self { intake, frame: Frame::Start, bounds, left: bounds.messages_burst, at: Instant::now() }
     }
 
     /// Takes note of bytes that came in. How many of them may be handed on: all, or those before what may not be, after
@@ -126,8 +134,9 @@ impl Counter {
 
     fn allow(&mut self) -> bool {
         let now = Instant::now();
-        let refill = now.duration_since(self.at).as_secs_f64() * MESSAGES_PER_S;
-        (self.left, self.at) = ((self.left + refill).min(MESSAGES_BURST) - 1.0, now);
+        let refill = now.duration_since(self.at).as_secs_f64() * self.bounds.messages_per_s;
+        let cost = 1.0 + f64::from(self.intake.0.owed.swap(0, Ordering::Relaxed));
+        (self.left, self.at) = ((self.left + refill).min(self.bounds.messages_burst) - cost, now);
         self.left >= 0.0
     }
 }
@@ -173,7 +182,7 @@ mod tests {
 
     fn websocket() -> Counter {
         let intake = Intake::default();
-        let mut counter = Counter::new(intake.clone());
+        let mut counter = Counter::new(intake.clone(), Bounds::default());
         assert_eq!(counter.take(b"GET / HTTP/1.1\r\n\r"), 17);
         assert_eq!(counter.take(b"\n"), 1);
         assert!(intake.upgrade());
@@ -183,7 +192,7 @@ mod tests {
     #[test]
     fn frames_before_the_handshakes_answer_are_noticed() {
         let intake = Intake::default();
-        Counter::new(intake.clone()).take(b"GET / HTTP/1.1\r\n\r\n\x89\x80mask");
+        Counter::new(intake.clone(), Bounds::default()).take(b"GET / HTTP/1.1\r\n\r\n\x89\x80mask");
         assert!(!intake.upgrade());
     }
 
@@ -203,6 +212,19 @@ mod tests {
             let taken = counter.take(&frame);
             assert_eq!((counter.intake.is_misframed(), taken < frame.len()), (is_misframed, is_misframed));
         }
+    }
+
+    #[test]
+    fn a_costly_message_is_many_frames() {
+        let mut counter = websocket();
+        let all = frame(0).len();
+        let mut sent = 0;
+        while counter.take(&frame(0)) == all {
+            counter.intake.charge(3);
+            sent += 1;
+        }
+        // 40 at once, each 4 but for the first, which owes nothing yet; one more if the machine took its time.
+        assert!((10..=12).contains(&sent), "{sent}");
     }
 
     proptest! {
@@ -225,7 +247,7 @@ mod tests {
             prop_assert!(counter.intake.has_flooded());
             // A frame or two more, if the machine took its time.
             let whole = |count: usize| sizes[..count].iter().map(|size| frame(*size).len()).sum::<usize>();
-            let burst = MESSAGES_BURST as usize;
+            let burst = Bounds::default().messages_burst as usize;
             prop_assert!((whole(burst)..=whole(60)).contains(&passed), "{passed}");
         }
     }

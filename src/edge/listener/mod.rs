@@ -4,14 +4,19 @@
 mod connection;
 mod instead;
 mod intake;
+mod refuse;
 mod silent;
+pub mod tls;
 
+use super::{
+    caller::{Arrival, Network},
+    networks::{Networks, Seat},
+};
 use axum::{
     Router,
-    extract::ConnectInfo,
     http::{StatusCode, header},
 };
-use connection::Connection;
+use connection::{Connection, Stream};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -37,15 +42,15 @@ pub use intake::Intake;
 
 use crate::{
     drain::{Counted, Drain, Gauge, Traffic, reached},
+    limits::Bounds,
     metrics::{self, Listeners},
     settings::Cidr,
 };
+use refuse::{Refusal, refuse};
 use silent::{Quiet, Silent};
+use tls::Tls;
 
-/// A request's head must be here within this, counted from the moment at which the connection could send it: a browser
-/// keeps idle connections beside its socket, and each is a file.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(8);
-/// The same for a trusted proxy, which speaks for many and would meet a connection that ends as it asks: longer than the
+/// How long a request's head may take of a trusted proxy, which speaks for many and would meet a connection that ends as it asks: longer than the
 /// 60 s for which balancers usually keep theirs.
 const PROXY_HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// Largest head, in bytes: two tokens and what proxies add.
@@ -72,6 +77,14 @@ pub struct Listener {
     /// Whether the server leaves: then nobody new is let in, and who is served already is the last time. The admin
     /// listener takes no notice: it is there to the end.
     pub drain: watch::Receiver<Drain>,
+    /// Connections of one network, where it is no proxy's; 0: as many as it likes.
+    pub of_network_max: u32,
+    /// Those that each network has.
+    pub networks: Networks,
+    /// Where TLS ends here.
+    pub tls: Option<Arc<Tls>>,
+    /// The bounds on whoever connects.
+    pub bounds: Bounds,
 }
 
 impl Listener {
@@ -109,21 +122,26 @@ impl Listener {
 
     fn take_in(&self, stream: TcpStream, peer: SocketAddr, router: &Router, silent: &Silent) {
         static FULL: AtomicUsize = AtomicUsize::new(0);
+        let is_proxy = self.proxies.iter().any(|proxy| proxy.contains(peer.ip()));
+        let of_network_max = if is_proxy { 0 } else { self.of_network_max };
+        let Some(seat) = self.networks.take(Network::of(peer.ip()), of_network_max) else {
+            metrics::connections_refused("address", 1);
+            return refuse(&stream, self.tls.is_some(), Refusal::OfNetwork);
+        };
         let free = Slot::take(&self.traffic.connections, self.connections_max, self.of);
         let Some(slot) = free.or_else(|| self.make_room(silent)) else {
             metrics::connections_refused("full", 1);
             tell(&FULL, "all connections are in use; others get 503");
-            return refuse(&stream);
+            return refuse(&stream, self.tls.is_some(), Refusal::OfAll);
         };
-        let is_proxy = self.proxies.iter().any(|proxy| proxy.contains(peer.ip()));
-        let patience = if is_proxy { PROXY_HEAD_TIMEOUT } else { HEAD_TIMEOUT };
+        let (slot, bounds) = (slot.of_network(seat), self.bounds);
+        let patience = if is_proxy { PROXY_HEAD_TIMEOUT } else { bounds.head_within };
         let (drain, requests) = (self.drain.clone(), self.traffic.requests.clone());
-        let one = One { peer, slot, patience, drain, requests };
+        let one = One { peer, slot, patience, drain, requests, bounds };
+        let (router, tls) = (router.clone(), self.tls.clone());
         match self.of {
-            Listeners::Admin => {
-                silent.watch(|quiet| one.serve(stream, router.clone(), Some(Arc::new(quiet))))
-            }
-            Listeners::Public => drop(tokio::spawn(one.serve(stream, router.clone(), None))),
+            Listeners::Admin => silent.watch(|quiet| one.take_in(stream, tls, router, Some(Arc::new(quiet)))),
+            Listeners::Public => drop(tokio::spawn(one.take_in(stream, tls, router, None))),
         }
     }
 
@@ -155,34 +173,32 @@ pub(super) fn tell(count: &AtomicUsize, why: &str) {
     }
 }
 
-/// One of the connections that a listener may have.
+/// One of the connections that a listener may have, and that its network may.
 struct Slot {
     of: Listeners,
     open: Gauge,
     counted: Option<Counted>,
+    seat: Option<Seat>,
 }
 
 impl Slot {
     fn take(open: &Gauge, max: usize, of: Listeners) -> Option<Self> {
         let counted = open.take(max)?;
         metrics::open_connections(of, open.get());
-        Some(Self { of, open: open.clone(), counted: Some(counted) })
+        Some(Self { of, open: open.clone(), counted: Some(counted), seat: None })
+    }
+
+    fn of_network(mut self, seat: Seat) -> Self {
+        self.seat = Some(seat);
+        self
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.counted = None;
+        (self.counted, self.seat) = (None, None);
         metrics::open_connections(self.of, self.open.get());
     }
-}
-
-/// Says so, if that can be done without waiting, and closes.
-fn refuse(stream: &TcpStream) {
-    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
-        Content-Type: application/json\r\nContent-Length: 100\r\n\r\n\
-        {\"code\":\"unavailable\",\"message\":\"this server has all the connections that it can hold\",\"retry\":true}";
-    let _ = stream.try_write(ANSWER);
 }
 
 /// One connection.
@@ -192,24 +208,40 @@ struct One {
     patience: Duration,
     drain: watch::Receiver<Drain>,
     requests: Gauge,
+    bounds: Bounds,
 }
 
 impl One {
-    /// Where `quiet` is watched, an answer ends the connection: one that rests would be in the way as well.
-    async fn serve(self, stream: TcpStream, router: Router, quiet: Option<Arc<Quiet>>) {
-        let Self { peer, slot, patience, drain, requests } = self;
+    async fn take_in(
+        self,
+        stream: TcpStream,
+        tls: Option<Arc<Tls>>,
+        router: Router,
+        quiet: Option<Arc<Quiet>>,
+    ) {
         // A rank is a small frame that nothing follows: it must not wait for more.
         let _ = stream.set_nodelay(true);
+        let Some(tls) = tls else { return self.serve(stream, false, router, quiet).await };
+        // The slot is taken already: who does not come to an end with his handshake is one of those that there may be.
+        if let Some(stream) = Box::pin(tls.accept(stream, self.bounds.handshake_within)).await {
+            drop(tls);
+            self.serve(stream, true, router, quiet).await;
+        }
+    }
+
+    /// Where `quiet` is watched, an answer ends the connection: one that rests would be in the way as well.
+    async fn serve(self, stream: impl Stream, tls: bool, router: Router, quiet: Option<Arc<Quiet>>) {
+        let Self { peer, slot, patience, drain, requests, bounds } = self;
         let intake = Intake::default();
         // The slot lives as long as the connection, also as a WebSocket.
-        let connection = Connection::new(stream, intake.clone(), slot);
+        let connection = Connection::new(stream, intake.clone(), bounds, slot);
         // Counted from its first request to its end: after that it rests, which only a server that stays allows.
         let asked = Arc::new(OnceLock::new());
         let (has_asked, is_public) = (asked.clone(), quiet.is_none());
         let add = move |mut request: hyper::Request<hyper::body::Incoming>| {
             has_asked.get_or_init(|| requests.take(usize::MAX));
             quiet.as_ref().inspect(|quiet| quiet.has_spoken());
-            request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(Arrival { peer, tls });
             request.extensions_mut().insert(intake.clone());
             request
         };

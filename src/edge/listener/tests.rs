@@ -10,10 +10,13 @@ fn staying() -> watch::Receiver<Drain> {
     watch::channel(Drain::NotYet).1
 }
 
-fn listening(of: Listeners, connections_max: usize) -> Listener {
-    let (proxies, traffic) = Default::default();
-    Listener { of, connections_max, proxies, traffic, drain: staying() }
+pub(super) fn listening(of: Listeners, connections_max: usize) -> Listener {
+    let (proxies, traffic, networks, bounds) = Default::default();
+    let (drain, of_network_max, tls) = (staying(), 0, None);
+    Listener { of, connections_max, proxies, traffic, drain, of_network_max, networks, tls, bounds }
 }
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 async fn answer(stream: &mut TcpStream) -> String {
     let mut words = vec![0; 1_000];
@@ -34,8 +37,8 @@ async fn who_never_asks_is_counted_and_who_rests_is_not() {
         let (stream, peer) = listener.accept().await.unwrap();
         let slot = Slot::take(&Gauge::default(), 1, Listeners::Admin).unwrap();
         let (patience, requests) = (Duration::from_millis(200), Gauge::default());
-        let one = One { peer, slot, patience, drain: staying(), requests };
-        one.serve(stream, router.clone(), None).await;
+        let one = One { peer, slot, patience, drain: staying(), requests, bounds: Bounds::default() };
+        one.take_in(stream, None, router.clone(), None).await;
     }
     let page = recorder.handle().render();
     assert!(page.contains("waitroom_connections_refused_total{reason=\"slow\"} 2"), "{page}");
@@ -69,6 +72,39 @@ async fn what_hyper_refuses_is_told_in_json() {
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
         assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{said}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["code"], code, "{said}");
+    }
+}
+
+/// What a network holds open keeps nobody else out; without the limit it does.
+#[tokio::test]
+async fn a_network_has_so_many_connections() {
+    for (of_network_max, got) in [(2, ["429", "served"]), (0, ["503", "503"])] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/", get(async || "served"));
+        let mut server = listening(Listeners::Public, 3);
+        server.of_network_max = of_network_max;
+        tokio::spawn(server.serve(listener, router));
+        let ask = async |from: &str, request: &[u8]| {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+            let mut stream = socket.connect(address).await.unwrap();
+            stream.write_all(request).await.unwrap();
+            (answer(&mut stream).await, stream)
+        };
+        let mut held = Vec::new();
+        for _ in 0..if of_network_max == 0 { 3 } else { 2 } {
+            held.push(ask("127.0.0.1", REQUEST).await);
+        }
+        assert!(held.iter().all(|(said, _)| said.ends_with("served")));
+        for (from, wanted) in ["127.0.0.1", "127.0.0.2"].into_iter().zip(got) {
+            // Who is refused is told so before he asks; a request that nobody reads would cut the words off.
+            let (said, _stream) = ask(from, if wanted == "served" { REQUEST } else { b"" }).await;
+            assert!(said.contains(wanted), "{from} with {of_network_max}: {said}");
+            if let Some((head, body)) = said.split_once("\r\n\r\n").filter(|_| wanted == "429") {
+                assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{said}");
+            }
+        }
     }
 }
 
@@ -113,7 +149,6 @@ async fn a_full_listener_says_so() {
     let address = listener.local_addr().unwrap();
     let router = Router::new().route("/", get(async || "served"));
     tokio::spawn(listening(Listeners::Public, 1).serve(listener, router));
-    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut first = TcpStream::connect(address).await.unwrap();
     first.write_all(REQUEST).await.unwrap();
     assert!(answer(&mut first).await.ends_with("served"));

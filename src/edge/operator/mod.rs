@@ -9,6 +9,7 @@ use super::{
     Edge, bearer,
     checks::{BodyLimits, check},
     error::HttpError,
+    headers,
 };
 use crate::{drain::Drain, metrics};
 use axum::{
@@ -46,6 +47,7 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .merge(admin)
         .layer(CatchPanicLayer::new())
         .layer(from_fn_with_state(BODY, check))
+        .layer(from_fn_with_state(edge.clone(), headers::add))
         .with_state(edge)
 }
 

@@ -3,7 +3,7 @@
 
 mod link;
 
-use super::packed::Packed;
+use super::{caller::Call, headers::page_policy, packed::Packed};
 use axum::{
     extract::Path,
     http::{HeaderMap, HeaderName, StatusCode, header},
@@ -19,16 +19,10 @@ use std::{collections::BTreeMap, sync::LazyLock};
 #[folder = "static/"]
 struct Assets;
 
-/// Nothing is loaded from elsewhere, and nobody frames the page to steer a visitor's clicks.
-const HEADERS: [(HeaderName, &str); 3] = [
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; frame-ancestors 'none'; \
-         base-uri 'none'; form-action 'none'",
-    ),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::REFERRER_POLICY, "same-origin"),
-];
+/// What else a page says of itself: no other page learns of it, or reaches it.
+const HEADERS: [(HeaderName, &str); 2] =
+    [(header::REFERRER_POLICY, "same-origin"), (OPENER_POLICY, "same-origin")];
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 /// A page, or a file of another release: to be asked for each time.
 const REVALIDATED: &str = "public, max-age=0, must-revalidate";
 /// A file of this release.
@@ -60,6 +54,7 @@ impl Site {
             ("room.mjs", Packed::new(javascript, room.text.into())),
             ("turn.mjs", Packed::new(javascript, turn.text.into())),
             ("sales.mjs", Packed::new(javascript, sales.text.into())),
+            ("work.js", Packed::new(javascript, text("work.js").unwrap_or_default().into())),
         ]);
         // One name for all: scripts import each other, so none is new alone.
         let all = files.values().fold(Sha256::new(), |hash, file| hash.chain_update(file.tag()));
@@ -88,13 +83,18 @@ fn text(name: &str) -> Option<String> {
 }
 
 /// The list of sales.
-pub async fn index(headers: HeaderMap) -> Response {
-    (HEADERS, SITE.index.answer(&headers, REVALIDATED)).into_response()
+pub async fn index(call: Call) -> Response {
+    page(&SITE.index, &call)
 }
 
 /// The waiting-room page.
-pub async fn room(headers: HeaderMap) -> Response {
-    (HEADERS, SITE.room.answer(&headers, REVALIDATED)).into_response()
+pub async fn room(call: Call) -> Response {
+    page(&SITE.room, &call)
+}
+
+fn page(page: &Packed, Call { caller, headers }: &Call) -> Response {
+    let policy = [(header::CONTENT_SECURITY_POLICY, page_policy(*caller, headers))];
+    (HEADERS, policy, page.answer(headers, REVALIDATED)).into_response()
 }
 
 /// Any other file of the pages. While instances of two releases run, one may be asked for the other's: it gives its own,
@@ -102,7 +102,7 @@ pub async fn room(headers: HeaderMap) -> Response {
 pub async fn file(Path((release, name)): Path<(String, String)>, headers: HeaderMap) -> Response {
     let Some(file) = SITE.files.get(name.as_str()) else { return StatusCode::NOT_FOUND.into_response() };
     let control = if release == SITE.release { FOR_GOOD } else { REVALIDATED };
-    (HEADERS, file.answer(&headers, control)).into_response()
+    file.answer(&headers, control)
 }
 
 /// Links and presses before the first visitor comes.

@@ -73,6 +73,11 @@ impl Frames {
         self.send_frame(Message::Text(frame.into())).await
     }
 
+    /// The last message counts as so many frames in all.
+    pub fn charge(&self, frames: u32) {
+        self.intake.charge(frames.saturating_sub(1));
+    }
+
     /// Asks whether anyone is there.
     pub async fn ping(&mut self) -> Result<(), Gone> {
         self.send_frame(Message::Ping(Default::default())).await

@@ -4,6 +4,7 @@ use super::places::{known, no_place, no_store, poll};
 use crate::{
     edge::{
         Edge,
+        caller::Call,
         error::{HttpError, shared},
     },
     room::rooms::Found,
@@ -11,7 +12,7 @@ use crate::{
 use axum::{
     Json,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
@@ -36,10 +37,10 @@ pub async fn head(State(edge): State<Arc<Edge>>, Path(sale): Path<String>) -> Re
 pub async fn receipt(
     State(edge): State<Arc<Edge>>,
     Path(sale): Path<String>,
-    headers: HeaderMap,
+    call: Call,
 ) -> Result<Response, HttpError> {
     let found = edge.find(&sale).await?;
-    let who = known(&edge, found.sale(), &headers)?;
+    let who = known(&edge, found.sale(), &call)?;
     let seq = match (&found, who.token_seq) {
         (_, Some(seq)) => seq,
         (Found::Room(room), None) => poll(room, &who).await?.standing.ok_or_else(no_place)?.seq,

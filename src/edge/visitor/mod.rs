@@ -8,12 +8,13 @@ mod session;
 mod standing;
 mod upgrade;
 mod who;
+mod work;
 
 use super::{
     Edge,
     checks::{BodyLimits, check},
     error::HttpError,
-    origin, pages,
+    headers, origin, pages,
 };
 use axum::{
     Router,
@@ -22,14 +23,15 @@ use axum::{
     middleware::from_fn_with_state,
     routing::{get, post},
 };
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
 
-/// What a visitor may send.
-const BODY: BodyLimits = BodyLimits { bytes_max: 64 << 10, within: Duration::from_secs(10) };
+/// How large a body a visitor may send.
+const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// The routes.
 pub(super) fn router(edge: Arc<Edge>) -> Router {
+    let body = BodyLimits { bytes_max: BODY_BYTES_MAX, within: edge.bounds.body_within };
     Router::new()
         .route("/", get(pages::index))
         .route("/sales/{sale}", get(pages::room))
@@ -48,8 +50,9 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .method_not_allowed_fallback(not_allowed)
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::new())
-        .layer(from_fn_with_state(BODY, check))
+        .layer(from_fn_with_state(body, check))
         .layer(origin::cors(&edge))
+        .layer(from_fn_with_state(edge.clone(), headers::add))
         .with_state(edge)
 }
 

@@ -2,26 +2,26 @@
 
 use super::{
     standing,
-    who::{self, Proofs, Who},
+    who::{self, Known, Proofs, Who},
 };
 use crate::{
-    edge::{Edge, error::HttpError, origin},
+    edge::{Edge, caller::Call, error::HttpError, origin},
     room::{Room, closed::ClosedSale, rooms::Found},
 };
 use axum::{
     Json,
-    extract::{ConnectInfo, Path, State},
-    http::{HeaderMap, StatusCode, header},
+    extract::{Path, State},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 use wire::{
     domain::{
-        line::{LineAnswer, Poll},
+        line::{Join, JoinMode, LineAnswer, Poll},
         phase::Phase,
         place::Stage,
         refusal::Refusal,
@@ -47,30 +47,44 @@ struct JoinBody {
     identity: Option<String>,
     place: Option<String>,
     again: Option<bool>,
+    proof: Option<String>,
 }
 
 /// `POST …/places`: join.
 pub async fn join(
     State(edge): State<Arc<Edge>>,
     Path(sale): Path<String>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    call: Call,
     body: Bytes,
 ) -> Result<Response, HttpError> {
-    let room = open_room(&edge, &sale, &headers).await?;
+    let room = open_room(&edge, &sale, &call).await?;
     let body: JoinBody = if body.is_empty() { JoinBody::default() } else { parse(&body)? };
-    let mut proofs = Proofs::of_request(&edge, &headers);
+    let mut proofs = Proofs::of_request(&edge, &room.sale.id, &call);
     proofs.identity = body.identity.or(proofs.identity);
     proofs.place = body.place.or(proofs.place);
+    proofs.proof = body.proof;
     let who = who::identify_or_new(&edge, &room, &proofs)?;
-    let answer = standing::join(&room, &who, None, POLL_MS, body.again == Some(true)).await?;
+    let stranger = who.stranger(&edge, call.caller);
+    // Somebody who has just been made has no allowance, but his network has one.
+    match who.known {
+        Known::New => standing::may_draw(&edge, &room, &who, stranger)?,
+        Known::Vouched | Known::Before => edge.allow(&who.visitor, edge.bounds.costly_message)?,
+    }
+    let join = Join {
+        visitor: who.visitor.clone(),
+        connection: None,
+        poll_ms: POLL_MS,
+        mode: JoinMode::Join,
+        token_seq: who.token_seq,
+        stranger,
+    };
+    let answer = standing::join(&edge, &room, join, body.again == Some(true)).await?;
     let Some(joined) = standing::joined(&edge, &room, &who.visitor, &answer) else {
         return Err(HttpError::sale_closed());
     };
     let fresh = answer.standing.is_some_and(|standing| standing.fresh);
     let status = if fresh { StatusCode::CREATED } else { StatusCode::OK };
-    let secure = origin::is_secure(&edge, &headers, peer.ip());
-    let cookie = who::set_cookie(&edge, &room, &who.visitor, secure);
+    let cookie = who::set_cookie(&edge, &room, &who.visitor, call.caller);
     let joined = Json(ServerMessage::Joined(joined));
     Ok((status, [(header::SET_COOKIE, cookie), no_store()], joined).into_response())
 }
@@ -79,13 +93,13 @@ pub async fn join(
 pub async fn me(
     State(edge): State<Arc<Edge>>,
     Path(sale): Path<String>,
-    headers: HeaderMap,
+    call: Call,
 ) -> Result<Response, HttpError> {
     let room = match edge.find(&sale).await? {
         Found::Room(room) => room,
-        Found::Closed(closed) => return me_in_closed(&edge, &closed, &headers).await,
+        Found::Closed(closed) => return me_in_closed(&edge, &closed, &call).await,
     };
-    let who = known(&edge, &room.sale, &headers)?;
+    let who = known(&edge, &room.sale, &call)?;
     let answer = poll(&room, &who).await?;
     let joined = standing::joined(&edge, &room, &who.visitor, &answer).ok_or_else(no_place)?;
     let mut body = standing_json(&edge, &room, &who, &answer, joined).await?;
@@ -97,8 +111,8 @@ pub async fn me(
 }
 
 /// One's standing in a sale that is over: what one has booked.
-async fn me_in_closed(edge: &Edge, closed: &ClosedSale, headers: &HeaderMap) -> Result<Response, HttpError> {
-    let who = known(edge, &closed.sale, headers)?;
+async fn me_in_closed(edge: &Edge, closed: &ClosedSale, call: &Call) -> Result<Response, HttpError> {
+    let who = known(edge, &closed.sale, call)?;
     let bookings = standing::to_tell(closed.bookings_of(&who.visitor).await?);
     let booking = bookings.last().ok_or_else(no_place)?;
     let booking = BookingMessage::new(booking, &closed.sale.plan, None, Timestamp::now());
@@ -139,10 +153,10 @@ async fn standing_json(
 pub async fn seats(
     State(edge): State<Arc<Edge>>,
     Path(sale): Path<String>,
-    headers: HeaderMap,
+    call: Call,
 ) -> Result<Response, HttpError> {
     let Found::Room(room) = edge.find(&sale).await? else { return Err(no_place()) };
-    let who = known(&edge, &room.sale, &headers)?;
+    let who = known(&edge, &room.sale, &call)?;
     let answer = poll(&room, &who).await?;
     answer.standing.filter(|standing| standing.stage != Stage::Ended).ok_or_else(no_place)?;
     if !room.line.claim(&who.visitor).await? {
@@ -155,11 +169,11 @@ pub async fn seats(
 pub async fn redeem(
     State(edge): State<Arc<Edge>>,
     Path(sale): Path<String>,
-    headers: HeaderMap,
+    call: Call,
     body: Bytes,
 ) -> Result<Response, HttpError> {
-    let room = open_room(&edge, &sale, &headers).await?;
-    let who = known(&edge, &room.sale, &headers)?;
+    let room = open_room(&edge, &sale, &call).await?;
+    let who = known(&edge, &room.sale, &call)?;
     let message: RedeemMessage = parse(&body)?;
     message.check().map_err(HttpError::bad_message)?;
     let grant = standing::grant_of(&edge, &room, &who.visitor, &message.token);
@@ -177,13 +191,13 @@ pub async fn redeem(
 pub async fn leave(
     State(edge): State<Arc<Edge>>,
     Path(sale): Path<String>,
-    headers: HeaderMap,
+    call: Call,
 ) -> Result<Response, HttpError> {
-    if !origin::is_allowed(&edge, &headers) {
+    if !origin::is_allowed(&edge, &call) {
         return Err(HttpError::foreign_origin());
     }
     let Found::Room(room) = edge.find(&sale).await? else { return Err(no_place()) };
-    let who = known(&edge, &room.sale, &headers)?;
+    let who = known(&edge, &room.sale, &call)?;
     if room.line.leave(&who.visitor).await? {
         return Ok(Json(json!({ "type": "lapsed", "reason": "left" })).into_response());
     }
@@ -191,8 +205,8 @@ pub async fn leave(
 }
 
 /// The room of a sale that visitors may act in.
-async fn open_room(edge: &Edge, sale: &str, headers: &HeaderMap) -> Result<Arc<Room>, HttpError> {
-    if !origin::is_allowed(edge, headers) {
+async fn open_room(edge: &Edge, sale: &str, call: &Call) -> Result<Arc<Room>, HttpError> {
+    if !origin::is_allowed(edge, call) {
         return Err(HttpError::foreign_origin());
     }
     let room = edge.room(sale).await?;
@@ -202,9 +216,11 @@ async fn open_room(edge: &Edge, sale: &str, headers: &HeaderMap) -> Result<Arc<R
     Ok(room)
 }
 
-pub(super) fn known(edge: &Edge, sale: &Sale, headers: &HeaderMap) -> Result<Who, HttpError> {
+pub(super) fn known(edge: &Edge, sale: &Sale, call: &Call) -> Result<Who, HttpError> {
     // Who proves nothing is nobody yet, and nobody has no place.
-    who::identify(edge, sale, &Proofs::of_request(edge, headers))?.ok_or_else(no_place)
+    let who = who::identify(edge, sale, &Proofs::of_request(edge, &sale.id, call))?.ok_or_else(no_place)?;
+    edge.allow(&who.visitor, 1)?;
+    Ok(who)
 }
 
 pub(super) async fn poll(room: &Room, who: &Who) -> Result<LineAnswer, HttpError> {

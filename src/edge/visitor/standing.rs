@@ -1,17 +1,18 @@
 //! A visitor's standing in words of the wire; the same over socket and HTTP.
 
-use super::who::Who;
+use super::who::{Known, Who};
 use crate::{
     edge::{Edge, error::unavailable},
     metrics,
-    room::{Room, redeems::Redeem},
+    room::{Room, errors::RoomError, redeems::Redeem},
 };
 use jiff::Timestamp;
+use std::time::Instant;
 use wire::{
     domain::{
         booking::{Booking, BookingStatus, Wish},
         ids::{GrantKey, VisitorId},
-        line::{Join, JoinMode, LineAnswer},
+        line::{Join, JoinMode, LineAnswer, Stranger},
         place::Stage,
         plan::{Plan, SeatIndex},
         refusal::Refusal,
@@ -86,19 +87,26 @@ pub fn granted(edge: &Edge, room: &Room, visitor: &VisitorId, grant: &LiveGrant)
     }
 }
 
+/// Whether somebody who has just been made may ask for a place, as far as it is known without asking: a network that has drawn all
+/// that it may shall not keep the line busy.
+pub fn may_draw(edge: &Edge, room: &Room, who: &Who, stranger: Option<Stranger>) -> Result<(), ErrorMessage> {
+    let full = stranger.filter(|_| who.known == Known::New);
+    match full.and_then(|stranger| edge.state.full.until(&room.sale.id, stranger.network, Instant::now())) {
+        Some(again) => Err(unavailable(RoomError::NetworkFull { again })),
+        None => Ok(()),
+    }
+}
+
 /// Joins: who has booked and wants another place gets one while he may book more.
 #[tracing::instrument(level = "debug", skip_all, fields(sale = %room.sale.id))]
-pub async fn join(
-    room: &Room,
-    who: &Who,
-    connection: Option<u64>,
-    poll_ms: u64,
-    again: bool,
-) -> Result<LineAnswer, ErrorMessage> {
-    let mode = if again { again_mode(room, &who.visitor).await? } else { JoinMode::Join };
-    let visitor = who.visitor.clone();
-    let join = Join { visitor, connection, poll_ms, mode, token_seq: who.token_seq };
-    room.line.join(join).await.map_err(unavailable)
+pub async fn join(edge: &Edge, room: &Room, join: Join, again: bool) -> Result<LineAnswer, ErrorMessage> {
+    let mode = if again { again_mode(room, &join.visitor).await? } else { join.mode };
+    let stranger = join.stranger;
+    let answer = room.line.join(Join { mode, ..join }).await;
+    if let (Err(RoomError::NetworkFull { again }), Some(stranger)) = (&answer, stranger) {
+        edge.state.full.remember(&room.sale.id, stranger.network, Instant::now() + *again);
+    }
+    answer.map_err(unavailable)
 }
 
 async fn again_mode(room: &Room, visitor: &VisitorId) -> Result<JoinMode, ErrorMessage> {
@@ -109,7 +117,7 @@ async fn again_mode(room: &Room, visitor: &VisitorId) -> Result<JoinMode, ErrorM
     let max = room.line.settings().max_seats;
     if owned >= max {
         let message = format!("you have booked {owned} seats, and {max} are allowed");
-        return Err(ErrorMessage { code: ErrorCode::LimitReached, message, retry: false });
+        return Err(ErrorMessage::new(ErrorCode::LimitReached, message));
     }
     Ok(JoinMode::Again { owned })
 }

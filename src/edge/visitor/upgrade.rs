@@ -2,7 +2,8 @@
 
 use super::{frames::Frames, session, who};
 use crate::{
-    edge::{Edge, error::HttpError, listener::Intake, origin},
+    edge::{Edge, caller::Call, error::HttpError, listener::Intake, origin},
+    metrics::{self, Refused},
     room::sockets::Socket,
 };
 use axum::{
@@ -11,14 +12,16 @@ use axum::{
     response::Response,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use std::sync::{Arc, atomic::Ordering};
-use wire::{
-    domain::phase::Phase,
-    protocol::{CLIENT_FRAME_BYTES_MAX, SUBPROTOCOL},
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
+use wire::{domain::phase::Phase, protocol::SUBPROTOCOL};
 
 /// tungstenite allocates its read buffer a socket, and zeroes it on each read.
 const READ_BUFFER_BYTES: usize = 512;
+/// When to come again after a network's sockets were all in use.
+const AGAIN: Duration = Duration::from_secs(10);
 /// A frame above this is refused by tungstenite: the seat map of the largest hall must fit. No allocation.
 const WRITE_BUFFER_BYTES_MAX: usize = 4 << 20;
 
@@ -26,19 +29,24 @@ const WRITE_BUFFER_BYTES_MAX: usize = 4 << 20;
 pub async fn upgrade(
     State(edge): State<Arc<Edge>>,
     Path(sale): Path<String>,
+    call: Call,
     request: Request,
 ) -> Result<Response, HttpError> {
-    let headers = request.headers();
-    if !origin::is_allowed(&edge, headers) {
+    if !origin::is_allowed(&edge, &call) {
         return Err(HttpError::foreign_origin());
     }
     let room = edge.room(&sale).await?;
     if room.line.phase() == Phase::Closed {
         return Err(HttpError::sale_closed());
     }
-    if !is_upgrade(headers) {
+    if !is_upgrade(&call.headers) {
         return Err(upgrade_required());
     }
+    let seat =
+        edge.state.sockets.take(call.caller.network, edge.strangers.address_sockets).ok_or_else(|| {
+            metrics::visitor_refused(Refused::AddressSockets);
+            HttpError::too_many("your network has as many sockets as it may; close one", AGAIN)
+        })?;
     let too_many =
         || HttpError::unavailable("this server has all the connections that it can hold; connect again");
     let connection = edge.rooms.connect(edge.connections_max).ok_or_else(too_many)?;
@@ -48,8 +56,10 @@ pub async fn upgrade(
             "frames may be sent once the handshake was answered (RFC 6455, 4.1)",
         ));
     }
-    let cookie = who::cookie_of(headers);
+    let cookie = who::cookie_of(&room.sale.id, &call);
     // Headers and address are not kept alive past the upgrade.
+    let caller = call.caller;
+    drop(call);
     let (mut parts, _body) = request.into_parts();
     // The extractor looks at the first line of a header alone; there may be more of them.
     parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -63,11 +73,12 @@ pub async fn upgrade(
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
-        .max_message_size(CLIENT_FRAME_BYTES_MAX)
-        .max_frame_size(CLIENT_FRAME_BYTES_MAX)
+        .max_message_size(edge.bounds.frame_bytes_max)
+        .max_frame_size(edge.bounds.frame_bytes_max)
         .on_upgrade(move |websocket| async move {
-            session::run(edge, room, Frames::new(websocket, socket.clone(), intake), socket, cookie).await;
-            drop(connection);
+            let frames = Frames::new(websocket, socket.clone(), intake);
+            session::run(edge, room, frames, socket, caller, cookie).await;
+            drop((connection, seat));
         });
     Ok(response)
 }

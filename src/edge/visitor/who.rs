@@ -1,23 +1,32 @@
 //! Who a visitor is: by place token, by the shop's identity, by the signed cookie, or nobody yet.
 
+use super::work;
 use crate::{
-    edge::{Edge, bearer, origin},
+    edge::{
+        Edge, bearer,
+        caller::{Call, Caller},
+        origin,
+    },
+    metrics::{self, Refused},
     room::Room,
 };
-use axum::http::{HeaderMap, header};
+use axum::http::header;
 use jiff::Timestamp;
 use wire::{
     domain::{
         identity::{self, IdentityError},
-        ids::{Seq, VisitorId},
+        ids::{SaleId, Seq, VisitorId},
+        line::Stranger,
         sale::Sale,
         token::Token,
     },
     protocol::{close::ErrorCode, server::ErrorMessage},
 };
 
-/// The cookie that says who an anonymous visitor is.
+/// The cookie that says who an anonymous visitor is, without TLS …
 const COOKIE: &str = "waitroom_visitor";
+/// … and over TLS, with the sale behind it: a browser takes this name from this host alone, and over TLS alone.
+const COOKIE_OVER_TLS: &str = "__Host-waitroom-";
 
 /// What a request brings to say who it speaks for.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +37,8 @@ pub struct Proofs {
     pub place: Option<String>,
     /// The cookie's value.
     pub cookie: Option<String>,
+    /// Work that was asked for, done.
+    pub proof: Option<String>,
 }
 
 /// A visitor, and the seq that his place token proves.
@@ -37,41 +48,70 @@ pub struct Who {
     pub visitor: VisitorId,
     /// From the place token.
     pub token_seq: Option<Seq>,
+    /// By what he is known.
+    pub known: Known,
+}
+
+/// By what a visitor is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// The shop vouches for him, or a place of his own.
+    Vouched,
+    /// He was here before, by his cookie.
+    Before,
+    /// By nothing: he has just been made.
+    New,
+}
+
+impl Who {
+    /// Of whom nothing else is known: where he comes from, if that has a limit.
+    pub fn stranger(&self, edge: &Edge, caller: Caller) -> Option<Stranger> {
+        let places_max = edge.strangers.address_places;
+        (places_max > 0 && self.known != Known::Vouched)
+            .then(|| Stranger { network: edge.keys.pseudonym(&caller.network.bytes()), places_max })
+    }
+
+    fn vouched_for(visitor: VisitorId, token_seq: Option<Seq>) -> Self {
+        Self { visitor, token_seq, known: Known::Vouched }
+    }
 }
 
 impl Proofs {
     /// From an HTTP request: the cookie, and a bearer token that is a place token or an identity.
-    pub fn of_request(edge: &Edge, headers: &HeaderMap) -> Self {
-        let bearer = bearer(headers).map(str::to_owned);
+    pub fn of_request(edge: &Edge, sale: &SaleId, call: &Call) -> Self {
+        let bearer = bearer(&call.headers).map(str::to_owned);
         let is_place = |token: &String| matches!(edge.keys.verify(token), Some(Token::Place { .. }));
         let (place, identity) = match bearer {
             Some(token) if is_place(&token) => (Some(token), None),
             other => (None, other),
         };
-        Self { identity, place, cookie: cookie_of(headers) }
+        Self { identity, place, cookie: cookie_of(sale, call), proof: None }
     }
 }
 
 /// The value of our cookie. It says nothing in what a page of another origin sends.
-pub fn cookie_of(headers: &HeaderMap) -> Option<String> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    cookies
-        .filter(|_| origin::is_own(headers))
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, _)| *name == COOKIE)
-        .map(|(_, value)| value.to_owned())
+pub fn cookie_of(sale: &SaleId, call: &Call) -> Option<String> {
+    if !origin::is_own(call.caller.scheme, &call.headers) {
+        return None;
+    }
+    let cookies = call.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let pairs: Vec<_> =
+        cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('=')).collect();
+    let over_tls = format!("{COOKIE_OVER_TLS}{sale}");
+    // The other name is what a visitor has who came before there was TLS.
+    let named = |wanted: &str| pairs.iter().find(|(name, _)| *name == wanted);
+    named(&over_tls).or_else(|| named(COOKIE)).map(|(_, value)| (*value).to_owned())
 }
 
 /// The header that sets the cookie.
-pub fn set_cookie(edge: &Edge, room: &Room, visitor: &VisitorId, secure: bool) -> String {
-    let token = Token::Visitor { sale: room.sale.id.clone(), visitor: visitor.clone() };
-    let secure = if secure { "; Secure" } else { "" };
-    let token = edge.keys.sign(&token);
-    format!(
-        "{COOKIE}={token}; Path=/v1/sales/{}; HttpOnly; SameSite=Lax; Max-Age=604800{secure}",
-        room.sale.id
-    )
+pub fn set_cookie(edge: &Edge, room: &Room, visitor: &VisitorId, caller: Caller) -> String {
+    let sale = &room.sale.id;
+    let token = edge.keys.sign(&Token::Visitor { sale: sale.clone(), visitor: visitor.clone() });
+    let rest = "HttpOnly; SameSite=Lax; Max-Age=604800";
+    if caller.is_secure() {
+        return format!("{COOKIE_OVER_TLS}{sale}={token}; Path=/; Secure; {rest}");
+    }
+    format!("{COOKIE}={token}; Path=/v1/sales/{sale}; {rest}")
 }
 
 /// Who the proofs speak for; nothing if they are nobody's, which an anonymous sale allows.
@@ -90,9 +130,9 @@ pub fn identify(edge: &Edge, of: &Sale, proofs: &Proofs) -> Result<Option<Who>, 
         }
         // The place is proof enough, also when the identity has expired meanwhile: but it must be the same one's.
         return match identity {
-            None => Ok(Some(Who { visitor, token_seq: Some(seq) })),
+            None => Ok(Some(Who::vouched_for(visitor, Some(seq)))),
             Some(Ok(same) | Err(IdentityError::Expired(same))) if same == visitor => {
-                Ok(Some(Who { visitor, token_seq: Some(seq) }))
+                Ok(Some(Who::vouched_for(visitor, Some(seq))))
             }
             Some(Ok(_) | Err(IdentityError::Expired(_))) => {
                 Err(refused("identity and place token are of different visitors"))
@@ -102,11 +142,13 @@ pub fn identify(edge: &Edge, of: &Sale, proofs: &Proofs) -> Result<Option<Who>, 
     }
     if let Some(identity) = identity {
         let visitor = identity.map_err(|error| refused(error.to_string()))?;
-        return Ok(Some(Who { visitor, token_seq: None }));
+        return Ok(Some(Who::vouched_for(visitor, None)));
     }
     // A cookie that is not ours (any more) is no proof, and no offence.
     match proofs.cookie.as_deref().and_then(|cookie| edge.keys.verify(cookie)) {
-        Some(Token::Visitor { sale, visitor }) if sale == of.id => Ok(Some(Who { visitor, token_seq: None })),
+        Some(Token::Visitor { sale, visitor }) if sale == of.id => {
+            Ok(Some(Who { visitor, token_seq: None, known: Known::Before }))
+        }
         _ => Ok(None),
     }
 }
@@ -115,7 +157,8 @@ pub fn identify(edge: &Edge, of: &Sale, proofs: &Proofs) -> Result<Option<Who>, 
 pub fn identify_or_new(edge: &Edge, room: &Room, proofs: &Proofs) -> Result<Who, ErrorMessage> {
     match identify(edge, &room.sale, proofs)? {
         Some(who) => Ok(who),
-        None if room.line.state().anonymous => Ok(Who { visitor: VisitorId::anonymous(), token_seq: None }),
+        None if room.line.state().anonymous => work::newcomer(edge, &room.sale.id, proofs.proof.as_deref())
+            .map(|visitor| Who { visitor, token_seq: None, known: Known::New }),
         None => Err(refused("this sale asks for an identity of the shop; come from the shop's page")),
     }
 }
@@ -126,6 +169,6 @@ fn verify_identity(edge: &Edge, sale: &Sale, identity: &str) -> Result<VisitorId
 }
 
 fn refused(message: impl Into<String>) -> ErrorMessage {
-    let code = ErrorCode::IdentityInvalid;
-    ErrorMessage { code, message: message.into(), retry: code.retry() }
+    metrics::visitor_refused(Refused::Identity);
+    ErrorMessage::new(ErrorCode::IdentityInvalid, message)
 }

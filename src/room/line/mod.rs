@@ -132,12 +132,14 @@ impl LiveLine {
     pub async fn join(&self, join: Join) -> Result<LineAnswer, RoomError> {
         let (started, comes) = (Instant::now(), join.mode != JoinMode::Recheck);
         let answer = self.joins.ask(join).await;
-        let answer = answer.and_then(|answer| match answer.standing {
-            None if comes && answer.phase != Phase::Closed => Err(RoomError::JournalBehind),
+        let answer = answer.and_then(|answer| match (answer.standing, answer.full_ms) {
+            (None, Some(again_ms)) => Err(RoomError::NetworkFull { again: Duration::from_millis(again_ms) }),
+            (None, None) if comes && answer.phase != Phase::Closed => Err(RoomError::JournalBehind),
             _ => Ok(answer),
         });
         if comes {
-            metrics::join(started.elapsed(), answer.is_ok());
+            let refused = matches!(answer, Err(RoomError::NetworkFull { .. }));
+            metrics::join(started.elapsed(), answer.is_ok() || refused);
         }
         answer
     }

@@ -112,6 +112,8 @@ impl Line {
             call.arg(join.visitor.as_str()).arg(join.connection.map_or(String::new(), |c| format!("{c:x}")));
             call.arg(join.poll_ms).arg(mode).arg(owned);
             call.arg(join.token_seq.map_or(String::new(), |seq| seq.to_string()));
+            call.arg(join.stranger.map_or(String::new(), |stranger| format!("{:x}", stranger.network)));
+            call.arg(join.stranger.map_or(0, |stranger| stranger.places_max));
         }
         let joined = standings(self.run(&SCRIPTS.join, &call).await?)?;
         self.is_told(joined.position);
@@ -267,6 +269,9 @@ impl Line {
     }
 }
 
+/// What stands for a stage where too many came from a network.
+const TOO_MANY: &str = "t";
+
 /// Takes an answer of `lua/standing.lua` apart.
 fn standings(mut reply: Vec<redis::Value>) -> Result<Standings, StoreError> {
     type Rows = Vec<(String, u64, u8, u32, u64, i64, i64, u8)>;
@@ -276,8 +281,14 @@ fn standings(mut reply: Vec<redis::Value>) -> Result<Standings, StoreError> {
     let (n, total, epoch, phase, drawn): (u64, u64, u64, String, u64) =
         redis::from_redis_value(redis::Value::Array(reply)).map_err(corrupt)?;
     let standings = rows.into_iter().map(|(letter, seq, turn, owned, rank, deadline_ms, claim_ms, fresh)| {
-        let stage = Stage::parse(&letter)?;
-        Some(Standing { stage, seq, turn, owned, rank, deadline_ms, claim_ms, fresh: fresh == 1 })
+        match Stage::parse(&letter) {
+            Some(stage) => {
+                let fresh = fresh == 1;
+                Stood::At(Standing { stage, seq, turn, owned, rank, deadline_ms, claim_ms, fresh })
+            }
+            None if letter == TOO_MANY => Stood::TooMany { again_ms: rank },
+            None => Stood::Nowhere,
+        }
     });
     let position = Position { epoch, n };
     Ok(Standings { position, total, phase: parse_phase(&phase)?, drawn, standings: standings.collect() })

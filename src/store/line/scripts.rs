@@ -91,11 +91,13 @@ pub(super) enum Key {
     /// Bookings that are only held.
     Held,
     Events,
+    /// How many places were drawn without proof, by the network that they came from; gone after ten minutes.
+    Strangers,
     Sale,
 }
 
 /// In the order in which the prelude names them.
-const KEYS: [(Key, &str); 15] = [
+const KEYS: [(Key, &str); 16] = [
     (Key::Line, "line"),
     (Key::Returned, "returned"),
     (Key::Away, "away"),
@@ -110,6 +112,7 @@ const KEYS: [(Key, &str); 15] = [
     (Key::Taken, "taken"),
     (Key::Held, "held"),
     (Key::Events, "events"),
+    (Key::Strangers, "strangers"),
     (Key::Sale, "sale"),
 ];
 

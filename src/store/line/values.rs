@@ -24,15 +24,43 @@ pub struct Standings {
     pub phase: Phase,
     /// New places drawn.
     pub drawn: u64,
-    /// One for each, in order; nothing without a place.
-    pub standings: Vec<Option<Standing>>,
+    /// One for each, in order.
+    pub standings: Vec<Stood>,
+}
+
+/// How one who asked stands.
+#[derive(Clone, Copy, Debug)]
+pub enum Stood {
+    /// He has a place.
+    At(Standing),
+    /// He has none.
+    Nowhere,
+    /// He drew none: too many came from his network.
+    TooMany {
+        /// When it may draw again.
+        again_ms: u64,
+    },
+}
+
+impl Stood {
+    /// His place, if he has one.
+    pub fn place(self) -> Option<Standing> {
+        match self {
+            Self::At(standing) => Some(standing),
+            Self::Nowhere | Self::TooMany { .. } => None,
+        }
+    }
 }
 
 impl Standings {
     /// The answers, one for each who asked.
     pub fn answers(self) -> Vec<LineAnswer> {
         let Self { position, total, phase, standings, .. } = self;
-        standings.into_iter().map(|standing| LineAnswer { position, total, phase, standing }).collect()
+        let answer = |stood: Stood| {
+            let full_ms = if let Stood::TooMany { again_ms } = stood { Some(again_ms) } else { None };
+            LineAnswer { position, total, phase, standing: stood.place(), full_ms }
+        };
+        standings.into_iter().map(answer).collect()
     }
 }
 

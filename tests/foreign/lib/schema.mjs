@@ -20,7 +20,7 @@ const RETRY = {
 };
 export const CLOSE = {
   bad_message: 4400, identity_invalid: 4401, limit_reached: 4403, join_timeout: 4408, replaced: 4409, sale_closed: 4410,
-  too_many: 4429, unavailable: 4503,
+  too_many: 4429, proof_needed: 4429, unavailable: 4503,
 };
 const PHASES = ['scheduled', 'open', 'paused', 'all_held', 'sold_out', 'closed'];
 
@@ -33,7 +33,10 @@ export const BOOKING = {
   request: optional(is.string), booking: is.uuid, seats: listOf(is.string), status: oneOf('confirmed', 'held', 'released'),
   hold_expires_in_ms: optional(nullable(is.count)), together: is.bool,
 };
-export const ERROR = { code: is.string, message: (v) => is.string(v) && v.length > 0, retry: is.bool };
+export const ERROR = {
+  code: is.string, message: (v) => is.string(v) && v.length > 0, retry: is.bool, after_ms: optional(is.count),
+  proof: optional((v) => is.token(v?.challenge) && is.count(v?.bits)),
+};
 export const SALE = {
   id: is.string, name: is.string, phase: oneOf(...PHASES), opens_at: nullable(is.time), seats: is.count, seats_left: is.count,
   waiting: is.count, age_s: is.count,

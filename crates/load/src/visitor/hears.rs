@@ -1,6 +1,6 @@
 //! What a visitor hears, and what he does next.
 
-use super::{Stage, Step, Visitor};
+use super::{Asked, Stage, Step, Visitor};
 use crate::{
     bot::TRICK,
     facts::{BookingFacts, Breach, NEVER},
@@ -42,6 +42,7 @@ impl Visitor {
             }
             ServerMessage::Error(error) => {
                 moment.scene.meters.errors.add(&format!("{:?}", error.code));
+                self.work = error.proof.map(|work| Box::new(Asked::Work(work)));
                 Step::Wait
             }
             _ => Step::Wait,
@@ -67,7 +68,7 @@ impl Visitor {
             let granted_unseen =
                 joined.state == PlaceState::Granted || self.place.is_some() && joined.rank == 0;
             moment.facts.see_place(&token, granted_unseen, join_sent, now);
-            self.place = Some(token.into());
+            (self.place, self.work) = (Some(token.into()), None);
         }
         if let Stage::Leaving(_) | Stage::Ending(_) = self.stage {
             return Step::Wait;

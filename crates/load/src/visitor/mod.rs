@@ -13,7 +13,7 @@ use super::{
 };
 use std::time::Duration;
 use tokio::time::Instant;
-use wire::protocol::client::ClientMessage;
+use wire::{domain::work::Work, protocol::client::ClientMessage};
 
 /// What a visitor does next.
 #[derive(Debug, PartialEq)]
@@ -40,6 +40,14 @@ enum Stage {
     Leaving(Outcome),
 }
 
+/// Work that is asked of him.
+enum Asked {
+    /// Not done yet.
+    Work(Work),
+    /// Done: the proof.
+    Done(String),
+}
+
 /// A visitor's mind; small, since there are many.
 pub struct Visitor {
     /// His number in the run, and the how-manieth connection this is.
@@ -48,6 +56,8 @@ pub struct Visitor {
     random: Random,
     identity: Option<Box<str>>,
     place: Option<Box<str>>,
+    /// Work that the server asks for before it gives him a place.
+    work: Option<Box<Asked>>,
     stage: Stage,
     /// When he was meant to arrive, until he has joined.
     intended: Option<Instant>,
@@ -73,6 +83,7 @@ impl Visitor {
             random,
             identity: identity.map(Into::into),
             place: None,
+            work: None,
             stage: Stage::Joining,
             intended: Some(intended),
             join_sent: intended,
@@ -146,7 +157,24 @@ impl Visitor {
         let sent = moment.micros();
         moment.facts.see_join(sent);
         let identity = self.identity.as_deref().filter(|_| self.place.is_none()).map(Into::into);
-        ClientMessage::Join { identity, place: self.place.as_deref().map(Into::into), again: None }
+        let proof = match self.work.as_deref() {
+            Some(Asked::Done(proof)) if self.place.is_none() => Some(proof.clone()),
+            _ => None,
+        };
+        ClientMessage::Join { identity, place: self.place.as_deref().map(Into::into), again: None, proof }
+    }
+
+    /// Work that is to be done before the next join.
+    pub fn work(&self) -> Option<Work> {
+        match self.work.as_deref() {
+            Some(Asked::Work(work)) => Some(work.clone()),
+            _ => None,
+        }
+    }
+
+    /// It is done.
+    pub fn has_worked(&mut self, proof: String) {
+        self.work = Some(Box::new(Asked::Done(proof)));
     }
 
     /// The connection is gone. Whoever was about to go anyway does not come back: then his outcome.

@@ -44,6 +44,17 @@ pub struct Join {
     pub mode: JoinMode,
     /// The seq that a valid place token proves.
     pub token_seq: Option<Seq>,
+    /// Of whom nothing vouches but the address that he comes from.
+    pub stranger: Option<Stranger>,
+}
+
+/// Where somebody comes from of whom nothing else is known, and how many may come from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stranger {
+    /// A number for the network that he comes from, which nobody can read an address from.
+    pub network: u64,
+    /// New places that the network may draw in so long.
+    pub places_max: u32,
 }
 
 /// What a join wants.
@@ -80,4 +91,6 @@ pub struct LineAnswer {
     pub phase: Phase,
     /// The visitor's place, if there is one.
     pub standing: Option<Standing>,
+    /// No place was drawn, since too many were from his network; in so many milliseconds there may be one.
+    pub full_ms: Option<u64>,
 }

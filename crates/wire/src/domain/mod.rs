@@ -18,3 +18,4 @@ pub mod sale;
 pub mod sample_plan;
 pub mod seats;
 pub mod token;
+pub mod work;

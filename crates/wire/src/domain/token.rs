@@ -37,6 +37,18 @@ pub enum Token {
         #[serde(flatten)]
         grant: GrantKey,
     },
+    /// Work that is asked for; whoever does it may come as this visitor.
+    #[serde(rename = "work")]
+    Work {
+        /// The sale.
+        sale: SaleId,
+        /// Who comes of it: so the same work, done once, is one visitor's, however often it is shown.
+        visitor: VisitorId,
+        /// How much.
+        bits: u8,
+        /// Until when it counts, in seconds since 1970.
+        until: i64,
+    },
     /// Who an anonymous visitor is (the cookie).
     #[serde(rename = "visitor")]
     Visitor {
@@ -75,6 +87,12 @@ impl Keyring {
         let signed = format!("{}.{}", key.kid, BASE64.encode(payload));
         let mac = BASE64.encode(mac(&key.secret, signed.as_bytes()).finalize().into_bytes());
         format!("{signed}.{mac}")
+    }
+
+    /// A number for what may not be said itself: the same on every instance, and nobody without the key can go back from it.
+    pub fn pseudonym(&self, of: &[u8]) -> u64 {
+        let mac = mac(&self.0[0].secret, &[b"pseudonym", of].concat()).finalize().into_bytes();
+        mac.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 
     /// What the token says, or nothing if it is not one of ours, unaltered.

@@ -22,6 +22,9 @@ pub enum ClientMessage {
         /// After a booking: draw a new place.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         again: Option<bool>,
+        /// The work that was asked for, done.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proof: Option<String>,
     },
     /// Give the place up.
     Leave {},
@@ -106,9 +109,9 @@ mod tests {
     #[test]
     fn the_contract_s_messages_are_understood() {
         let join = ClientMessage::parse(r#"{"type":"join"}"#);
-        assert_eq!(join, Ok(ClientMessage::Join { identity: None, place: None, again: None }));
+        assert_eq!(join, Ok(ClientMessage::Join { identity: None, place: None, again: None, proof: None }));
         for good in [
-            r#"{"type":"join","identity":"a.b.c","place":"k1.x.y","again":true}"#,
+            r#"{"type":"join","identity":"a.b.c","place":"k1.x.y","again":true,"proof":"k1.x.y.7"}"#,
             r#"{"type":"leave"}"#,
             r#"{"type":"seats"}"#,
             r#"{"type":"ping"}"#,

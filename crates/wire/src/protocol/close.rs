@@ -22,6 +22,8 @@ pub enum ErrorCode {
     Unavailable,
     /// The visitor has booked all the seats that one may.
     LimitReached,
+    /// Work is to be done before a place is drawn.
+    ProofNeeded,
 }
 
 impl ErrorCode {
@@ -34,14 +36,15 @@ impl ErrorCode {
             Self::JoinTimeout => 4408,
             Self::Replaced => 4409,
             Self::SaleClosed => 4410,
-            Self::TooMany => 4429,
+            // Who does not know this code yet shall not come back at once.
+            Self::TooMany | Self::ProofNeeded => 4429,
             Self::Unavailable => 4503,
         }
     }
 
     /// Whether a client should connect again.
     pub fn retry(self) -> bool {
-        matches!(self, Self::JoinTimeout | Self::TooMany | Self::Unavailable)
+        matches!(self, Self::JoinTimeout | Self::TooMany | Self::Unavailable | Self::ProofNeeded)
     }
 }
 

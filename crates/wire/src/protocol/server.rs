@@ -7,6 +7,7 @@ use crate::domain::{
     phase::Phase,
     plan::{Plan, SeatIndex},
     refusal::Refusal,
+    work::Work,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -197,6 +198,19 @@ pub struct ErrorMessage {
     pub message: String,
     /// Whether to connect again.
     pub retry: bool,
+    /// When another try can succeed, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_ms: Option<u64>,
+    /// The work to do first, where work is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Work>,
+}
+
+impl ErrorMessage {
+    /// Of that code.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), retry: code.retry(), after_ms: None, proof: None }
+    }
 }
 
 impl ServerMessage {
@@ -208,7 +222,7 @@ impl ServerMessage {
 
     /// The `error` of that code.
     pub fn error(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self::Error(ErrorMessage { code, message: message.into(), retry: code.retry() })
+        Self::Error(ErrorMessage::new(code, message))
     }
 }
 

@@ -138,7 +138,8 @@ impl Session {
         };
         let visitor = self.visitor.clone();
         let connection = Some(self.socket.id);
-        let join = Join { visitor, connection, poll_ms: 0, mode: JoinMode::Recheck, token_seq: Some(seq) };
+        let (mode, token_seq) = (JoinMode::Recheck, Some(seq));
+        let join = Join { visitor, connection, poll_ms: 0, mode, token_seq, stranger: None };
         let answer = match self.room.line.join(join).await {
             Ok(answer) => answer,
             Err(error) => {

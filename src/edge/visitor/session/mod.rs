@@ -6,12 +6,11 @@ mod says;
 
 use super::{
     frames::{Frames, Gone, Incoming},
-    standing::LiveGrant,
+    standing::{self, LiveGrant},
     who::{self, Proofs, Who},
 };
 use crate::{
-    edge::{Edge, error::unavailable},
-    limits::JOIN_TIMEOUT,
+    edge::{Edge, caller::Caller, error::unavailable},
     metrics,
     room::{
         Room,
@@ -25,7 +24,7 @@ use wire::{
     domain::{
         booking::Booking,
         ids::{GrantKey, Seq, VisitorId},
-        line::Position,
+        line::{Position, Stranger},
         refusal::Refusal,
     },
     protocol::{
@@ -85,7 +84,7 @@ impl From<RoomError> for End {
 }
 
 fn error(code: ErrorCode, message: impl Into<String>) -> End {
-    End::Error(ErrorMessage { code, message: message.into(), retry: code.retry() })
+    End::Error(ErrorMessage::new(code, message))
 }
 
 /// A redeem's request, its grant if the token was good, and what came of it.
@@ -98,6 +97,8 @@ struct Session {
     socket: Arc<Socket>,
     frames: Frames,
     visitor: VisitorId,
+    /// Where he comes from, if nothing but that is known of him.
+    stranger: Option<Stranger>,
     state: State,
     /// News from entries up to this one are in what was already said.
     since: Position,
@@ -117,20 +118,26 @@ pub async fn run(
     room: Arc<Room>,
     mut frames: Frames,
     socket: Arc<Socket>,
+    caller: Caller,
     cookie: Option<String>,
 ) {
     let (who, again) = match first_message(&edge, &room, &mut frames, cookie).await {
         Ok(first) => first,
         Err(end) => return finish(frames, end).await,
     };
+    let stranger = who.stranger(&edge, caller);
+    if let Err(error) = standing::may_draw(&edge, &room, &who, stranger) {
+        return finish(frames, error.into()).await;
+    }
     let visitor = who.visitor.clone();
     let id = socket.id;
     let mut session = Session {
-        edge,
+        edge: edge.clone(),
         room: room.clone(),
         socket,
         frames,
         visitor: visitor.clone(),
+        stranger,
         state: State::Idle,
         since: Position::default(),
         redeeming: None,
@@ -139,7 +146,7 @@ pub async fn run(
         map_version: 0,
     };
     room.sockets.attach(&visitor, session.socket.clone());
-    let end = match session.join(who, again).await {
+    let end = match session.join(who.token_seq, again).await {
         Ok(()) => session.talk().await,
         Err(end) => end,
     };
@@ -164,15 +171,15 @@ async fn first_message(
     };
     let incoming = tokio::select! {
         incoming = first => incoming,
-        () = sleep(JOIN_TIMEOUT) => {
+        () = sleep(edge.bounds.join_within) => {
             let message = "no join came within 10 s; connect again and join at once";
             return Err(error(ErrorCode::JoinTimeout, message));
         }
         () = edge.rooms.leaving(LAST_JOIN) => return Err(RESTART),
     };
     match parse(incoming)? {
-        ClientMessage::Join { identity, place, again } => {
-            let who = who::identify_or_new(edge, room, &Proofs { identity, place, cookie })?;
+        ClientMessage::Join { identity, place, again, proof } => {
+            let who = who::identify_or_new(edge, room, &Proofs { identity, place, cookie, proof })?;
             Ok((who, again == Some(true)))
         }
         _ => Err(out_of_turn("the first message must be a join")),

@@ -5,13 +5,14 @@ use crate::{
     edge::visitor::{
         frames::Incoming,
         standing::{self, LiveGrant},
-        who::{self, Proofs, Who},
+        who::{self, Known, Proofs},
     },
     room::sockets::Watch,
 };
 use wire::{
     domain::{
-        line::LineAnswer,
+        ids::Seq,
+        line::{Join, JoinMode, LineAnswer},
         phase::Phase,
         place::{LapseReason, Stage},
         refusal::Refusal,
@@ -30,14 +31,19 @@ impl Session {
         }
         match parse(incoming)? {
             ClientMessage::Ping {} => self.send(ServerMessage::Pong {}).await,
-            ClientMessage::Leave {} => self.leave().await,
+            ClientMessage::Leave {} => {
+                self.frames.charge(self.edge.bounds.costly_message);
+                self.leave().await
+            }
             ClientMessage::Seats {} => self.seats().await,
             ClientMessage::Redeem(message) => {
                 self.redeem(message);
                 Ok(())
             }
-            ClientMessage::Join { identity, place, again } => {
-                self.join_again(Proofs { identity, place, cookie: None }, again == Some(true)).await
+            ClientMessage::Join { identity, place, again, proof: _ } => {
+                self.frames.charge(self.edge.bounds.costly_message);
+                let proofs = Proofs { identity, place, cookie: None, proof: None };
+                self.join_again(proofs, again == Some(true)).await
             }
         }
     }
@@ -54,13 +60,23 @@ impl Session {
                 "that is another visitor's; open another socket for him",
             ));
         }
+        if who.is_some_and(|who| who.known == Known::Vouched) {
+            self.stranger = None;
+        }
         // An ended place never comes back: its token only says who this is.
-        let who = Who { visitor: self.visitor.clone(), token_seq: None };
-        self.join(who, again).await
+        self.join(None, again).await
     }
 
-    pub(super) async fn join(&mut self, who: Who, again: bool) -> Result<(), End> {
-        let answer = standing::join(&self.room, &who, Some(self.socket.id), 0, again).await?;
+    pub(super) async fn join(&mut self, token_seq: Option<Seq>, again: bool) -> Result<(), End> {
+        let join = Join {
+            visitor: self.visitor.clone(),
+            connection: Some(self.socket.id),
+            poll_ms: 0,
+            mode: JoinMode::Join,
+            token_seq,
+            stranger: self.stranger,
+        };
+        let answer = standing::join(&self.edge, &self.room, join, again).await?;
         self.joined(answer).await
     }
 

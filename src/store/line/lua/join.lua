@@ -1,8 +1,37 @@
 -- Brings visitors into the line, or back to their places, in the order given.
 -- ARGV: instance, then for each: visitor, connection ('' for a plain call), good until (ms from now, for plain
 -- calls), mode ('join', 'again' after a booking, 'recheck' never draws), owned (seats booked so far), token's seq
--- ('' without a token).
--- Answers as standing.lua says. Who would draw a place while the journal is full gets none.
+-- ('' without a token), the network that a stranger comes from ('' for who is none), places that it may draw.
+-- Answers as standing.lua says. Who would draw a place while the journal is full gets none, and no stranger of whose network as
+-- many were drawn as may be: he hears in how many ms the counts begin anew.
+local STRANGERS_MS = 600000
+local drawn_by = {} -- a network's places so far; what of it is new is written at the end
+local function may_draw(network, max)
+  if network == '' then
+    return true
+  end
+  if not drawn_by[network] then
+    drawn_by[network] = tonumber(redis.call('HGET', strangers, network) or 0)
+  end
+  if drawn_by[network] >= tonumber(max) then
+    return false
+  end
+  drawn_by[network] = drawn_by[network] + 1
+  return true
+end
+local function write_strangers()
+  if next(drawn_by) == nil then
+    return
+  end
+  for network, count in pairs(drawn_by) do
+    redis.call('HSET', strangers, network, count)
+  end
+  -- All counts end together, ten minutes after the first: so they need no other care, and nobody's address is kept longer.
+  if redis.call('PTTL', strangers) < 0 then
+    redis.call('PEXPIRE', strangers, STRANGERS_MS)
+  end
+end
+
 local drawn, full = 0, journal_is_full()
 local function draw(visitor, owned, before)
   drawn = drawn + 1
@@ -30,17 +59,23 @@ local function restore(visitor, seq)
 end
 
 local answers = {}
-for i = 2, #ARGV, 6 do
-  local visitor, connection, poll_ms, mode, owned, token_seq = unpack(ARGV, i, i + 5)
+for i = 2, #ARGV, 8 do
+  local visitor, connection, poll_ms, mode, owned, token_seq, network, max = unpack(ARGV, i, i + 7)
   local place = place_of(visitor)
-  local before, fresh = place and place.state, 0
+  local before, fresh, too_many = place and place.state, 0, nil
   if not closed then
     if not place and token_seq ~= '' then
       place = restore(visitor, tonumber(token_seq))
     elseif mode ~= 'recheck' and (not place or place.state == 'x' or (place.state == 'b' and mode == 'again')) then
       -- What was booked before still counts when a later place came to nothing.
       local before_owned = place and place.state == 'x' and place.owned or 0
-      place = not full and draw(visitor, math.max(tonumber(owned), before_owned), place and place.seq or 0) or nil
+      if full then
+        place = nil
+      elseif may_draw(network, max) then
+        place = draw(visitor, math.max(tonumber(owned), before_owned), place and place.seq or 0)
+      else
+        place, too_many = nil, math.max(redis.call('PTTL', strangers), 0)
+      end
       fresh = 1
     elseif place and place.state == 'a' then
       place = come_back(visitor, place)
@@ -54,6 +89,7 @@ for i = 2, #ARGV, 6 do
   elseif place then
     called(visitor, poll_ms)
   end
-  answers[#answers + 1] = { visitor, place, fresh }
+  answers[#answers + 1] = { visitor, place, fresh, too_many }
 end
+write_strangers()
 return standings(answers, drawn)

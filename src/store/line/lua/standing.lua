@@ -29,15 +29,16 @@ local function come_back(visitor, place)
 end
 
 -- Publishes, and answers {n, total, epoch, phase, places drawn, [state, seq, turn, owned, rank, deadline, claim, drawn
--- now]...} for a list of {visitor, place, drawn now}.
+-- now]...} for a list of {visitor, place, drawn now, too many}: with a number for too many, what stands in for the state is 't'
+-- and for the rank that number.
 local function standings(visitors, drawn)
   local n = publish()
   local reply = { n, redis.call('ZCARD', line), redis.call('HGET', sale, 'epoch'), redis.call('HGET', sale, 'phase'),
     drawn }
   for _, one in ipairs(visitors) do
-    local visitor, place, fresh = one[1], one[2], one[3]
+    local visitor, place, fresh, too_many = one[1], one[2], one[3], one[4]
     if not place then
-      reply[#reply + 1] = { '', 0, 0, 0, 0, 0, 0, 0 }
+      reply[#reply + 1] = { too_many and 't' or '', 0, 0, 0, too_many or 0, 0, 0, 0 }
     else
       local rank = place.state == 'w' and redis.call('ZRANK', line, visitor) or 0
       local deadline = redis.call('ZSCORE', grants, visitor) or 0
