@@ -5,6 +5,8 @@ CARGO ?= cargo
 CROWD ?= 300
 # What `deploy-test` deploys: the tests' own build, or a release build for figures.
 BIN ?=
+# The tests wait for stores and clocks most of the time.
+export RUST_TEST_THREADS ?= 4
 # The Node suites take one or two minutes; one that hangs must fail, not wait for ever.
 BOUNDED := timeout -k 10 600
 # What `make dist` builds for.
@@ -19,7 +21,8 @@ demo: deps ## Build, then run everything here with a crowd of visitors (CROWD=30
 	$(CARGO) build --release --locked
 	$(or $(CARGO_TARGET_DIR),target)/release/waitroom demo --crowd $(CROWD)
 
-test: deps-test lint unit foreign browser ## Every test
+test: deps-test lint unit ## Every test
+	$(MAKE) --jobs=2 --output-sync=target foreign browser
 
 chaos: deps-test ## Everything breaks while a crowd is there (HOURS=2 SEED=7 KINDS=all): docs/faults.md
 	$(CARGO) test --locked --test faults -- --ignored --nocapture --test-threads=1
