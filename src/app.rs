@@ -2,7 +2,7 @@
 
 use crate::{
     drain::{Drain, Traffic},
-    edge::{self, Edge, EdgeState, listener::Listener},
+    edge::{self, Edge, EdgeState, listener::Listener, operator::access::Access},
     limits::{ADMIN_CONNECTIONS_MAX, FILES_RESERVED, SEND_BUFFER_BYTES},
     metrics::{self, Listeners},
     room::{health::Health, rooms::Rooms},
@@ -82,7 +82,7 @@ impl App {
             identity_key: settings.keys.identity_key.as_ref().map(|key| key.bytes().to_vec()),
             allowed_origins: settings.http.allowed_origins.clone(),
             trusted_proxies: settings.http.trusted_proxies.clone(),
-            admin_token: settings.admin.admin_token.expose().to_owned(),
+            access: Access::new(settings.admin.admin_token.expose(), &settings.admin_tokens),
             connections_max: usize::try_from(files.saturating_sub(FILES_RESERVED)).unwrap_or(usize::MAX),
             state: EdgeState::default(),
         });

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, sync::watch};
 use waitroom::{
     drain::Drain,
-    edge::{self, Edge, EdgeState},
+    edge::{self, Edge, EdgeState, operator::access::Access},
     embedded::{Postgres, Redis},
     room::{health::Health, rooms::Rooms},
     store::{
@@ -65,7 +65,7 @@ impl Server {
             identity_key: None,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
-            admin_token: "the-admin-token-of-the-bench".into(),
+            access: Access::new("the-admin-token-of-the-bench", &[]),
             connections_max: 10_000,
             state: if cached { EdgeState::default() } else { EdgeState::uncached() },
         });

@@ -92,10 +92,15 @@ fn resolved<T>(
 }
 
 fn settings(report: &mut Report, args: &ServeArgs) -> Result<(), SettingsError> {
-    if let Some(admin) = resolved(report, "admin_token", args.admin.resolve())? {
+    if let Some(admin) = resolved(report, "admin_token", args.admin.of_server())? {
         let length = admin.admin_token.expose().len();
-        let short = format!("has {length} characters; use at least 16 (`openssl rand -base64 24`)");
-        report.check(length >= 16, Grade::Warn, "admin_token", format!("{length} characters"), short);
+        report.add(Grade::Ok, "admin_token", format!("{length} characters"));
+        if let Some(named) = resolved(report, "admin_tokens", args.roles.resolve(&admin.admin_token))?
+            && !named.is_empty()
+        {
+            let named: Vec<_> = named.iter().map(|one| format!("{} ({})", one.name, one.role)).collect();
+            report.add(Grade::Ok, "admin_tokens", named.join(", "));
+        }
         let open = format!("{} is open to the network; keep it behind a firewall", admin.admin_listen);
         let local = admin.admin_listen.ip().is_loopback();
         report.check(local, Grade::Warn, "admin_listen", admin.admin_listen.to_string(), open);

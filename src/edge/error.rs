@@ -129,6 +129,7 @@ impl From<ErrorMessage> for HttpError {
             IdentityInvalid => Self::identity(error.message),
             SaleClosed => Self::sale_closed(),
             LimitReached => Self::new(StatusCode::FORBIDDEN, "limit_reached", error.message),
+            Removed => Self::new(StatusCode::FORBIDDEN, "removed", error.message),
             Unavailable => Self::unavailable(error.message),
             BadMessage | JoinTimeout | Replaced | TooMany => Self::bad_message(error.message),
         }

@@ -5,7 +5,7 @@ mod cache;
 mod checks;
 mod error;
 pub mod listener;
-mod operator;
+pub mod operator;
 mod origin;
 mod packed;
 mod pages;
@@ -24,6 +24,7 @@ use axum::{
 };
 use cache::Cache;
 use error::HttpError;
+use operator::access::Access;
 use std::{sync::Arc, sync::atomic::AtomicU64};
 use wire::domain::{ids::SaleId, token::Keyring};
 
@@ -45,8 +46,8 @@ pub struct Edge {
     pub allowed_origins: Vec<String>,
     /// Proxies whose word on the visitor's scheme is taken.
     pub trusted_proxies: Vec<Cidr>,
-    /// The operator's token.
-    pub admin_token: String,
+    /// Who may use the admin API.
+    pub access: Access,
     /// Sockets that this process can have open.
     pub connections_max: usize,
     /// What the edge keeps for itself.

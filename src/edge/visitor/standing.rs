@@ -98,7 +98,14 @@ pub async fn join(
     let mode = if again { again_mode(room, &who.visitor).await? } else { JoinMode::Join };
     let visitor = who.visitor.clone();
     let join = Join { visitor, connection, poll_ms, mode, token_seq: who.token_seq };
-    room.line.join(join).await.map_err(unavailable)
+    let answer = room.line.join(join).await.map_err(unavailable)?;
+    if answer.banned { Err(removed()) } else { Ok(answer) }
+}
+
+/// What a visitor hears whom the operator has sent away.
+pub fn removed() -> ErrorMessage {
+    let message = "the organiser has ended your place in this sale";
+    ErrorMessage { code: ErrorCode::Removed, message: message.into(), retry: false }
 }
 
 async fn again_mode(room: &Room, visitor: &VisitorId) -> Result<JoinMode, ErrorMessage> {

@@ -228,6 +228,22 @@ impl Line {
         Ok(ended == 1)
     }
 
+    /// The operator ends the visitor's place, and sends his sockets away; a line that is to `forget` him does not know him any
+    /// more. Of a sale that is over, whatever Redis there is is told.
+    pub async fn remove(&self, visitor: &VisitorId, forget: bool) -> Result<Removed, StoreError> {
+        let mut call = self.call(&SCRIPTS.remove);
+        call.arg(visitor.as_str()).arg(if forget { "forget" } else { "" });
+        let answer = match self.is_known() {
+            true => self.run(&SCRIPTS.remove, &call).await,
+            false => call.invoke_async(&mut self.node.shared.clone()).await.map_err(StoreError::from),
+        };
+        let (ended, n): (u8, u64) = answer?;
+        Ok(match ended {
+            2 => Removed::Busy,
+            ended => Removed::Done { ended: ended == 1, n },
+        })
+    }
+
     /// These sockets closed.
     pub async fn gone(&self, sockets: &[(VisitorId, u64)]) -> Result<(), StoreError> {
         let mut call = self.call(&SCRIPTS.gone);
@@ -245,6 +261,9 @@ impl Line {
         call.arg(settings.version).arg(settings.command.as_str()).arg(settings.rate).arg(settings.max_active);
         call.arg(settings.grant_ttl_ms).arg(settings.claim_ms).arg(settings.away_ms);
         call.arg(settings.blocked.to_redis_bitmap());
+        settings.banned.iter().for_each(|visitor| {
+            call.arg(visitor.as_str());
+        });
         let applied: i8 = self.run(&SCRIPTS.settings, &call).await?;
         Ok(applied >= 0)
     }
@@ -276,8 +295,17 @@ fn standings(mut reply: Vec<redis::Value>) -> Result<Standings, StoreError> {
     let (n, total, epoch, phase, drawn): (u64, u64, u64, String, u64) =
         redis::from_redis_value(redis::Value::Array(reply)).map_err(corrupt)?;
     let standings = rows.into_iter().map(|(letter, seq, turn, owned, rank, deadline_ms, claim_ms, fresh)| {
-        let stage = Stage::parse(&letter)?;
-        Some(Standing { stage, seq, turn, owned, rank, deadline_ms, claim_ms, fresh: fresh == 1 })
+        let standing = Stage::parse(&letter).map(|stage| Standing {
+            stage,
+            seq,
+            turn,
+            owned,
+            rank,
+            deadline_ms,
+            claim_ms,
+            fresh: fresh == 1,
+        });
+        (standing, fresh == 2)
     });
     let position = Position { epoch, n };
     Ok(Standings { position, total, phase: parse_phase(&phase)?, drawn, standings: standings.collect() })

@@ -31,6 +31,7 @@ pub(super) struct Scripts {
     pub bookings: LineScript,
     pub claim: LineScript,
     pub leave: LineScript,
+    pub remove: LineScript,
     pub gone: LineScript,
     pub settings: LineScript,
     pub takeover: LineScript,
@@ -62,6 +63,7 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     bookings: script!(Via::Shared, "guard", "bookings"),
     claim: script!(Via::Shared, "guard", "claim"),
     leave: script!(Via::Shared, "guard", "leave"),
+    remove: script!(Via::Shared, "guard", "remove"),
     gone: script!(Via::Shared, "gone"),
     settings: script!(Via::Shared, "settings"),
     takeover: script!(Via::Shared, "takeover"),
@@ -92,10 +94,12 @@ pub(super) enum Key {
     Held,
     Events,
     Sale,
+    /// Who may not come any more.
+    Banned,
 }
 
 /// In the order in which the prelude names them.
-const KEYS: [(Key, &str); 15] = [
+const KEYS: [(Key, &str); 16] = [
     (Key::Line, "line"),
     (Key::Returned, "returned"),
     (Key::Away, "away"),
@@ -111,6 +115,7 @@ const KEYS: [(Key, &str); 15] = [
     (Key::Held, "held"),
     (Key::Events, "events"),
     (Key::Sale, "sale"),
+    (Key::Banned, "banned"),
 ];
 
 /// The names of a sale's keys. The hash tag keeps them all in one Cluster slot.

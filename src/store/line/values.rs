@@ -24,15 +24,16 @@ pub struct Standings {
     pub phase: Phase,
     /// New places drawn.
     pub drawn: u64,
-    /// One for each, in order; nothing without a place.
-    pub standings: Vec<Option<Standing>>,
+    /// One for each, in order; nothing without a place, and whether the visitor is banned.
+    pub standings: Vec<(Option<Standing>, bool)>,
 }
 
 impl Standings {
     /// The answers, one for each who asked.
     pub fn answers(self) -> Vec<LineAnswer> {
         let Self { position, total, phase, standings, .. } = self;
-        standings.into_iter().map(|standing| LineAnswer { position, total, phase, standing }).collect()
+        let answer = |(standing, banned)| LineAnswer { position, total, phase, standing, banned };
+        standings.into_iter().map(answer).collect()
     }
 }
 
@@ -53,6 +54,20 @@ pub struct Tick {
     pub lapsed: [u64; 3],
     /// Grants that live now.
     pub live: u64,
+}
+
+/// What became of a visitor who was to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// He has no place, and no socket.
+    Done {
+        /// Whether a place of his ended by it.
+        ended: bool,
+        /// The stream's last entry: it tells of it.
+        n: u64,
+    },
+    /// He is booking just now: try again in a moment.
+    Busy,
 }
 
 /// Whether a grant was fenced, to be spent.
@@ -199,6 +214,8 @@ pub struct LineSettings<'a> {
     pub away_ms: u64,
     /// Seats not for sale.
     pub blocked: &'a SeatSet,
+    /// Who may not come any more.
+    pub banned: &'a [VisitorId],
 }
 
 /// A sale's live numbers.

@@ -22,6 +22,8 @@ pub enum ErrorCode {
     Unavailable,
     /// The visitor has booked all the seats that one may.
     LimitReached,
+    /// The operator has sent the visitor away.
+    Removed,
 }
 
 impl ErrorCode {
@@ -30,7 +32,7 @@ impl ErrorCode {
         match self {
             Self::BadMessage => 4400,
             Self::IdentityInvalid => 4401,
-            Self::LimitReached => 4403,
+            Self::LimitReached | Self::Removed => 4403,
             Self::JoinTimeout => 4408,
             Self::Replaced => 4409,
             Self::SaleClosed => 4410,

@@ -2,7 +2,7 @@
 -- ARGV: instance, then for each: visitor, connection ('' for a plain call), good until (ms from now, for plain
 -- calls), mode ('join', 'again' after a booking, 'recheck' never draws), owned (seats booked so far), token's seq
 -- ('' without a token).
--- Answers as standing.lua says. Who would draw a place while the journal is full gets none.
+-- Answers as standing.lua says. Who would draw a place while the journal is full gets none, and who is banned is told so.
 local drawn, full = 0, journal_is_full()
 local function draw(visitor, owned, before)
   drawn = drawn + 1
@@ -29,13 +29,20 @@ local function restore(visitor, seq)
   return { state = 'w', seq = seq, turn = 0, owned = 0 }
 end
 
+local any_banned = redis.call('EXISTS', banned) == 1
+-- A place whose visitor is forgotten has ended, though nothing knows him.
+local function is_forgotten(seq)
+  return redis.call('HEXISTS', places, 'forgotten:' .. seq) == 1
+end
+
 local answers = {}
 for i = 2, #ARGV, 6 do
   local visitor, connection, poll_ms, mode, owned, token_seq = unpack(ARGV, i, i + 5)
-  local place = place_of(visitor)
-  local before, fresh = place and place.state, 0
-  if not closed then
-    if not place and token_seq ~= '' then
+  local is_banned = any_banned and redis.call('SISMEMBER', banned, visitor) == 1
+  local place = not is_banned and place_of(visitor) or nil
+  local before, fresh = place and place.state, is_banned and 2 or 0
+  if not closed and not is_banned then
+    if not place and token_seq ~= '' and not is_forgotten(token_seq) then
       place = restore(visitor, tonumber(token_seq))
     elseif mode ~= 'recheck' and (not place or place.state == 'x' or (place.state == 'b' and mode == 'again')) then
       -- What was booked before still counts when a later place came to nothing.

@@ -29,7 +29,7 @@ local function come_back(visitor, place)
 end
 
 -- Publishes, and answers {n, total, epoch, phase, places drawn, [state, seq, turn, owned, rank, deadline, claim, drawn
--- now]...} for a list of {visitor, place, drawn now}.
+-- now]...} for a list of {visitor, place, drawn now}; in place of the last a 2 says that the visitor is banned.
 local function standings(visitors, drawn)
   local n = publish()
   local reply = { n, redis.call('ZCARD', line), redis.call('HGET', sale, 'epoch'), redis.call('HGET', sale, 'phase'),
@@ -37,7 +37,7 @@ local function standings(visitors, drawn)
   for _, one in ipairs(visitors) do
     local visitor, place, fresh = one[1], one[2], one[3]
     if not place then
-      reply[#reply + 1] = { '', 0, 0, 0, 0, 0, 0, 0 }
+      reply[#reply + 1] = { '', 0, 0, 0, 0, 0, 0, fresh == 2 and 2 or 0 }
     else
       local rank = place.state == 'w' and redis.call('ZRANK', line, visitor) or 0
       local deadline = redis.call('ZSCORE', grants, visitor) or 0
