@@ -2,7 +2,12 @@
 
 use crate::{
     drain::{Drain, Traffic},
-    edge::{self, Edge, EdgeState, listener::Listener, operator::access::Access},
+    edge::{
+        self, Edge, EdgeState,
+        keys::{self, Keys},
+        listener::Listener,
+        operator::access::Access,
+    },
     limits::{ADMIN_CONNECTIONS_MAX, FILES_RESERVED, SEND_BUFFER_BYTES},
     metrics::{self, Listeners},
     room::{health::Health, rooms::Rooms},
@@ -28,7 +33,6 @@ use tokio::{
     sync::watch,
 };
 use uuid::Uuid;
-use wire::domain::token::{Key, Keyring};
 
 /// Connections that wait to be accepted: everyone comes at once.
 const BACKLOG: u32 = 4096;
@@ -72,14 +76,11 @@ impl App {
         rooms.open_all().await.map_err(|error| unreachable(error.to_string()))?;
         let public = listen(settings.http.listen, settings.http.reuse_port, "listen")?;
         let admin = listen(settings.admin.admin_listen, false, "admin_listen")?;
-        let keys = settings.keys.signing_keys.iter();
-        let keys = keys.map(|key| Key { kid: key.kid.clone(), secret: key.secret.clone() }).collect();
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let edge = Arc::new(Edge {
             rooms: rooms.clone(),
-            keys: Keyring::new(keys)
+            keys: Keys::new(&settings.keys)
                 .ok_or_else(|| StartError::Settings("signing_keys: none was given".into()))?,
-            identity_key: settings.keys.identity_key.as_ref().map(|key| key.bytes().to_vec()),
             allowed_origins: settings.http.allowed_origins.clone(),
             trusted_proxies: settings.http.trusted_proxies.clone(),
             access: Access::new(settings.admin.admin_token.expose(), &settings.admin_tokens),
@@ -87,6 +88,7 @@ impl App {
             state: EdgeState::default(),
         });
         tokio::spawn(rooms.clone().run());
+        tokio::spawn(keys::follow(edge.clone(), settings.keys.clone()));
         Ok(Self { edge, rooms, leave, public, admin, drain: Duration::from_secs(settings.http.drain_s) })
     }
 

@@ -4,6 +4,7 @@
 mod cache;
 mod checks;
 mod error;
+pub mod keys;
 pub mod listener;
 pub mod operator;
 mod origin;
@@ -24,9 +25,10 @@ use axum::{
 };
 use cache::Cache;
 use error::HttpError;
+use keys::Keys;
 use operator::access::Access;
 use std::{sync::Arc, sync::atomic::AtomicU64};
-use wire::domain::{ids::SaleId, token::Keyring};
+use wire::domain::ids::SaleId;
 
 /// The token that a request brings; the scheme's name may be in any case (RFC 9110, 11.1).
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -38,10 +40,8 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 pub struct Edge {
     /// The rooms.
     pub rooms: Arc<Rooms>,
-    /// The keys of our tokens.
-    pub keys: Keyring,
-    /// The shop's key, if visitors may bring identities.
-    pub identity_key: Option<Vec<u8>>,
+    /// The keys of our tokens, and the shop's.
+    pub keys: Keys,
     /// Origins whose pages may open a socket; none given: only the own host.
     pub allowed_origins: Vec<String>,
     /// Proxies whose word on the visitor's scheme is taken.

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{IdentityKey, Secret, SettingsError, SigningKey, refused, secrets::secret, values};
 
 /// The keys of the tokens, as clap reads them.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct KeyArgs {
     /// Keys of place and booking tokens, kid:base64,kid2:base64: the first signs, all verify
     #[arg(long, value_name = "KEYS")]
@@ -21,7 +21,7 @@ pub struct KeyArgs {
 }
 
 /// The shop's key, as clap reads it.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct IdentityArgs {
     /// The HS256 key of the shop that signs visitors' identities: text, or base64:… for bytes
     #[arg(long, value_name = "KEY")]
@@ -52,6 +52,17 @@ pub struct KeySettings {
 }
 
 impl KeySettings {
+    /// Whether the shop has one of our own keys: it could sign anybody's place.
+    pub fn shop_has_ours(&self) -> bool {
+        let shop = self.identity_key.as_ref();
+        shop.is_some_and(|shop| self.signing_keys.iter().any(|key| key.secret == shop.bytes()))
+    }
+
+    /// Whether the keys are the same, in the same order.
+    pub fn is_as(&self, other: &Self) -> bool {
+        self.signing_keys == other.signing_keys && self.identity_key == other.identity_key
+    }
+
     /// The keys as their files have them now; nothing if no file has any.
     pub fn read_anew(&self) -> Option<Result<Self, SettingsError>> {
         let has_file = self.source.signing_keys_file.is_some() || self.source.shop.identity_key_file.is_some();
@@ -77,10 +88,6 @@ impl KeyArgs {
             )
         })?;
         let identity_key = self.shop.identity()?;
-        // What the shop can sign with could be a place of anybody's.
-        if identity_key.as_ref().is_some_and(|shop| signing_keys.iter().any(|key| key.secret == shop.bytes())) {
-            return Err(refused("identity_key", "is one of signing_keys too; give the shop a key of its own"));
-        }
         Ok(KeySettings { signing_keys, identity_key, source: self.clone() })
     }
 }

@@ -79,6 +79,7 @@ impl Bench {
             claim_ms: rules.claim_ms,
             away_ms: rules.away_ms,
             blocked: &SeatSet::new(SEATS),
+            banned: &[],
         };
         assert!(self.line.apply(&settings).await.unwrap());
     }
@@ -95,12 +96,12 @@ impl Bench {
         token_seq: Option<Seq>,
     ) -> Option<Standing> {
         let join = Join { visitor: visitor(name), connection, poll_ms: 0, mode, token_seq };
-        self.line.join(&[join]).await.unwrap().standings[0]
+        self.line.join(&[join]).await.unwrap().standings[0].0
     }
 
     async fn poll(&self, name: &str) -> Option<Standing> {
         let poll = Poll { visitor: visitor(name), poll_ms: 0 };
-        self.line.poll(&[poll]).await.unwrap().standings[0]
+        self.line.poll(&[poll]).await.unwrap().standings[0].0
     }
 
     async fn crowd(&self, count: usize) {

@@ -145,7 +145,7 @@ async fn shown(edge: &Edge, found: &Found) -> Result<Value, HttpError> {
     let fixed = json!({
         "id": sale.id, "name": state.name, "anonymous": state.anonymous, "phase": phase, "notice": state.notice,
         "seats": sale.plan.seats.len(), "blocked": sale.plan.ids_of(&state.blocked.iter().collect::<Vec<_>>()),
-        "warnings": warnings::of(sale, &state, edge.identity_key.is_some()),
+        "warnings": warnings::of(sale, &state, edge.keys.takes_identities()),
     });
     let live = match found {
         Found::Room(room) => {

@@ -64,13 +64,13 @@ pub async fn join(
     proofs.place = body.place.or(proofs.place);
     let who = who::identify_or_new(&edge, &room, &proofs)?;
     let answer = standing::join(&room, &who, None, POLL_MS, body.again == Some(true)).await?;
-    let Some(joined) = standing::joined(&edge, &room, &who.visitor, &answer) else {
+    let Some(joined) = standing::joined(&edge, &room, &who, &answer) else {
         return Err(HttpError::sale_closed());
     };
     let fresh = answer.standing.is_some_and(|standing| standing.fresh);
     let status = if fresh { StatusCode::CREATED } else { StatusCode::OK };
     let secure = origin::is_secure(&edge, &headers, peer.ip());
-    let cookie = who::set_cookie(&edge, &room, &who.visitor, secure);
+    let cookie = who::set_cookie(&edge, &room, &who, secure);
     let joined = Json(ServerMessage::Joined(joined));
     Ok((status, [(header::SET_COOKIE, cookie), no_store()], joined).into_response())
 }
@@ -87,7 +87,7 @@ pub async fn me(
     };
     let who = known(&edge, &room.sale, &headers)?;
     let answer = poll(&room, &who).await?;
-    let joined = standing::joined(&edge, &room, &who.visitor, &answer).ok_or_else(no_place)?;
+    let joined = standing::joined(&edge, &room, &who, &answer).ok_or_else(no_place)?;
     let mut body = standing_json(&edge, &room, &who, &answer, joined).await?;
     if answer.standing.is_some_and(|standing| standing.stage == Stage::Away) {
         // The place is kept, and comes back with the next join.

@@ -1,6 +1,6 @@
 //! A visitor's standing in words of the wire; the same over socket and HTTP.
 
-use super::who::Who;
+use super::who::{Who, needs_identity};
 use crate::{
     edge::{Edge, error::unavailable},
     metrics,
@@ -12,7 +12,8 @@ use wire::{
         booking::{Booking, BookingStatus, Wish},
         ids::{GrantKey, VisitorId},
         line::{Join, JoinMode, LineAnswer},
-        place::Stage,
+        phase::Phase,
+        place::{Stage, Standing},
         plan::{Plan, SeatIndex},
         refusal::Refusal,
         token::Token,
@@ -38,7 +39,7 @@ pub struct LiveGrant {
 }
 
 /// The `joined` for an answer of the line; nothing without a place.
-pub fn joined(edge: &Edge, room: &Room, visitor: &VisitorId, answer: &LineAnswer) -> Option<Joined> {
+pub fn joined(edge: &Edge, room: &Room, who: &Who, answer: &LineAnswer) -> Option<Joined> {
     let standing = answer.standing?;
     let (state, live) = match standing.stage {
         Stage::Waiting | Stage::Returned | Stage::Away => (PlaceState::Waiting, true),
@@ -47,8 +48,8 @@ pub fn joined(edge: &Edge, room: &Room, visitor: &VisitorId, answer: &LineAnswer
         Stage::Ended => return None,
     };
     let epoch = answer.position.epoch;
-    let token =
-        Token::Place { sale: room.sale.id.clone(), visitor: visitor.clone(), seq: standing.seq, epoch };
+    let (sale, visitor, until) = (room.sale.id.clone(), who.visitor.clone(), who.until);
+    let token = Token::Place { sale, visitor, seq: standing.seq, epoch, until };
     let waiting = state == PlaceState::Waiting;
     Some(Joined {
         place: live.then(|| edge.keys.sign(&token)),
@@ -95,11 +96,22 @@ pub async fn join(
     poll_ms: u64,
     again: bool,
 ) -> Result<LineAnswer, ErrorMessage> {
-    let mode = if again { again_mode(room, &who.visitor).await? } else { JoinMode::Join };
+    let may_draw = who.may_draw(room);
+    let mode = match again {
+        _ if !may_draw => JoinMode::Recheck,
+        true => again_mode(room, &who.visitor).await?,
+        false => JoinMode::Join,
+    };
     let visitor = who.visitor.clone();
     let join = Join { visitor, connection, poll_ms, mode, token_seq: who.token_seq };
     let answer = room.line.join(join).await.map_err(unavailable)?;
-    if answer.banned { Err(removed()) } else { Ok(answer) }
+    let is_over = |place: &Standing| place.stage == Stage::Ended || again && place.stage == Stage::Booked;
+    let wants_new = answer.phase != Phase::Closed && answer.standing.as_ref().is_none_or(is_over);
+    match answer.banned {
+        true => Err(removed()),
+        false if !may_draw && wants_new => Err(needs_identity()),
+        false => Ok(answer),
+    }
 }
 
 /// What a visitor hears whom the operator has sent away.

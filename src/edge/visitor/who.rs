@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, header};
 use jiff::Timestamp;
 use wire::{
     domain::{
-        identity::{self, IdentityError},
+        identity::{self, Identity, IdentityError},
         ids::{Seq, VisitorId},
         sale::Sale,
         token::Token,
@@ -37,6 +37,17 @@ pub struct Who {
     pub visitor: VisitorId,
     /// From the place token.
     pub token_seq: Option<Seq>,
+    /// Until when his identity is good, in Unix seconds; nothing for who has none.
+    pub until: Option<i64>,
+}
+
+impl Who {
+    /// Whether he may draw a new place: what was given under an identity does not outlive it for that, and who has none needs a
+    /// sale that asks for none.
+    pub fn may_draw(&self, room: &Room) -> bool {
+        let is_good = self.until.is_none_or(|until| until > Timestamp::now().as_second());
+        is_good && (!self.visitor.is_anonymous() || room.line.state().anonymous)
+    }
 }
 
 impl Proofs {
@@ -64,8 +75,9 @@ pub fn cookie_of(headers: &HeaderMap) -> Option<String> {
 }
 
 /// The header that sets the cookie.
-pub fn set_cookie(edge: &Edge, room: &Room, visitor: &VisitorId, secure: bool) -> String {
-    let token = Token::Visitor { sale: room.sale.id.clone(), visitor: visitor.clone() };
+pub fn set_cookie(edge: &Edge, room: &Room, who: &Who, secure: bool) -> String {
+    let token =
+        Token::Visitor { sale: room.sale.id.clone(), visitor: who.visitor.clone(), until: who.until };
     let secure = if secure { "; Secure" } else { "" };
     let token = edge.keys.sign(&token);
     format!(
@@ -82,18 +94,18 @@ pub fn identify(edge: &Edge, of: &Sale, proofs: &Proofs) -> Result<Option<Who>, 
     let is_of_deleted = matches!(&place, Some(Some(Token::Place { sale, epoch, .. }))
         if *sale == of.id && *epoch <= of.first_epoch);
     if let Some(place) = place.filter(|_| !is_of_deleted) {
-        let Some(Token::Place { sale, visitor, seq, .. }) = place else {
+        let Some(Token::Place { sale, visitor, seq, until, .. }) = place else {
             return Err(refused("the place token is not one of ours; join without it"));
         };
         if sale != of.id {
             return Err(refused("the place token is for another sale"));
         }
         // The place is proof enough, also when the identity has expired meanwhile: but it must be the same one's.
+        let holder = |until| Ok(Some(Who { visitor: visitor.clone(), token_seq: Some(seq), until }));
         return match identity {
-            None => Ok(Some(Who { visitor, token_seq: Some(seq) })),
-            Some(Ok(same) | Err(IdentityError::Expired(same))) if same == visitor => {
-                Ok(Some(Who { visitor, token_seq: Some(seq) }))
-            }
+            None => holder(until),
+            Some(Ok(same)) if same.visitor == visitor => holder(Some(same.until)),
+            Some(Err(IdentityError::Expired(same))) if same == visitor => holder(until.or(Some(0))),
             Some(Ok(_) | Err(IdentityError::Expired(_))) => {
                 Err(refused("identity and place token are of different visitors"))
             }
@@ -101,12 +113,14 @@ pub fn identify(edge: &Edge, of: &Sale, proofs: &Proofs) -> Result<Option<Who>, 
         };
     }
     if let Some(identity) = identity {
-        let visitor = identity.map_err(|error| refused(error.to_string()))?;
-        return Ok(Some(Who { visitor, token_seq: None }));
+        let Identity { visitor, until } = identity.map_err(|error| refused(error.to_string()))?;
+        return Ok(Some(Who { visitor, token_seq: None, until: Some(until) }));
     }
     // A cookie that is not ours (any more) is no proof, and no offence.
     match proofs.cookie.as_deref().and_then(|cookie| edge.keys.verify(cookie)) {
-        Some(Token::Visitor { sale, visitor }) if sale == of.id => Ok(Some(Who { visitor, token_seq: None })),
+        Some(Token::Visitor { sale, visitor, until }) if sale == of.id => {
+            Ok(Some(Who { visitor, token_seq: None, until }))
+        }
         _ => Ok(None),
     }
 }
@@ -115,14 +129,22 @@ pub fn identify(edge: &Edge, of: &Sale, proofs: &Proofs) -> Result<Option<Who>, 
 pub fn identify_or_new(edge: &Edge, room: &Room, proofs: &Proofs) -> Result<Who, ErrorMessage> {
     match identify(edge, &room.sale, proofs)? {
         Some(who) => Ok(who),
-        None if room.line.state().anonymous => Ok(Who { visitor: VisitorId::anonymous(), token_seq: None }),
-        None => Err(refused("this sale asks for an identity of the shop; come from the shop's page")),
+        None if room.line.state().anonymous => {
+            Ok(Who { visitor: VisitorId::anonymous(), token_seq: None, until: None })
+        }
+        None => Err(needs_identity()),
     }
 }
 
-fn verify_identity(edge: &Edge, sale: &Sale, identity: &str) -> Result<VisitorId, IdentityError> {
-    let key = edge.identity_key.as_deref().ok_or(IdentityError::NoKey)?;
-    identity::verify(key, identity, &sale.id, Timestamp::now().as_second())
+/// What a visitor hears who may not draw a place as he is.
+pub fn needs_identity() -> ErrorMessage {
+    refused("a new place in this sale needs an identity of the shop that is still good; come from the shop's page")
+}
+
+fn verify_identity(edge: &Edge, sale: &Sale, identity: &str) -> Result<Identity, IdentityError> {
+    let now_s = Timestamp::now().as_second();
+    let verified = edge.keys.with_identity_key(|key| identity::verify(key, identity, &sale.id, now_s));
+    verified.unwrap_or(Err(IdentityError::NoKey))
 }
 
 fn refused(message: impl Into<String>) -> ErrorMessage {

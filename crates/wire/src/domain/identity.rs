@@ -23,6 +23,9 @@ pub enum IdentityError {
     /// Signed by another algorithm than HS256.
     #[error("the identity must be signed with HS256")]
     Algorithm,
+    /// It wants something understood that we do not.
+    #[error("the identity's header has crit: this server knows no extension of JSON Web Tokens")]
+    Critical,
     /// The signature is not the shop's.
     #[error("the identity's signature is wrong")]
     Forged,
@@ -35,6 +38,9 @@ pub enum IdentityError {
     /// `sub` is no visitor's id.
     #[error("the identity's sub must have 1 to {VISITOR_BYTES_MAX} bytes, none of them control characters")]
     Subject,
+    /// `sub` is a name that only this server gives.
+    #[error("the identity's sub begins as only ids of this server do: let the shop choose another")]
+    Reserved,
     /// This server was given no key of a shop.
     #[error("this server takes no identities: the setting identity_key is missing")]
     NoKey,
@@ -43,11 +49,28 @@ pub enum IdentityError {
     Audience,
 }
 
+/// Whom an identity proves, and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The visitor.
+    pub visitor: VisitorId,
+    /// When it expires, in Unix seconds.
+    pub until: i64,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Header {
     alg: String,
+    /// Extensions that must be understood (RFC 7515, 4.1.11): we know none.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "std::ops::Not::not")]
+    crit: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     typ: Option<String>,
+}
+
+/// Whatever is there, it is there.
+fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    serde::de::IgnoredAny::deserialize(from).map(|_| true)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,8 +101,8 @@ impl Audience {
     }
 }
 
-/// The visitor that the identity proves, at `now_s` (Unix seconds).
-pub fn verify(key: &[u8], identity: &str, sale: &SaleId, now_s: i64) -> Result<VisitorId, IdentityError> {
+/// Whom the identity proves, at `now_s` (Unix seconds).
+pub fn verify(key: &[u8], identity: &str, sale: &SaleId, now_s: i64) -> Result<Identity, IdentityError> {
     use IdentityError::*;
     if identity.len() > IDENTITY_BYTES_MAX {
         return Err(Malformed);
@@ -89,6 +112,9 @@ pub fn verify(key: &[u8], identity: &str, sale: &SaleId, now_s: i64) -> Result<V
     let header: Header = decode(header).ok_or(Malformed)?;
     if header.alg != "HS256" {
         return Err(Algorithm);
+    }
+    if header.crit {
+        return Err(Critical);
     }
     let signature = BASE64.decode(signature).map_err(|_| Malformed)?;
     mac(key, signed.as_bytes()).verify_slice(&signature).map_err(|_| Forged)?;
@@ -100,12 +126,18 @@ pub fn verify(key: &[u8], identity: &str, sale: &SaleId, now_s: i64) -> Result<V
         return Err(Audience);
     }
     let visitor = VisitorId::parse(&claims.sub).ok_or(Subject)?;
-    if claims.exp <= now_s as f64 { Err(Expired(visitor)) } else { Ok(visitor) }
+    if visitor.is_ours() {
+        return Err(Reserved);
+    }
+    if claims.exp <= now_s as f64 {
+        return Err(Expired(visitor));
+    }
+    Ok(Identity { visitor, until: claims.exp as i64 })
 }
 
 /// A signed identity: what a shop's back end does.
 pub fn sign(key: &[u8], sub: &str, aud: &str, exp_s: i64) -> String {
-    let header = encode(&Header { alg: "HS256".into(), typ: Some("JWT".into()) });
+    let header = encode(&Header { alg: "HS256".into(), crit: false, typ: Some("JWT".into()) });
     let aud = self::Audience::One(aud.into());
     let claims = Claims { sub: sub.into(), aud, exp: exp_s as f64, nbf: None, iat: None };
     let signed = format!("{header}.{}", encode(&claims));
@@ -134,7 +166,8 @@ mod tests {
     #[test]
     fn a_good_identity_names_its_visitor() {
         let identity = sign(KEY, "kim", "demo", 1000);
-        assert_eq!(verify(KEY, &identity, &sale(), 999).unwrap().as_str(), "kim");
+        let kim = Identity { visitor: VisitorId::parse("kim").unwrap(), until: 1000 };
+        assert_eq!(verify(KEY, &identity, &sale(), 999).unwrap(), kim);
     }
 
     #[test]
@@ -155,11 +188,30 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_called_as_the_server_calls_its_own() {
+        for sub in [VisitorId::anonymous().as_str(), "forgotten:7", "anon:"] {
+            assert_eq!(verify(KEY, &sign(KEY, sub, "demo", 9), &sale(), 1), Err(IdentityError::Reserved), "{sub}");
+        }
+        assert!(verify(KEY, &sign(KEY, "anonymous", "demo", 9), &sale(), 1).is_ok());
+    }
+
+    #[test]
+    fn what_must_be_understood_and_is_not_is_refused() {
+        let claims = BASE64.encode(r#"{"sub":"kim","aud":"demo","exp":1000}"#);
+        for crit in [r#"["b64"]"#, r#"["x"]"#, "[]", "null", "1"] {
+            let signed = format!("{}.{claims}", BASE64.encode(format!(r#"{{"alg":"HS256","b64":true,"crit":{crit}}}"#)));
+            let signature = BASE64.encode(mac(KEY, signed.as_bytes()).finalize().into_bytes());
+            let verified = verify(KEY, &format!("{signed}.{signature}"), &sale(), 1);
+            assert_eq!(verified, Err(IdentityError::Critical), "{crit}");
+        }
+    }
+
+    #[test]
     fn what_is_to_come_is_no_proof_yet() {
         for (claim, ahead_s, wanted) in [
             ("nbf", 31, Err(IdentityError::NotYet)),
             ("iat", 31, Err(IdentityError::NotYet)),
-            ("iat", 30, Ok(VisitorId::parse("kim").unwrap())),
+            ("iat", 30, Ok(Identity { visitor: VisitorId::parse("kim").unwrap(), until: 1000 })),
         ] {
             let claims = format!(r#"{{"sub":"kim","aud":"demo","exp":1000,"{claim}":{}}}"#, 1 + ahead_s);
             let signed = format!("{}.{}", BASE64.encode(r#"{"alg":"HS256"}"#), BASE64.encode(claims));

@@ -68,6 +68,11 @@ impl VisitorId {
         Self(format!("{ANONYMOUS}{}", Uuid::new_v4().simple()).into())
     }
 
+    /// Whoever drew a place and has been forgotten; the scripts and PostgreSQL make the same.
+    pub fn forgotten(seq: Seq) -> Self {
+        Self(format!("{FORGOTTEN}{seq}").into())
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -25,6 +25,9 @@ pub enum Token {
         seq: Seq,
         /// The line's life in which it was drawn.
         epoch: u64,
+        /// Until when its identity was good, in Unix seconds: with the place alone no new one is drawn after that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<i64>,
     },
     /// The right to book once, as long as the grant lives.
     #[serde(rename = "booking")]
@@ -37,13 +40,16 @@ pub enum Token {
         #[serde(flatten)]
         grant: GrantKey,
     },
-    /// Who an anonymous visitor is (the cookie).
+    /// Who a visitor is (the cookie).
     #[serde(rename = "visitor")]
     Visitor {
         /// The sale.
         sale: SaleId,
         /// The visitor.
         visitor: VisitorId,
+        /// As of a place.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<i64>,
     },
 }
 

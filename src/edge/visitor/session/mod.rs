@@ -98,6 +98,8 @@ struct Session {
     socket: Arc<Socket>,
     frames: Frames,
     visitor: VisitorId,
+    /// Until when his identity is good, in Unix seconds; nothing for who has none.
+    until: Option<i64>,
     state: State,
     /// News from entries up to this one are in what was already said.
     since: Position,
@@ -131,6 +133,7 @@ pub async fn run(
         socket,
         frames,
         visitor: visitor.clone(),
+        until: who.until,
         state: State::Idle,
         since: Position::default(),
         redeeming: None,

@@ -55,8 +55,13 @@ impl Session {
             ));
         }
         // An ended place never comes back: its token only says who this is.
-        let who = Who { visitor: self.visitor.clone(), token_seq: None };
+        self.until = who.and_then(|who| who.until).or(self.until);
+        let who = self.who();
         self.join(who, again).await
+    }
+
+    fn who(&self) -> Who {
+        Who { visitor: self.visitor.clone(), token_seq: None, until: self.until }
     }
 
     pub(super) async fn join(&mut self, who: Who, again: bool) -> Result<(), End> {
@@ -66,7 +71,7 @@ impl Session {
 
     /// Says how the visitor stands, and takes up the state that goes with it.
     pub(super) async fn joined(&mut self, answer: LineAnswer) -> Result<(), End> {
-        let joined = standing::joined(&self.edge, &self.room, &self.visitor, &answer);
+        let joined = standing::joined(&self.edge, &self.room, &self.who(), &answer);
         let (Some(joined), Some(place)) = (joined, answer.standing) else {
             return Err(error(ErrorCode::SaleClosed, "the sale is closed"));
         };
