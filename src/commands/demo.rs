@@ -183,7 +183,6 @@ fn sample_sale(rate: f64) -> Result<Value, ExitError> {
         "max_active": 50,
         "grant_ttl_s": 300,
         "claim_s": 60,
-        "away_s": 300,
         "max_seats": 4,
         "hold_ttl_s": 0,
         "anonymous": true,

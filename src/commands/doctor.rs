@@ -128,9 +128,10 @@ fn settings(report: &mut Report, args: &ServeArgs) -> Result<(), SettingsError> 
             Some(length) if length < KEY_BYTES => Some(format!(
                 "has {length} bytes; HS256 wants {KEY_BYTES} (RFC 7518), so let the shop make a longer one"
             )),
-            Some(_) if keys.shop_has_ours() => {
-                Some("is one of signing_keys too: the shop could sign anybody's place; give it a key of its own".to_owned())
-            }
+            Some(_) if keys.shop_has_ours() => Some(
+                "is one of signing_keys too: the shop could sign anybody's place; give it a key of its own"
+                    .to_owned(),
+            ),
             Some(_) => None,
         };
         let short = fault.clone().unwrap_or_default();

@@ -65,7 +65,8 @@ impl KeySettings {
 
     /// The keys as their files have them now; nothing if no file has any.
     pub fn read_anew(&self) -> Option<Result<Self, SettingsError>> {
-        let has_file = self.source.signing_keys_file.is_some() || self.source.shop.identity_key_file.is_some();
+        let has_file =
+            self.source.signing_keys_file.is_some() || self.source.shop.identity_key_file.is_some();
         has_file.then(|| self.source.resolve())
     }
 }
@@ -91,4 +92,3 @@ impl KeyArgs {
         Ok(KeySettings { signing_keys, identity_key, source: self.clone() })
     }
 }
-

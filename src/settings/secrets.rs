@@ -45,4 +45,3 @@ pub(super) fn secret<T: Expose>(
         Ok(Some(found))
     }
 }
-

@@ -213,7 +213,14 @@ fn identity_keys() {
     assert_eq!(IdentityKey::parse(raw).unwrap().bytes(), raw.as_bytes());
     assert_eq!(IdentityKey::parse(&format!("base64:{KEY}")).unwrap().bytes().len(), 32);
     let zeros = format!("base64:{}=", "A".repeat(43));
-    for bad in ["short", "base64:c2hvcnQ=", "base64:!", "0123456789abcde", "00000000000000000000000000000000", &zeros] {
+    for bad in [
+        "short",
+        "base64:c2hvcnQ=",
+        "base64:!",
+        "0123456789abcde",
+        "00000000000000000000000000000000",
+        &zeros,
+    ] {
         assert!(fault(&["--identity-key", bad], &complete()).starts_with("identity_key: "), "{bad}");
     }
     let ours = parse(&["--identity-key", &format!("base64:{KEY}")], &complete()).unwrap().resolve().unwrap();
@@ -238,7 +245,10 @@ fn named_tokens() {
         settings.admin_tokens
     };
     let tokens = of(&format!("till:shop@spring@autumn:{one}, web-2:viewer:{two}"));
-    assert_eq!((tokens[0].name.as_str(), tokens[0].role, tokens[0].token.expose()), ("till", Role::Shop, one));
+    assert_eq!(
+        (tokens[0].name.as_str(), tokens[0].role, tokens[0].token.expose()),
+        ("till", Role::Shop, one)
+    );
     assert_eq!(tokens[0].sales.iter().map(|sale| sale.as_str()).collect::<Vec<_>>(), ["spring", "autumn"]);
     assert_eq!((tokens[1].name.as_str(), tokens[1].role, tokens[1].sales.len()), ("web-2", Role::Viewer, 0));
     assert_eq!(of(&format!("a:operator:{one}\nb:gate:{two}\n")).len(), 2, "one a line, as in a file");

@@ -135,7 +135,9 @@ pub(super) fn signing_keys(text: &str) -> Result<Vec<SigningKey>, String> {
         }
         let secret = decode(encoded).ok_or_else(|| format!("the key of kid {kid} is not base64"))?;
         if let Some(why) = weakness(&secret) {
-            return Err(format!("the key of kid {kid} {why}; make one of {KEY_BYTES} with `openssl rand -base64 32`"));
+            return Err(format!(
+                "the key of kid {kid} {why}; make one of {KEY_BYTES} with `openssl rand -base64 32`"
+            ));
         }
         if keys.iter().any(|key| key.secret == secret) {
             return Err(format!("the key of kid {kid} is there under another kid; give each its own bytes"));

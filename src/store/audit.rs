@@ -59,7 +59,8 @@ impl<'a> Note<'a> {
                       VALUES ($1, $2, $3, $4, $5, $6::text::jsonb, $7::text::jsonb)";
         let (sale, visitor) = (self.sale.map(SaleId::as_str), self.visitor.map(VisitorId::as_str));
         let (from, to) = (self.from.to_string(), self.to.to_string());
-        tx.execute(insert, &[&self.by.as_str(), &self.action, &sale, &self.booking, &visitor, &from, &to]).await?;
+        tx.execute(insert, &[&self.by.as_str(), &self.action, &sale, &self.booking, &visitor, &from, &to])
+            .await?;
         Ok(())
     }
 }
@@ -68,7 +69,10 @@ impl<'a> Note<'a> {
 pub(super) fn difference(from: &Value, to: &Value) -> (Value, Value) {
     let (Value::Object(from), Value::Object(to)) = (from, to) else { return (from.clone(), to.clone()) };
     let changed = |one: &serde_json::Map<String, Value>, other: &serde_json::Map<String, Value>| {
-        one.iter().filter(|(key, value)| other.get(*key) != Some(value)).map(|(k, v)| (k.clone(), v.clone())).collect()
+        one.iter()
+            .filter(|(key, value)| other.get(*key) != Some(value))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect()
     };
     (Value::Object(changed(from, to)), Value::Object(changed(to, from)))
 }
@@ -115,7 +119,8 @@ mod tests {
 
     #[test]
     fn a_difference_says_what_changed_alone() {
-        let (from, to) = (json!({"rate": 2, "name": "a", "gone": 1}), json!({"rate": 3, "name": "a", "new": 2}));
+        let (from, to) =
+            (json!({"rate": 2, "name": "a", "gone": 1}), json!({"rate": 3, "name": "a", "new": 2}));
         assert_eq!(difference(&from, &to), (json!({"rate": 2, "gone": 1}), json!({"rate": 3, "new": 2})));
         assert_eq!(difference(&Value::Null, &to), (Value::Null, to.clone()));
     }

@@ -67,7 +67,8 @@ impl Visitors {
         let tx = client.transaction().await?;
         tx.batch_execute("SET LOCAL statement_timeout = 0").await?;
         // The same name in Redis and here, so that a restored line knows that the place has ended.
-        let places = "UPDATE journal_places SET visitor_id = 'forgotten:' || seq, salt = '' WHERE visitor_id = $1";
+        let places =
+            "UPDATE journal_places SET visitor_id = 'forgotten:' || seq, salt = '' WHERE visitor_id = $1";
         let places = tx.execute(places, &name).await?;
         let bookings = "UPDATE bookings SET visitor_id = 'forgotten:' || bookings.id FROM sales \
                         WHERE bookings.sale_id = sales.id AND visitor_id = $1";

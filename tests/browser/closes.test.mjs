@@ -14,6 +14,7 @@ describe("closes", () => {
     for (const code of [1001, 1006, 1011, 1012, 4408, 4429, 4503]) assert.equal(verdict(code).stop, undefined);
     assert.equal(verdict(4429).pace, "slower");
     assert.equal(verdict(1006, "replaced").stop, "replaced");
+    for (const code of [4403, 1006]) assert.equal(verdict(code, "removed").stop, "removed");
     assert.equal(verdict(4503, "replaced").stop, undefined);
   });
 

@@ -231,8 +231,9 @@ async fn paid_released_and_ended_at_the_same_moment_comes_to_one_end_for_all() {
             "UPDATE bookings SET hold_expires_at = now() WHERE id = '{}' AND status = 'held'",
             booking.id
         );
-        let release =
-            async |instance: &Instance| instance.room.seats.release(booking.id, &Actor::admin()).await.unwrap().unwrap();
+        let release = async |instance: &Instance| {
+            instance.room.seats.release(booking.id, &Actor::admin()).await.unwrap().unwrap()
+        };
         let _ =
             join!(stage.sql(&end), confirmed(&a, booking), release(&b), confirmed(&c, booking), release(&a));
     });

@@ -222,11 +222,17 @@ async fn holds_end_once_and_come_back_only_while_their_seats_are_free() {
         tokio::join!(bookings.expire_holds(Timestamp::now()), bookings.expire_holds(Timestamp::now()));
     assert_eq!(one.unwrap().len() + other.unwrap().len(), 2, "each hold ends once");
     assert!(booked(&bookings.commit(&[new(3, &[1])], TERMS).await[0]), "the seats are free again");
-    assert!(matches!(bookings.confirm(kim.id, &Actor::admin()).await.unwrap(), Some(Confirmation::SeatsGone)));
+    assert!(matches!(
+        bookings.confirm(kim.id, &Actor::admin()).await.unwrap(),
+        Some(Confirmation::SeatsGone)
+    ));
     let confirmed = bookings.confirm(lee.id, &Actor::admin()).await.unwrap();
     assert!(matches!(confirmed, Some(Confirmation::Confirmed { changed: true, .. })));
     let (released, changed) = bookings.release(lee.id, &Actor::admin()).await.unwrap().unwrap();
     assert!(changed && released.booking.status == BookingStatus::Released);
-    assert!(!bookings.release(lee.id, &Actor::admin()).await.unwrap().unwrap().1, "repeated, it changes nothing");
+    assert!(
+        !bookings.release(lee.id, &Actor::admin()).await.unwrap().unwrap().1,
+        "repeated, it changes nothing"
+    );
     assert_eq!(bookings.booked().await.unwrap().0.iter().collect::<Vec<_>>(), [1]);
 }

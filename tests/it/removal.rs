@@ -1,6 +1,6 @@
 //! A visitor is sent away, for now or for good; a person is forgotten.
 
-use crate::world::{IDENTITY_KEY, Server, Visitor, World};
+use crate::world::{ADMIN_TOKEN, IDENTITY_KEY, Server, Visitor, World};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
@@ -72,25 +72,34 @@ async fn a_removed_visitor_is_gone_on_all_instances_and_may_come_again() {
         sleep(Duration::from_millis(50)).await;
     };
     assert_eq!(story["places"][0]["stage"], "ended", "{story}");
+    let admin = format!("--admin-listen={}", a.admin);
+    let (status, said) = run(&["sale", "remove", &sale, "choi", &admin, "--admin-token", ADMIN_TOKEN]).await;
+    assert_eq!((status, said.trim()), (Some(0), "his place is ended; he may come again"));
     let nobody = a.admin("DELETE", "/sales/nowhere/visitors/kim", None).await;
     assert_eq!(nobody.0, 404, "{nobody:?}");
     assert_eq!(a.admin("DELETE", &format!("/sales/{sale}/visitors/kim?ban=perhaps"), None).await.0, 422);
     a.patch(&sale, json!({ "phase": "closed" })).await;
-    prove(World::shared(), &sale, "\"removed\": 2").await;
+    prove(World::shared(), &sale, "\"removed\": 3").await;
     for server in [a, b] {
         server.stop().await;
     }
 }
 
-async fn prove(world: &World, sale: &str, says: &str) {
-    let (sale, postgres) = (sale.to_owned(), format!("--postgres-url={}", world.postgres.url()));
+/// Runs the program; its status and what it said.
+async fn run(args: &[&str]) -> (Option<i32>, String) {
+    let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
     let call = move || {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_waitroom"));
-        command.args(["check", "--sale", &sale, &postgres, "--format", "json"]).env_clear().output().unwrap()
+        command.args(&args).env_clear().output().unwrap()
     };
     let output = tokio::task::spawn_blocking(call).await.unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.code() == Some(0) && said.contains(says), "{:?}: {said}", output.status);
+    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+async fn prove(world: &World, sale: &str, says: &str) {
+    let postgres = format!("--postgres-url={}", world.postgres.url());
+    let (status, said) = run(&["check", "--sale", sale, &postgres, "--format", "json"]).await;
+    assert!(status == Some(0) && said.contains(says), "{status:?}: {said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,7 +171,9 @@ async fn everything(world: &World) -> String {
     let pool = waitroom::store::postgres::connect::postgres_pool(&world.postgres.url(), 1).unwrap();
     let client = pool.get().await.unwrap();
     let mut text = String::new();
-    for table in ["sales", "bookings", "booked_seats", "bans", "audit", "journal", "journal_places", "journal_batches"] {
+    for table in
+        ["sales", "bookings", "booked_seats", "bans", "audit", "journal", "journal_places", "journal_batches"]
+    {
         for row in client.query(&format!("SELECT {table}::text FROM {table}"), &[]).await.unwrap() {
             text += &format!("{table}: {}\n", row.get::<_, String>(0));
         }
@@ -229,7 +240,10 @@ async fn a_person_is_forgotten_and_what_was_proved_stays_proved() {
 
     // His seat is sold, to nobody; the shop can still give it back.
     let (_, shown) = server.admin("GET", &format!("/bookings/{booking}"), None).await;
-    assert_eq!((&shown["visitor"], &shown["seats"], &shown["status"]), (&json!(""), &json!(["A-1"]), &json!("confirmed")));
+    assert_eq!(
+        (&shown["visitor"], &shown["seats"], &shown["status"]),
+        (&json!(""), &json!(["A-1"]), &json!("confirmed"))
+    );
     let (status, _) = server.admin("GET", &format!("/sales/{sale}/visitors/{name}"), None).await;
     assert_eq!(status, 404);
     // His tokens lead nowhere, and what he kept himself still proves.
@@ -269,12 +283,8 @@ async fn a_person_is_forgotten_and_what_was_proved_stays_proved() {
     let file = folder.path().join("receipt.json");
     std::fs::write(&file, mine.to_string()).unwrap();
     let postgres = format!("--postgres-url={}", world.postgres.url());
-    let call = move || {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_waitroom"));
-        command.args(["check", "--receipt", file.to_str().unwrap(), "--sale", &sale, &postgres]);
-        command.env_clear().output().unwrap()
-    };
-    let held = tokio::task::spawn_blocking(call).await.unwrap();
-    assert_eq!(held.status.code(), Some(0), "{held:?}");
+    let receipt = file.to_str().unwrap();
+    let (status, said) = run(&["check", "--receipt", receipt, "--sale", &sale, &postgres]).await;
+    assert_eq!(status, Some(0), "{said}");
     server.stop().await;
 }

@@ -64,7 +64,9 @@ async fn a_role_may_do_what_it_is_for_and_is_told_so_of_all_else() {
     ];
     for (method, path, body, expected) in calls {
         // The operator last: what the others are refused, he has not done yet.
-        for (token, expected) in [TILL, LOOKER, GATE, ADMIN_TOKEN].into_iter().zip([1, 2, 3, 0].map(|i| expected[i])) {
+        for (token, expected) in
+            [TILL, LOOKER, GATE, ADMIN_TOKEN].into_iter().zip([1, 2, 3, 0].map(|i| expected[i]))
+        {
             let (status, said) = server.admin_as(token, method, &path, body.clone()).await;
             assert_eq!(status, expected, "{method} {path} by {token}: {said}");
             if status == 403 {
@@ -82,9 +84,8 @@ async fn a_role_may_do_what_it_is_for_and_is_told_so_of_all_else() {
 async fn a_token_for_some_sales_is_worth_nothing_in_others() {
     let first = Server::start().await;
     let (mine, other) = (first.sale(json!({ "hold_ttl_s": 600 })).await, first.sale(json!({})).await);
-    let tokens = format!(
-        ",mine:operator@{mine}@{mine}-2:the-token-of-one-sale,box:shop@{mine}:the-token-of-one-box"
-    );
+    let tokens =
+        format!(",mine:operator@{mine}@{mine}-2:the-token-of-one-sale,box:shop@{mine}:the-token-of-one-box");
     let server = server(&tokens).await;
     let (operator, shop) = ("the-token-of-one-sale", "the-token-of-one-box");
     for sale in [&mine, &other] {
@@ -114,16 +115,24 @@ async fn a_token_for_some_sales_is_worth_nothing_in_others() {
     let ids: Vec<_> = list["sales"].as_array().unwrap().iter().map(|sale| sale["id"].clone()).collect();
     assert_eq!(ids, [json!(mine)]);
     let new = |id: String| {
-        Some(json!({ "id": id, "name": "T", "plan": plan(1, 1), "rate": 1, "max_active": 1, "grant_ttl_s": 30,
-            "claim_s": 30, "max_seats": 1, "anonymous": true }))
+        Some(
+            json!({ "id": id, "name": "T", "plan": plan(1, 1), "rate": 1, "max_active": 1, "grant_ttl_s": 30,
+            "claim_s": 30, "max_seats": 1, "anonymous": true }),
+        )
     };
     assert_eq!(ask(operator, "POST", "/sales", new(format!("{mine}-3"))).await, 403);
     assert_eq!(ask(operator, "POST", "/sales", new(format!("{mine}-2"))).await, 201);
     // What was done in others is not told, either.
     assert_eq!(audit(&server, operator, "", &other).await, Vec::<Value>::new());
     let done = audit(&server, operator, "", &mine).await;
-    let who: Vec<_> = done.iter().map(|one| (one["who"].as_str().unwrap(), one["action"].as_str().unwrap())).collect();
-    let expected = [("admin", "sale created"), ("admin", "sale changed"), ("box", "booking confirmed"), ("mine", "sale changed")];
+    let who: Vec<_> =
+        done.iter().map(|one| (one["who"].as_str().unwrap(), one["action"].as_str().unwrap())).collect();
+    let expected = [
+        ("admin", "sale created"),
+        ("admin", "sale changed"),
+        ("box", "booking confirmed"),
+        ("mine", "sale changed"),
+    ];
     assert_eq!(who, expected);
     for server in [first, server] {
         server.stop().await;
@@ -152,7 +161,8 @@ async fn every_change_is_kept_with_who_when_from_what_and_to_what() {
     server.patch(&sale, json!({ "phase": "closed" })).await;
 
     let all = audit(&server, LOOKER, &format!("?since={began}"), &sale).await;
-    let told: Vec<_> = all.iter().map(|one| [&one["who"], &one["action"], &one["from"], &one["to"]]).collect();
+    let told: Vec<_> =
+        all.iter().map(|one| [&one["who"], &one["action"], &one["from"], &one["to"]]).collect();
     let text = serde_json::to_string(&told).unwrap();
     let expected = json!([
         ["admin", "sale created", null, { "name": "Test", "anonymous": true, "seats": 20, "blocked": 1,
@@ -168,7 +178,8 @@ async fn every_change_is_kept_with_who_when_from_what_and_to_what() {
     ]);
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
     assert_eq!((&all[3]["booking"], &all[5]["visitor"]), (&json!(booking), &json!("kim")));
-    let times: Vec<jiff::Timestamp> = all.iter().map(|one| one["at"].as_str().unwrap().parse().unwrap()).collect();
+    let times: Vec<jiff::Timestamp> =
+        all.iter().map(|one| one["at"].as_str().unwrap().parse().unwrap()).collect();
     assert!(times.is_sorted() && times[0] >= began - jiff::SignedDuration::from_secs(5), "{times:?}");
     let later = audit(&server, LOOKER, &format!("?since={}", times[4]), &sale).await;
     assert_eq!(later, all[4..]);
@@ -196,7 +207,10 @@ async fn no_change_without_its_note() {
     let booking = held(&server, &sale).await;
     let pool = waitroom::store::postgres::connect::postgres_pool(&world.postgres.url(), 1).unwrap();
     let client = pool.get().await.unwrap();
-    client.batch_execute("ALTER TABLE audit ADD CONSTRAINT full_disk CHECK (id < 0) NOT VALID").await.unwrap();
+    client
+        .batch_execute("ALTER TABLE audit ADD CONSTRAINT full_disk CHECK (id < 0) NOT VALID")
+        .await
+        .unwrap();
     for (method, path, body) in [
         ("PATCH", format!("/sales/{sale}"), Some(json!({ "rate": 5 }))),
         ("POST", format!("/bookings/{booking}/confirm"), None),

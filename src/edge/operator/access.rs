@@ -104,7 +104,9 @@ impl Access {
         let same = |caller: &Arc<Caller>| {
             black_box(caller.token.iter().zip(given).fold(0, |all, (own, given)| all | (own ^ given))) == 0
         };
-        self.callers.iter().fold(None, |found, caller| if same(caller) { Some(caller.clone()) } else { found })
+        self.callers
+            .iter()
+            .fold(None, |found, caller| if same(caller) { Some(caller.clone()) } else { found })
     }
 }
 

@@ -84,8 +84,7 @@ impl Guesses {
         let is_known = inner.addresses.contains_key(&from) || inner.addresses.len() < ADDRESSES_MAX;
         let key = if is_known { from } else { Ipv6Addr::UNSPECIFIED.into() };
         let has_room = inner.waiting < ALL_WAITING_MAX;
-        let address =
-            inner.addresses.entry(key).or_insert(Address { wrong: 0, last: now, waiting: 0 });
+        let address = inner.addresses.entry(key).or_insert(Address { wrong: 0, last: now, waiting: 0 });
         if address.waiting == 0 && now - address.last >= FORGET {
             address.wrong = 0;
         }

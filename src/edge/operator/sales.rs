@@ -22,7 +22,7 @@ use wire::{
         ids::SaleId,
         phase::Phase,
         plan::Plan,
-        sale::{NewSale, SaleSettings, SaleState, SettingError},
+        sale::{AWAY_S_DEFAULT, NewSale, SaleSettings, SaleState, SettingError},
         seats::SeatSet,
     },
     protocol::client::object,
@@ -39,8 +39,6 @@ const INVISIBLE: [char; 10] = [
 const NOTICE_CHARS_MAX: usize = 2_000;
 /// A turn that is not used for the first time within this counts as missed, unless the sale says otherwise.
 const CLAIM_S: u32 = 60;
-/// A visitor may be away so long when his turn comes, unless the sale says otherwise.
-const AWAY_S: u32 = 300;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,7 +84,7 @@ pub async fn create(
         max_active: body.max_active,
         grant_ttl_s: body.grant_ttl_s,
         claim_s: body.claim_s.unwrap_or(CLAIM_S.min(body.grant_ttl_s)),
-        away_s: body.away_s.unwrap_or(AWAY_S),
+        away_s: body.away_s.unwrap_or(AWAY_S_DEFAULT),
         max_seats: body.max_seats,
         hold_ttl_s: body.hold_ttl_s.unwrap_or(0),
     };

@@ -49,7 +49,8 @@ pub async fn receipt(
     match records.receipt(&who.visitor, seq).await? {
         Some(receipt) => Ok(([no_store()], Json(receipt)).into_response()),
         None if records.is_forgotten(seq).await? => {
-            let message = "whose place this was has been forgotten; a receipt that you have kept still proves it";
+            let message =
+                "whose place this was has been forgotten; a receipt that you have kept still proves it";
             Err(HttpError::new(StatusCode::GONE, "forgotten", message))
         }
         None => {

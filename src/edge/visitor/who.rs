@@ -76,8 +76,7 @@ pub fn cookie_of(headers: &HeaderMap) -> Option<String> {
 
 /// The header that sets the cookie.
 pub fn set_cookie(edge: &Edge, room: &Room, who: &Who, secure: bool) -> String {
-    let token =
-        Token::Visitor { sale: room.sale.id.clone(), visitor: who.visitor.clone(), until: who.until };
+    let token = Token::Visitor { sale: room.sale.id.clone(), visitor: who.visitor.clone(), until: who.until };
     let secure = if secure { "; Secure" } else { "" };
     let token = edge.keys.sign(&token);
     format!(
@@ -138,7 +137,9 @@ pub fn identify_or_new(edge: &Edge, room: &Room, proofs: &Proofs) -> Result<Who,
 
 /// What a visitor hears who may not draw a place as he is.
 pub fn needs_identity() -> ErrorMessage {
-    refused("a new place in this sale needs an identity of the shop that is still good; come from the shop's page")
+    refused(
+        "a new place in this sale needs an identity of the shop that is still good; come from the shop's page",
+    )
 }
 
 fn verify_identity(edge: &Edge, sale: &Sale, identity: &str) -> Result<Identity, IdentityError> {

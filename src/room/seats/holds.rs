@@ -68,11 +68,7 @@ async fn end_holds(seats: &Arc<Seats>, line: &LiveLine) -> Result<(), StoreError
 
 impl Seats {
     /// The shop was paid: nothing if there is no such booking.
-    pub async fn confirm(
-        self: &Arc<Self>,
-        id: Uuid,
-        by: &Actor,
-    ) -> Result<Option<Confirmation>, RoomError> {
+    pub async fn confirm(self: &Arc<Self>, id: Uuid, by: &Actor) -> Result<Option<Confirmation>, RoomError> {
         let confirmation = self.bookings.confirm(id, by).await?;
         if let Some(Confirmation::Confirmed { changed: true, .. }) = &confirmation {
             self.tell(id).await;
@@ -81,11 +77,7 @@ impl Seats {
     }
 
     /// The operator releases a booking: nothing if there is no such booking.
-    pub async fn release(
-        self: &Arc<Self>,
-        id: Uuid,
-        by: &Actor,
-    ) -> Result<Option<BookingRecord>, RoomError> {
+    pub async fn release(self: &Arc<Self>, id: Uuid, by: &Actor) -> Result<Option<BookingRecord>, RoomError> {
         let Some((record, changed)) = self.bookings.release(id, by).await? else { return Ok(None) };
         if changed {
             self.tell(id).await;

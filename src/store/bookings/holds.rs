@@ -102,11 +102,7 @@ impl Bookings {
     }
 
     /// Gives the booking back and frees its seats: the booking, and whether this call freed them. Nothing if there is none.
-    pub async fn release(
-        &self,
-        id: Uuid,
-        by: &Actor,
-    ) -> Result<Option<(BookingRecord, bool)>, StoreError> {
+    pub async fn release(&self, id: Uuid, by: &Actor) -> Result<Option<(BookingRecord, bool)>, StoreError> {
         let mut client = self.pool.get().await?;
         let tx = client.transaction().await?;
         let query =

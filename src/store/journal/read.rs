@@ -57,7 +57,8 @@ impl Journal {
     /// Whether whoever drew the place has been forgotten.
     pub async fn is_forgotten(&self, seq: Seq) -> Result<bool, StoreError> {
         let client = self.pool.get().await?;
-        let query = "SELECT EXISTS (SELECT FROM journal_places WHERE sale_id = $1 AND seq = $2 AND visitor_id = $3)";
+        let query =
+            "SELECT EXISTS (SELECT FROM journal_places WHERE sale_id = $1 AND seq = $2 AND visitor_id = $3)";
         let nobody = VisitorId::forgotten(seq);
         let row = client.query_one(query, &[&self.sale.as_str(), &bigint(seq), &nobody.as_str()]).await?;
         Ok(row.get(0))

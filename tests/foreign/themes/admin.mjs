@@ -51,7 +51,7 @@ export default function theme(it, world) {
     assert.equal(created.status, 201, created.text);
     for (const field of [...SHOWN, ...SET]) assert.ok(field in created.body, field);
     for (const [field, value] of Object.entries(sale)) if (field !== 'plan') assert.deepEqual(created.body[field], value, field);
-    assert.deepEqual([created.body.phase, created.body.away_s, created.body.hold_ttl_s ?? 0, created.body.seats_left], ['scheduled', 300, 0, 19]);
+    assert.deepEqual([created.body.phase, created.body.away_s, created.body.hold_ttl_s ?? 0, created.body.seats_left], ['scheduled', 5, 0, 19]);
     const again = await world.a.admin('POST', '/sales', newSale({ id: sale.id, name: 'Another' }));
     assert.equal(again.status, 409);
     assert.equal(fault(again.body, ERROR), undefined);

@@ -190,7 +190,11 @@ mod tests {
     #[test]
     fn nobody_is_called_as_the_server_calls_its_own() {
         for sub in [VisitorId::anonymous().as_str(), "forgotten:7", "anon:"] {
-            assert_eq!(verify(KEY, &sign(KEY, sub, "demo", 9), &sale(), 1), Err(IdentityError::Reserved), "{sub}");
+            assert_eq!(
+                verify(KEY, &sign(KEY, sub, "demo", 9), &sale(), 1),
+                Err(IdentityError::Reserved),
+                "{sub}"
+            );
         }
         assert!(verify(KEY, &sign(KEY, "anonymous", "demo", 9), &sale(), 1).is_ok());
     }
@@ -199,7 +203,10 @@ mod tests {
     fn what_must_be_understood_and_is_not_is_refused() {
         let claims = BASE64.encode(r#"{"sub":"kim","aud":"demo","exp":1000}"#);
         for crit in [r#"["b64"]"#, r#"["x"]"#, "[]", "null", "1"] {
-            let signed = format!("{}.{claims}", BASE64.encode(format!(r#"{{"alg":"HS256","b64":true,"crit":{crit}}}"#)));
+            let signed = format!(
+                "{}.{claims}",
+                BASE64.encode(format!(r#"{{"alg":"HS256","b64":true,"crit":{crit}}}"#))
+            );
             let signature = BASE64.encode(mac(KEY, signed.as_bytes()).finalize().into_bytes());
             let verified = verify(KEY, &format!("{signed}.{signature}"), &sale(), 1);
             assert_eq!(verified, Err(IdentityError::Critical), "{crit}");

@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// A visitor may be away so long when his turn comes, in seconds, unless the sale says otherwise: a page that was cut is back
+/// by then, and whoever comes later is served first. Longer, those who never come hold the turns of others; measured in
+/// docs/decisions/0022.
+pub const AWAY_S_DEFAULT: u32 = 5;
+
 /// What of a sale never changes.
 #[derive(Clone, Debug)]
 pub struct Sale {
