@@ -7,8 +7,8 @@ use super::{SettingsError, refused, values::Expose};
 
 /// Fewer bytes than this are guessed, or tried out by whoever has one thing that was signed with them.
 pub(super) const SECRET_BYTES_MIN: usize = 16;
-/// So many different bytes at least: a random secret of 16 bytes, in whichever alphabet, has more.
-const DIFFERENT_MIN: usize = 6;
+/// So many different bytes at least: what was drawn has more, in whichever alphabet.
+const DIFFERENT_MIN: usize = 4;
 
 /// Why a secret would not keep anything, if so. Never says the secret.
 pub(super) fn weakness(secret: &[u8]) -> Option<String> {

@@ -14,6 +14,7 @@ mod forgeries;
 mod hostile;
 mod journal;
 mod journal_guards;
+mod keys;
 mod leaving;
 mod line;
 mod migrations;

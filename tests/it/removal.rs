@@ -200,6 +200,25 @@ async fn everything(world: &World) -> String {
     text
 }
 
+/// A Redis that loses everything brings nobody back whose place had ended.
+async fn lost_and_found(world: &World, server: &Server, sale: &str, place: &Value) {
+    let client = redis::Client::open(world.redis.url()).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    redis::cmd("FLUSHALL").query_async::<()>(&mut redis).await.unwrap();
+    let began = Instant::now();
+    let joined = loop {
+        assert!(began.elapsed() < Duration::from_secs(60), "the line never comes back");
+        let mut back = server.connect(sale).await;
+        back.say(json!({ "type": "join", "place": place })).await;
+        let said = back.next().await;
+        if said["type"] == "joined" {
+            break said;
+        }
+        sleep(Duration::from_millis(200)).await;
+    };
+    assert_eq!(joined["state"], "waiting", "{joined}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_is_forgotten_and_what_was_proved_stays_proved() {
     let world = World::new();
@@ -261,22 +280,7 @@ async fn a_person_is_forgotten_and_what_was_proved_stays_proved() {
     assert_eq!(status, 200);
     assert!(!everything(&world).await.contains(name));
 
-    // A Redis that loses everything brings nobody back whose place had ended.
-    let client = redis::Client::open(world.redis.url()).unwrap();
-    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
-    redis::cmd("FLUSHALL").query_async::<()>(&mut redis).await.unwrap();
-    let began = Instant::now();
-    let joined = loop {
-        assert!(began.elapsed() < Duration::from_secs(60), "the line never comes back");
-        let mut back = server.connect(&sale).await;
-        back.say(json!({ "type": "join", "place": first["place"] })).await;
-        let said = back.next().await;
-        if said["type"] == "joined" {
-            break said;
-        }
-        sleep(Duration::from_millis(200)).await;
-    };
-    assert_eq!(joined["state"], "waiting", "{joined}");
+    lost_and_found(&world, &server, &sale, &first["place"]).await;
     server.patch(&sale, json!({ "phase": "closed" })).await;
     prove(&world, &sale, "\"bookings\": 1").await;
     let folder = tempfile::tempdir().unwrap();

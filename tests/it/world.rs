@@ -57,7 +57,7 @@ impl World {
             ("drain_s", "2"),
             ("postgres_pool", "4"),
         ];
-        all.retain(|(key, _)| others.iter().all(|(other, _)| other != key));
+        all.retain(|(key, _)| others.iter().all(|(other, _)| other.trim_end_matches("_file") != *key));
         all.extend_from_slice(others);
         settings(&all)
     }

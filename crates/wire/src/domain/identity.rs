@@ -156,6 +156,7 @@ fn decode<T: for<'a> Deserialize<'a>>(part: &str) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::{collection::vec, prelude::*};
 
     const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
 
@@ -237,5 +238,53 @@ mod tests {
         // Its signature holds; it names neither visitor nor sale.
         assert_eq!(verify(&key, token, &sale(), 1), Err(IdentityError::Malformed));
         assert_eq!(verify(KEY, token, &sale(), 1), Err(IdentityError::Forged));
+    }
+
+    /// With a good signature, whatever it says.
+    fn signed(header: &str, claims: &str) -> String {
+        let signed = format!("{}.{}", BASE64.encode(header), BASE64.encode(claims));
+        let signature = BASE64.encode(mac(KEY, signed.as_bytes()).finalize().into_bytes());
+        format!("{signed}.{signature}")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// No text is an identity by chance, and none breaks the reader.
+        #[test]
+        fn no_text_is_an_identity(text in "\\PC{0,200}", parts in vec("[A-Za-z0-9_=-]{0,60}", 1..5)) {
+            for text in [text, parts.join(".")] {
+                prop_assert!(verify(KEY, &text, &sale(), 1).is_err());
+            }
+        }
+
+        /// Whatever the shop signs that is not HS256's three claims is refused, and breaks nothing.
+        #[test]
+        fn what_is_signed_may_be_anything(header in "\\PC{0,60}", claims in "\\PC{0,120}", alg in "[A-Za-z0-9]{0,8}") {
+            prop_assert!(verify(KEY, &signed(&header, &claims), &sale(), 1).is_err());
+            let good = r#"{"sub":"kim","aud":"demo","exp":9}"#;
+            let other = verify(KEY, &signed(&format!(r#"{{"alg":"{alg}"}}"#), good), &sale(), 1);
+            prop_assert_eq!(other.is_ok(), alg == "HS256");
+        }
+
+        /// Times are what they are: whole or broken, far or near.
+        #[test]
+        fn an_identity_is_good_in_its_time_alone(exp in any::<i32>(), now in any::<i32>()) {
+            let verified = verify(KEY, &sign(KEY, "kim", "demo", exp.into()), &sale(), now.into());
+            prop_assert_eq!(verified.is_ok(), exp > now);
+        }
+
+        /// One changed letter, and it is nobody's.
+        #[test]
+        fn an_identity_has_one_writing(at in 0usize..300, letter in "[ -~]", how in 0u8..3) {
+            let good = sign(KEY, "kim", "demo", 1000);
+            let (head, tail) = good.split_at(at % good.len());
+            let other = match how {
+                0 => format!("{head}{letter}{tail}"),
+                1 => format!("{head}{letter}{}", &tail[1..]),
+                _ => format!("{head}{}", &tail[1..]),
+            };
+            prop_assert_eq!(verify(KEY, &other, &sale(), 1).is_ok(), other == good);
+        }
     }
 }
