@@ -14,7 +14,7 @@ use tokio::time::sleep;
 /// The first wrong token of an address waits for so long …
 const WAIT_MIN: Duration = Duration::from_millis(100);
 /// … each more twice as long, up to this.
-const WAIT_MAX: Duration = Duration::from_secs(5);
+const WAIT_MAX: Duration = Duration::from_secs(2);
 /// Answers of one address that wait at once: each holds a connection.
 const WAITING_MAX: usize = 4;
 /// Answers that wait at once in all: an operator needs a connection too.
@@ -69,7 +69,7 @@ impl Guesses {
         let Some(_slot) = slot.then(|| Waiting(self, key)) else {
             let message = "too many wrong tokens from this address; wait, and look the token up";
             let error = HttpError::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message);
-            return Err(error.header(header::RETRY_AFTER, "5"));
+            return Err(error.header(header::RETRY_AFTER, "2"));
         };
         sleep(wait(wrong)).await;
         Ok(())
