@@ -58,6 +58,11 @@ async fn a_removed_visitor_is_gone_on_all_instances_and_may_come_again() {
     assert_eq!(remove(&b, &sale, "kim", "").await["ended"], true);
     sent_away(&mut kim).await;
     park.hear("granted").await;
+    // Who asks without a socket hears it too, until he joins again.
+    let bearer = format!("Bearer {}", joined["place"].as_str().unwrap());
+    let me = format!("/v1/sales/{sale}/places/me");
+    let (status, said) = a.public("GET", &me, &[("Authorization", &bearer)]).await;
+    assert_eq!((status, said["code"].as_str()), (403, Some("removed")), "{said}");
     // His old place is worth nothing: he comes in at the end.
     let (_choi, _) = stands(&a, &sale, "choi").await;
     let mut lee = a.connect(&sale).await;

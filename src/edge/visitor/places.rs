@@ -208,7 +208,8 @@ pub(super) fn known(edge: &Edge, sale: &Sale, headers: &HeaderMap) -> Result<Who
 }
 
 pub(super) async fn poll(room: &Room, who: &Who) -> Result<LineAnswer, HttpError> {
-    Ok(room.line.poll(Poll { visitor: who.visitor.clone(), poll_ms: POLL_MS }).await?)
+    let answer = room.line.poll(Poll { visitor: who.visitor.clone(), poll_ms: POLL_MS }).await?;
+    if answer.removed { Err(standing::removed().into()) } else { Ok(answer) }
 }
 
 fn refusal(room: &Room, request: &str, refusal: &Refusal) -> Response {

@@ -107,7 +107,7 @@ pub async fn join(
     let answer = room.line.join(join).await.map_err(unavailable)?;
     let is_over = |place: &Standing| place.stage == Stage::Ended || again && place.stage == Stage::Booked;
     let wants_new = answer.phase != Phase::Closed && answer.standing.as_ref().is_none_or(is_over);
-    match answer.banned {
+    match answer.removed {
         true => Err(removed()),
         false if !may_draw && wants_new => Err(needs_identity()),
         false => Ok(answer),

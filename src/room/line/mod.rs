@@ -133,7 +133,9 @@ impl LiveLine {
         let (started, comes) = (Instant::now(), join.mode != JoinMode::Recheck);
         let answer = self.joins.ask(join).await;
         let answer = answer.and_then(|answer| match answer.standing {
-            None if comes && !answer.banned && answer.phase != Phase::Closed => Err(RoomError::JournalBehind),
+            None if comes && !answer.removed && answer.phase != Phase::Closed => {
+                Err(RoomError::JournalBehind)
+            }
             _ => Ok(answer),
         });
         if comes {

@@ -24,7 +24,7 @@ pub struct Standings {
     pub phase: Phase,
     /// New places drawn.
     pub drawn: u64,
-    /// One for each, in order; nothing without a place, and whether the visitor is banned.
+    /// One for each, in order; nothing without a place, and whether the visitor was sent away.
     pub standings: Vec<(Option<Standing>, bool)>,
 }
 
@@ -32,7 +32,7 @@ impl Standings {
     /// The answers, one for each who asked.
     pub fn answers(self) -> Vec<LineAnswer> {
         let Self { position, total, phase, standings, .. } = self;
-        let answer = |(standing, banned)| LineAnswer { position, total, phase, standing, banned };
+        let answer = |(standing, removed)| LineAnswer { position, total, phase, standing, removed };
         standings.into_iter().map(answer).collect()
     }
 }

@@ -80,6 +80,6 @@ pub struct LineAnswer {
     pub phase: Phase,
     /// The visitor's place, if there is one.
     pub standing: Option<Standing>,
-    /// Whether he may not come any more.
-    pub banned: bool,
+    /// Whether the operator has sent him away.
+    pub removed: bool,
 }

@@ -149,7 +149,7 @@ impl Session {
                 return Ok(());
             }
         };
-        if answer.banned {
+        if answer.removed {
             return Err(standing::removed().into());
         }
         if answer.standing.is_some_and(|place| place.stage == Stage::Ended) {

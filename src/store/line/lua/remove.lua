@@ -15,7 +15,8 @@ if lives and not closed then
   for _, queue in ipairs({ line, returned, away }) do
     redis.call('ZREM', queue, visitor)
   end
-  place.state = 'x'
+  -- Told to whoever asks without a socket; gone with the next place.
+  place.state, place.rest = 'x', ':removed'
   put_place(visitor, place)
   note('left', { visitor, place.seq })
 end

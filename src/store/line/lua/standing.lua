@@ -29,7 +29,8 @@ local function come_back(visitor, place)
 end
 
 -- Publishes, and answers {n, total, epoch, phase, places drawn, [state, seq, turn, owned, rank, deadline, claim, drawn
--- now]...} for a list of {visitor, place, drawn now}; in place of the last a 2 says that the visitor is banned.
+-- now]...} for a list of {visitor, place, drawn now}; in place of the last a 2 says that the visitor was sent
+-- away.
 local function standings(visitors, drawn)
   local n = publish()
   local reply = { n, redis.call('ZCARD', line), redis.call('HGET', sale, 'epoch'), redis.call('HGET', sale, 'phase'),
