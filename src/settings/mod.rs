@@ -242,10 +242,11 @@ impl ServeArgs {
     /// The complete settings, or the first fault.
     pub fn resolve(&self) -> Result<ServeSettings, SettingsError> {
         self.check_addresses()?;
+        let (redis, postgres) = (self.redis.resolve()?, self.postgres.resolve()?);
         let admin = self.admin.of_server()?;
         Ok(ServeSettings {
-            redis: self.redis.resolve()?,
-            postgres: self.postgres.resolve()?,
+            redis,
+            postgres,
             admin_tokens: self.roles.resolve(&admin.admin_token)?,
             admin,
             keys: self.keys.resolve()?,

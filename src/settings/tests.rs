@@ -185,7 +185,7 @@ fn signing_keys() {
     let keys = values::signing_keys(&long).unwrap();
     assert_eq!(keys.iter().map(|key| key.kid.as_str()).collect::<Vec<_>>(), ["a", "b_-1"]);
     assert_eq!(keys[0].secret, b"01234567890123456789012345678901");
-    assert!(values::signing_keys("u:-_-_abcdefghijklmnopqrstuvw-_-_").is_ok());
+    assert!(values::signing_keys("u:-_-_abcdefghijklmnopqrstuvwx-_-_").is_ok());
     for bad in [
         "".to_owned(),
         "k1".to_owned(),
@@ -229,7 +229,7 @@ fn identity_keys() {
 
 #[test]
 fn tokens_that_can_be_guessed_are_refused() {
-    for weak in ["x", "0123456789abcde", "aaaaaaaaaaaaaaaaaaaaaaaa", "abcabcabcabcabcabcabc"] {
+    for weak in ["Q", "0123456789abcde", "aaaaaaaaaaaaaaaaaaaaaaaa", "abcabcabcabcabcabcabc"] {
         let error = fault(&["--admin-token", weak], &complete());
         assert!(error.starts_with("admin_token: has ") && !error.contains(weak), "{error}");
         let error = fault(&["--admin-tokens", &format!("till:shop:{weak}")], &complete());

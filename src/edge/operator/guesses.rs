@@ -137,7 +137,9 @@ mod tests {
             began.elapsed()
         };
         for n in 1..=8 {
-            assert_eq!(took(address(1)).await.as_millis(), wait(n).as_millis() + 1, "tokio rounds up");
+            // Timers round up.
+            let (took, least) = (took(address(1)).await, wait(n));
+            assert!(took >= least && took < least + Duration::from_millis(10), "{n}: {took:?}");
         }
         assert!(took(address(2)).await < 2 * WAIT_MIN);
     }
