@@ -205,6 +205,17 @@ async fn everything(world: &World) -> String {
     text
 }
 
+/// The proof of a place, once the journal has it.
+async fn receipt(server: &Server, path: &str, bearer: &str) -> Value {
+    loop {
+        let (status, said) = server.public("GET", path, &[("Authorization", bearer)]).await;
+        if status == 200 {
+            return said;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// A Redis that loses everything brings nobody back whose place had ended.
 async fn lost_and_found(world: &World, server: &Server, sale: &str, place: &Value) {
     let client = redis::Client::open(world.redis.url()).unwrap();
@@ -245,14 +256,7 @@ async fn a_person_is_forgotten_and_what_was_proved_stays_proved() {
     lee.hear("granted").await;
     let receipt_path = format!("/v1/sales/{sale}/places/me/receipt");
     let bearer = |place: &Value| format!("Bearer {}", place.as_str().unwrap());
-    let mine = loop {
-        let (status, said) =
-            server.public("GET", &receipt_path, &[("Authorization", &bearer(&first["place"]))]).await;
-        if status == 200 {
-            break said;
-        }
-        sleep(Duration::from_millis(50)).await;
-    };
+    let mine = receipt(&server, &receipt_path, &bearer(&first["place"])).await;
     remove(&server, &old, name, "").await;
     // Until the closed sale's room has ended, its line is told by the room.
     let (status, said) = server.admin("DELETE", &format!("/visitors/{name}"), None).await;
