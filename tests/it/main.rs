@@ -11,6 +11,7 @@ mod conversation;
 mod faults;
 mod fences;
 mod forgeries;
+mod ghosts;
 mod hostile;
 mod journal;
 mod journal_guards;
