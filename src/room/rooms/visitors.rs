@@ -59,14 +59,18 @@ impl Rooms {
         by: &Actor,
     ) -> Result<Option<Forgotten>, RoomError> {
         for id in self.ids().await? {
-            let room = self.open(&id);
-            let line = room.as_ref().map_or_else(|| self.redis.line(&id), |room| room.line.store().clone());
+            // A sale that lives has a room from here on, though this instance may only just hear of it: its journal goes on.
+            let (line, lives) = match self.find(&id).await? {
+                Some(Found::Room(room)) => (room.line.store().clone(), true),
+                Some(Found::Closed(_)) => (self.redis.line(&id), false),
+                None => continue,
+            };
             match end_in(&line, visitor, true).await {
-                Ok(Some((_, n))) if room.is_some() => self.wait_for_journal(&id, &line, n).await?,
+                Ok(Some((_, n))) if lives => self.wait_for_journal(&id, &line, n).await?,
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(None),
                 // A sale that is over may have left nothing there.
-                Err(error) if error.is_missing_line() && room.is_none() => {}
+                Err(error) if error.is_missing_line() && !lives => {}
                 Err(error) => return Err(error.into()),
             }
         }
