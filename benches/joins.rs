@@ -33,6 +33,7 @@ use waitroom::{
     },
 };
 use wire::domain::{
+    audit::Actor,
     ids::{SaleId, VisitorId},
     line::{Join, JoinMode},
     plan::Plan,
@@ -83,7 +84,7 @@ impl Stage {
             blocked: &SeatSet::new(1),
         };
         let pool = connect::postgres_pool(&stores.postgres_url(), 8).unwrap();
-        assert!(Sales::new(pool.clone()).create(&new).await.unwrap());
+        assert!(Sales::new(pool.clone()).create(&new, &Actor::admin()).await.unwrap());
         let redis = RedisSettings {
             redis_url: stores.redis_url().into(),
             redis_replicas: 0,

@@ -4,11 +4,13 @@ use crate::{
     drain::{Drain, Traffic},
     edge::{
         self, Edge, EdgeState,
+        keys::{self, Keys},
         listener::{
             Listener,
             tls::{self, Tls, TlsError},
         },
         networks::Networks,
+        operator::access::Access,
     },
     limits::{ADMIN_CONNECTIONS_MAX, Bounds, FILES_RESERVED, SEND_BUFFER_BYTES},
     metrics::{self, Listeners},
@@ -35,7 +37,6 @@ use tokio::{
     sync::watch,
 };
 use uuid::Uuid;
-use wire::domain::token::{Key, Keyring};
 
 /// Connections that wait to be accepted: everyone comes at once.
 const BACKLOG: u32 = 4096;
@@ -95,23 +96,21 @@ impl App {
         rooms.open_all().await.map_err(|error| unreachable(error.to_string()))?;
         let public = listen(settings.http.listen, settings.http.reuse_port, "listen")?;
         let admin = listen(settings.admin.admin_listen, false, "admin_listen")?;
-        let keys = settings.keys.signing_keys.iter();
-        let keys = keys.map(|key| Key { kid: key.kid.clone(), secret: key.secret.clone() }).collect();
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let edge = Arc::new(Edge {
             rooms: rooms.clone(),
-            keys: Keyring::new(keys)
+            keys: Keys::new(&settings.keys)
                 .ok_or_else(|| StartError::Settings("signing_keys: none was given".into()))?,
-            identity_key: settings.keys.identity_key.as_ref().map(|key| key.bytes().to_vec()),
             allowed_origins: settings.http.allowed_origins.clone(),
             trusted_proxies: settings.http.trusted_proxies.clone(),
-            admin_token: settings.admin.admin_token.expose().to_owned(),
+            access: Access::new(settings.admin.admin_token.expose(), &settings.admin_tokens),
             connections_max: usize::try_from(files.saturating_sub(FILES_RESERVED)).unwrap_or(usize::MAX),
             strangers: settings.strangers.clone(),
             bounds,
             state: EdgeState::default(),
         });
         tokio::spawn(rooms.clone().run());
+        tokio::spawn(keys::follow(edge.clone(), settings.keys.clone()));
         Ok(Self { edge, rooms, leave, public, admin, tls, drain: Duration::from_secs(settings.http.drain_s) })
     }
 

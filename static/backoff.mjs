@@ -16,6 +16,7 @@ const CODE_OF_ERROR = new Map([
   ["bad_message", 4400],
   ["identity_invalid", 4401],
   ["limit_reached", 4403],
+  ["removed", 4403],
   ["join_timeout", 4408],
   ["replaced", 4409],
   ["sale_closed", 4410],
@@ -34,6 +35,8 @@ const ASKED_LONGEST_MS = 60_000;
 export function verdict(closeCode, error = null) {
   const swallowed = closeCode === 1005 || closeCode === 1006 || closeCode === 1000;
   const code = swallowed ? (CODE_OF_ERROR.get(error?.code) ?? closeCode) : closeCode;
+  // Two ends share a code.
+  if (code === 4403 && error?.code === "removed") return { stop: "removed" };
   if (FINAL.has(code)) return { stop: FINAL.get(code) };
   if (code === 1001 || code === 1012) return { pace: "drain", why: "drain" };
   // A network that has drawn all the places that it may is told when it goes on.

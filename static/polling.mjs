@@ -6,7 +6,7 @@ const REFRESH_S = 5;
 /** A deadline that moved by more was put off (after an outage); less is the time of the answer. */
 const DEADLINE_MOVED_MS = 1_500;
 /** What a socket would be closed with. */
-const CLOSE_OF_CODE = { identity_invalid: 4401, limit_reached: 4403, sale_closed: 4410, too_many: 4429, proof_needed: 4429, unavailable: 4503, bad_message: 4400, foreign_origin: 4400 };
+const CLOSE_OF_CODE = { identity_invalid: 4401, limit_reached: 4403, removed: 4403, sale_closed: 4410, too_many: 4429, proof_needed: 4429, unavailable: 4503, bad_message: 4400, foreign_origin: 4400 };
 const CLOSE_OF_STATUS = { 429: 4429, 503: 4503 };
 
 export class PollingSocket {

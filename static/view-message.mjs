@@ -59,6 +59,7 @@ const SCREENS = {
     };
   },
   limit: () => ({ actions: [toSales()] }),
+  removed: () => ({ tone: "warn", actions: [toSales()] }),
   broken: ({ do: commands }) => ({ tone: "warn", actions: [action("reload", "button primary", "reload", commands.reload)] }),
   unknown: () => ({ actions: [toSales()] }),
   closed: (ctx) => ({ actions: [toSales(), ...proof(ctx)] }),

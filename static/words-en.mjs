@@ -215,6 +215,8 @@ export const en = {
   identity_anew: "Start anew",
   limit_title: "You already have all the seats you may book",
   limit_text: "One visitor may book only so many seats in this sale, and you have reached that number.",
+  removed_title: "Your place was ended",
+  removed_text: "The organiser has ended your place in this sale. What you have booked stays booked. If this is a mistake, ask the shop.",
   broken_title: "This page got out of step",
   broken_text: "The server did not understand this page; it may be an old version. Reload it.",
   unknown_title: "There is no such sale",

@@ -215,6 +215,8 @@ export const ko = {
   identity_anew: "새로 줄 서기",
   limit_title: "이미 최대 매수를 예매했습니다",
   limit_text: "한 사람이 예매할 수 있는 좌석 수가 정해져 있으며, 이미 그만큼 예매하셨습니다.",
+  removed_title: "순서가 취소되었습니다",
+  removed_text: "주최자가 이 예매에서의 순서를 취소했습니다. 이미 예매한 좌석은 그대로입니다. 잘못된 조치라고 생각하시면 판매처에 문의해 주세요.",
   broken_title: "화면이 서버와 맞지 않습니다",
   broken_text: "오래된 화면일 수 있습니다. 새로고침해 주세요.",
   unknown_title: "없는 예매입니다",

@@ -5,23 +5,23 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, sync::watch};
 use waitroom::{
     drain::Drain,
-    edge::{self, Edge, EdgeState},
+    edge::{self, Edge, EdgeState, keys::Keys, operator::access::Access},
     embedded::{Postgres, Redis},
     limits::Bounds,
     room::{health::Health, rooms::Rooms},
-    settings::{ProofOfWork, StrangerSettings},
+    settings::{KeyArgs, KeySettings, ProofOfWork, SigningKey, StrangerSettings},
     store::{
         postgres::{connect, migrations},
         redis::{self, redis_client},
     },
 };
 use wire::domain::{
+    audit::Actor,
     ids::SaleId,
     plan::Plan,
     sale::{NewSale, SaleSettings},
     sample_plan,
     seats::SeatSet,
-    token::{Key, Keyring},
 };
 
 /// Seats of each sale.
@@ -60,14 +60,14 @@ impl Server {
         for n in 0..SALES {
             create(&rooms, &format!("{database}-{n}"), &json, &plan).await;
         }
-        let keys = vec![Key { kid: "k1".into(), secret: vec![7; 32] }];
+        let signing_keys = vec![SigningKey { kid: "k1".into(), secret: vec![7; 32] }];
+        let keys = KeySettings { signing_keys, identity_key: None, source: KeyArgs::default() };
         let edge = Arc::new(Edge {
             rooms: rooms.clone(),
-            keys: Keyring::new(keys).unwrap(),
-            identity_key: None,
+            keys: Keys::new(&keys).unwrap(),
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
-            admin_token: "the-admin-token-of-the-bench".into(),
+            access: Access::new("the-admin-token-of-the-bench", &[]),
             connections_max: 10_000,
             strangers: StrangerSettings {
                 address_places: 0,
@@ -125,5 +125,5 @@ async fn create(rooms: &Rooms, id: &str, json: &str, plan: &Plan) {
         anonymous: true,
         blocked: &SeatSet::new(plan.seats.len()),
     };
-    assert!(rooms.create(&new).await.unwrap());
+    assert!(rooms.create(&new, &Actor::admin()).await.unwrap());
 }

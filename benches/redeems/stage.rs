@@ -21,6 +21,7 @@ use waitroom::{
     },
 };
 use wire::domain::{
+    audit::Actor,
     booking::{Booking, Wish},
     ids::{GrantKey, SaleId, VisitorId},
     line::{Join, JoinMode},
@@ -107,7 +108,7 @@ impl Stage {
             blocked: &SeatSet::new(plan.seats.len()),
         };
         let first = &self.instances[0].0;
-        assert!(first.create(&new).await.unwrap());
+        assert!(first.create(&new, &Actor::admin()).await.unwrap());
         let room = first.get(new.id).await.unwrap().unwrap();
         command(first, &room, Phase::Open).await;
         let mut rooms = Vec::new();
@@ -162,6 +163,6 @@ async fn command(rooms: &Rooms, room: &Room, phase: Phase) {
         state.command = phase;
         Ok::<_, Infallible>(())
     };
-    rooms.change(&room.sale, change).await.unwrap().unwrap().unwrap();
+    rooms.change(&room.sale, &Actor::admin(), change).await.unwrap().unwrap().unwrap();
     rooms.put_in_force(&room.sale.id).await.unwrap();
 }

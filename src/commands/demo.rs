@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::embedded::Embedded;
 use crate::settings::{
     AdminArgs, AdminSettings, DataArgs, HttpSettings, KeyArgs, LogSettings, PostgresSettings, RedisSettings,
-    Secret, ServeSettings, StrangerSettings,
+    RoleArgs, Secret, ServeSettings, StrangerSettings,
 };
 use load::crowd;
 use wire::domain::ids::SaleId;
@@ -54,6 +54,8 @@ pub struct DemoArgs {
     #[command(flatten)]
     admin: AdminArgs,
     #[command(flatten)]
+    roles: RoleArgs,
+    #[command(flatten)]
     keys: KeyArgs,
     #[command(flatten)]
     log: LogSettings,
@@ -76,10 +78,12 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
 
 fn settings(args: &DemoArgs, embedded: &Embedded) -> anyhow::Result<ServeSettings> {
     let folder = &args.data.data_dir;
-    let admin_token = match args.admin.token()? {
-        Some(token) => token,
-        None => Secret::from(kept(&folder.join("admin-token"), || Ok(URL_SAFE_NO_PAD.encode(random()?)))?),
-    };
+    let mut admin = args.admin.clone();
+    if admin.token()?.is_none() {
+        let token = kept(&folder.join("admin-token"), || Ok(URL_SAFE_NO_PAD.encode(random()?)))?;
+        admin.admin_token = Some(Secret::from(token));
+    }
+    let admin = admin.of_server()?;
     let mut keys = args.keys.clone();
     if keys.signing()?.is_none() {
         let text = kept(&folder.join("signing-keys"), || Ok(format!("demo:{}", STANDARD.encode(random()?))))?;
@@ -89,7 +93,8 @@ fn settings(args: &DemoArgs, embedded: &Embedded) -> anyhow::Result<ServeSetting
         http: args.http.clone(),
         tls: None,
         strangers: args.strangers.clone(),
-        admin: AdminSettings { admin_listen: args.admin.admin_listen, admin_token },
+        admin_tokens: args.roles.resolve(&admin.admin_token)?,
+        admin,
         redis: RedisSettings {
             redis_url: embedded.redis_url().into(),
             redis_replicas: 0,
@@ -186,7 +191,6 @@ fn sample_sale(rate: f64) -> Result<Value, ExitError> {
         "max_active": 50,
         "grant_ttl_s": 300,
         "claim_s": 60,
-        "away_s": 300,
         "max_seats": 4,
         "hold_ttl_s": 0,
         "anonymous": true,

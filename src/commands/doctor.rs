@@ -92,10 +92,15 @@ fn resolved<T>(
 }
 
 fn settings(report: &mut Report, args: &ServeArgs) -> Result<(), SettingsError> {
-    if let Some(admin) = resolved(report, "admin_token", args.admin.resolve())? {
+    if let Some(admin) = resolved(report, "admin_token", args.admin.of_server())? {
         let length = admin.admin_token.expose().len();
-        let short = format!("has {length} characters; use at least 16 (`openssl rand -base64 24`)");
-        report.check(length >= 16, Grade::Warn, "admin_token", format!("{length} characters"), short);
+        report.add(Grade::Ok, "admin_token", format!("{length} characters"));
+        if let Some(named) = resolved(report, "admin_tokens", args.roles.resolve(&admin.admin_token))?
+            && !named.is_empty()
+        {
+            let named: Vec<_> = named.iter().map(|one| format!("{} ({})", one.name, one.role)).collect();
+            report.add(Grade::Ok, "admin_tokens", named.join(", "));
+        }
         let open = format!("{} is open to the network; keep it behind a firewall", admin.admin_listen);
         let local = admin.admin_listen.ip().is_loopback();
         report.check(local, Grade::Warn, "admin_listen", admin.admin_listen.to_string(), open);
@@ -144,6 +149,10 @@ fn settings(report: &mut Report, args: &ServeArgs) -> Result<(), SettingsError> 
             Some(length) if length < KEY_BYTES => Some(format!(
                 "has {length} bytes; HS256 wants {KEY_BYTES} (RFC 7518), so let the shop make a longer one"
             )),
+            Some(_) if keys.shop_has_ours() => Some(
+                "is one of signing_keys too: the shop could sign anybody's place; give it a key of its own"
+                    .to_owned(),
+            ),
             Some(_) => None,
         };
         let short = fault.clone().unwrap_or_default();

@@ -158,6 +158,7 @@ impl From<ErrorMessage> for HttpError {
             IdentityInvalid => Self::identity(error.message),
             SaleClosed => Self::sale_closed(),
             LimitReached => Self::new(StatusCode::FORBIDDEN, "limit_reached", error.message),
+            Removed => Self::new(StatusCode::FORBIDDEN, "removed", error.message),
             Unavailable => Self::unavailable(error.message),
             TooMany => Self::too_many(error.message, error.after_ms.map_or(AFTER, Duration::from_millis)),
             ProofNeeded => {

@@ -7,9 +7,10 @@ mod caller;
 mod checks;
 mod error;
 mod headers;
+pub mod keys;
 pub mod listener;
 pub mod networks;
-mod operator;
+pub mod operator;
 mod origin;
 mod packed;
 mod pages;
@@ -32,13 +33,12 @@ use axum::{
 };
 use cache::Cache;
 use error::HttpError;
+use keys::Keys;
 use networks::{FullNetworks, Networks};
+use operator::access::Access;
 use rush::Rush;
 use std::{sync::Arc, sync::atomic::AtomicU64};
-use wire::domain::{
-    ids::{SaleId, VisitorId},
-    token::Keyring,
-};
+use wire::domain::ids::{SaleId, VisitorId};
 
 /// The token that a request brings; the scheme's name may be in any case (RFC 9110, 11.1).
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -50,16 +50,14 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 pub struct Edge {
     /// The rooms.
     pub rooms: Arc<Rooms>,
-    /// The keys of our tokens.
-    pub keys: Keyring,
-    /// The shop's key, if visitors may bring identities.
-    pub identity_key: Option<Vec<u8>>,
+    /// The keys of our tokens, and the shop's.
+    pub keys: Keys,
     /// Origins whose pages may open a socket; none given: only the own host.
     pub allowed_origins: Vec<String>,
     /// Proxies whose word on the visitor's address and scheme is taken.
     pub trusted_proxies: Vec<Cidr>,
-    /// The operator's token.
-    pub admin_token: String,
+    /// Who may use the admin API.
+    pub access: Access,
     /// Sockets that this process can have open.
     pub connections_max: usize,
     /// What those may do who prove nothing of themselves.

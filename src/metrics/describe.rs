@@ -59,6 +59,7 @@ fn describe_service() {
         "Tasks of a room that broke down and were started again, by operation; must stay 0"
     );
     describe_gauge!("waitroom_sends_waiting", "Frames that wait until their peer reads");
+    describe_counter!("waitroom_admin_denials_total", "Calls of the admin API with a wrong token");
     describe_counter!("waitroom_sockets_dropped_total", "Sockets given up because of their peer, by reason");
     describe_counter!("waitroom_join_errors_total", "Joins that a store or a full queue kept from an answer");
     describe_counter!("waitroom_rank_pushes_total", "Ranks sent over sockets");

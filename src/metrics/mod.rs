@@ -1,8 +1,10 @@
 //! Every metric; nothing else touches the metrics macros. Prometheus' conventions: base units, `_total`, and
 //! labels of bounded sets only (sale, outcome, operation, reason), never a visitor.
 
+mod access;
 mod connections;
 mod describe;
+mod journal;
 
 pub use connections::*;
 use metrics::{counter, gauge, histogram};
@@ -12,6 +14,9 @@ use std::{
     sync::{OnceLock, PoisonError, RwLock},
     time::{Duration, Instant},
 };
+
+pub use access::admin_denials;
+pub use journal::{journal_fork, journal_lag, journal_waiting, restored};
 
 /// Buckets in seconds for everything that a visitor waits for.
 const SECONDS: [f64; 15] =
@@ -57,6 +62,7 @@ fn start() {
     counter!("waitroom_rank_pushes_total").increment(0);
     counter!("waitroom_rank_audit_failures_total").increment(0);
     counter!("waitroom_journal_forks_total").increment(0);
+    counter!("waitroom_admin_denials_total").increment(0);
     counter!("waitroom_restores_total").increment(0);
     connections::start();
     histograms();
@@ -101,26 +107,6 @@ fn without_ended(page: String) -> String {
         sale.is_some_and(|(sale, _)| ended.contains(sale))
     };
     page.split_inclusive('\n').filter(|line| !is_over(line)).collect()
-}
-
-/// How old the oldest entry was that has just been journaled.
-pub fn journal_lag(age: Duration) {
-    histogram!("waitroom_journal_lag_seconds").record(age.as_secs_f64());
-}
-
-/// What of a sale waits for its journal, on the instance that writes it.
-pub fn journal_waiting(sale: &str, bytes: i64) {
-    gauge!("waitroom_journal_waiting_bytes", "sale" => sale.to_owned()).set(bytes.max(0) as f64);
-}
-
-/// Redis was found to tell otherwise than what is journaled.
-pub fn journal_fork() {
-    counter!("waitroom_journal_forks_total").increment(1);
-}
-
-/// A line was restored.
-pub fn restored() {
-    counter!("waitroom_restores_total").increment(1);
 }
 
 /// The sale has ended on this instance: its series end.
@@ -177,7 +163,7 @@ pub fn start_sale(sale: &str) {
     ENDED.write().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().remove(sale);
     counter!("waitroom_joins_total", "sale" => sale.to_owned()).increment(0);
     counter!("waitroom_admissions_total", "sale" => sale.to_owned()).increment(0);
-    for reason in ["missed", "expired", "left", "closed"] {
+    for reason in ["missed", "expired", "left", "closed", "removed"] {
         lapses(sale, reason, 0);
     }
     stale_refusals(sale, 0);

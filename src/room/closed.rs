@@ -6,6 +6,7 @@ use futures_util::{Stream, TryStreamExt};
 use std::sync::Arc;
 use uuid::Uuid;
 use wire::domain::{
+    audit::Actor,
     booking::{Booking, BookingFilter, BookingRecord, Confirmation},
     ids::VisitorId,
     sale::{Sale, SaleState},
@@ -55,12 +56,12 @@ impl ClosedSale {
     }
 
     /// The shop was paid: nothing if there is no such booking.
-    pub async fn confirm(&self, id: Uuid) -> Result<Option<Confirmation>, RoomError> {
-        Ok(self.bookings.confirm(id).await?)
+    pub async fn confirm(&self, id: Uuid, by: &Actor) -> Result<Option<Confirmation>, RoomError> {
+        Ok(self.bookings.confirm(id, by).await?)
     }
 
     /// The operator gives a booking back: nothing if there is no such booking.
-    pub async fn release(&self, id: Uuid) -> Result<Option<BookingRecord>, RoomError> {
-        Ok(self.bookings.release(id).await?.map(|(record, _)| record))
+    pub async fn release(&self, id: Uuid, by: &Actor) -> Result<Option<BookingRecord>, RoomError> {
+        Ok(self.bookings.release(id, by).await?.map(|(record, _)| record))
     }
 }

@@ -1,5 +1,7 @@
 //! The rooms of this instance: one for each sale that is not over.
 
+mod visitors;
+
 use super::{
     Parts, Room, closed::ClosedSale, errors::RoomError, glance::Revision, health::Health, journal::Records,
     outbox::Outbox,
@@ -31,6 +33,7 @@ use tokio::{
 };
 use uuid::Uuid;
 use wire::domain::{
+    audit::Actor,
     ids::SaleId,
     phase::Phase,
     sale::{NewSale, Sale, SaleState},
@@ -185,8 +188,8 @@ impl Rooms {
 
     /// Forgets a closed sale: in PostgreSQL, here, and in Redis as soon as that hears of it. False if it is not closed,
     /// nothing if there is none.
-    pub async fn delete(&self, id: &SaleId) -> Result<Option<bool>, RoomError> {
-        let deleted = self.sales.delete(id).await?;
+    pub async fn delete(&self, id: &SaleId, by: &Actor) -> Result<Option<bool>, RoomError> {
+        let deleted = self.sales.delete(id, by).await?;
         if deleted == Some(true) {
             tracing::info!(sale = %id, "deleted");
             self.closed.remove(id);
@@ -209,8 +212,8 @@ impl Rooms {
     }
 
     /// Creates a sale in phase `scheduled`, whose room is yet to be opened; false if there is such a sale already.
-    pub async fn create(&self, new: &NewSale<'_>) -> Result<bool, RoomError> {
-        Ok(self.sales.create(new).await?)
+    pub async fn create(&self, new: &NewSale<'_>, by: &Actor) -> Result<bool, RoomError> {
+        Ok(self.sales.create(new, by).await?)
     }
 
     /// Records a change of what an operator can change, all or nothing: it comes into force, by [`Rooms::put_in_force`] at
@@ -218,9 +221,11 @@ impl Rooms {
     pub async fn change<E>(
         &self,
         sale: &Sale,
+        by: &Actor,
         change: impl FnOnce(&mut SaleState) -> Result<(), E>,
     ) -> Result<Option<Result<(), E>>, RoomError> {
-        let updated = self.sales.update(&sale.id, sale.plan.seats.len(), change).await?;
+        let told = |state: &SaleState| state.told(&sale.plan);
+        let updated = self.sales.update(&sale.id, sale.plan.seats.len(), by, change, told).await?;
         Ok(updated.map(|updated| updated.map(drop)))
     }
 

@@ -2,16 +2,21 @@
 //! `redis_url` in the TOML file. [`layers`] puts those in order; the `…Args` structs here are what clap reads,
 //! and `resolve` makes of each the struct that the component gets: complete, checked, with secrets read.
 
+mod admin;
 mod http;
+mod keys;
 pub mod layers;
+mod secrets;
 pub mod values;
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, builder::BoolishValueParser, value_parser};
 
+pub use admin::{AdminArgs, AdminSettings, NamedToken, Role, RoleArgs};
 pub use http::{HttpSettings, StrangerSettings, TlsArgs, TlsSettings};
+pub use keys::{IdentityArgs, KeyArgs, KeySettings};
+use secrets::secret;
 pub use values::{Cidr, IdentityKey, KEY_BYTES, ProofOfWork, Secret, SecretUrl, SigningKey};
 
 /// Why the program cannot start with what it was told.
@@ -43,49 +48,6 @@ pub enum SettingsError {
 /// A refusal of `key`.
 pub(crate) fn refused(key: impl Into<String>, problem: impl Into<String>) -> SettingsError {
     SettingsError::Refused { key: key.into(), problem: problem.into() }
-}
-
-/// What the operator connects to, as clap reads it.
-#[derive(Debug, Clone, Args)]
-pub struct AdminArgs {
-    /// Where the admin API, the operator's page and the metrics are
-    #[arg(long, global = true, value_name = "ADDRESS", default_value = "127.0.0.1:9090", value_parser = values::address)]
-    pub admin_listen: SocketAddr,
-    /// The token that the admin API asks for
-    #[arg(long, global = true, value_name = "TOKEN")]
-    pub admin_token: Option<Secret>,
-    /// A file with the admin token
-    #[arg(long, global = true, value_name = "FILE")]
-    pub admin_token_file: Option<PathBuf>,
-}
-
-/// What the operator connects to.
-#[derive(Debug, Clone)]
-pub struct AdminSettings {
-    /// Where the admin API and the metrics are.
-    pub admin_listen: SocketAddr,
-    /// The token that the admin API asks for.
-    pub admin_token: Secret,
-}
-
-impl AdminArgs {
-    /// The token, where one was given.
-    pub fn token(&self) -> Result<Option<Secret>, SettingsError> {
-        let token = secret("admin_token", self.admin_token.as_ref(), self.admin_token_file.as_deref())?;
-        match token {
-            // It travels in a header.
-            Some(token) if !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) => {
-                Err(refused("admin_token", "use visible ASCII characters without spaces"))
-            }
-            token => Ok(token),
-        }
-    }
-
-    /// The complete settings; the token is required.
-    pub fn resolve(&self) -> Result<AdminSettings, SettingsError> {
-        let admin_token = self.token()?.ok_or_else(|| missing("admin_token"))?;
-        Ok(AdminSettings { admin_listen: self.admin_listen, admin_token })
-    }
 }
 
 /// The line's Redis, as clap reads it.
@@ -183,70 +145,6 @@ impl PostgresArgs {
     }
 }
 
-/// The keys of the tokens, as clap reads them.
-#[derive(Debug, Clone, Args)]
-pub struct KeyArgs {
-    /// Keys of place and booking tokens, kid:base64,kid2:base64: the first signs, all verify
-    #[arg(long, value_name = "KEYS")]
-    pub signing_keys: Option<Secret>,
-    /// A file with the signing keys
-    #[arg(long, value_name = "FILE")]
-    pub signing_keys_file: Option<PathBuf>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub shop: IdentityArgs,
-}
-
-/// The shop's key, as clap reads it.
-#[derive(Debug, Clone, Args)]
-pub struct IdentityArgs {
-    /// The HS256 key of the shop that signs visitors' identities: text, or base64:… for bytes
-    #[arg(long, value_name = "KEY")]
-    pub identity_key: Option<Secret>,
-    /// A file with the identity key
-    #[arg(long, value_name = "FILE")]
-    pub identity_key_file: Option<PathBuf>,
-}
-
-impl IdentityArgs {
-    /// The identity key, where one was given.
-    pub fn identity(&self) -> Result<Option<IdentityKey>, SettingsError> {
-        let key = secret("identity_key", self.identity_key.as_ref(), self.identity_key_file.as_deref())?;
-        key.map(|key| IdentityKey::parse(key.expose()).map_err(|why| refused("identity_key", why)))
-            .transpose()
-    }
-}
-
-/// The keys of the tokens.
-#[derive(Debug, Clone)]
-pub struct KeySettings {
-    /// Of place and booking tokens: the first signs, all verify. Never empty.
-    pub signing_keys: Vec<SigningKey>,
-    /// The shop's, where visitors bring identities.
-    pub identity_key: Option<IdentityKey>,
-}
-
-impl KeyArgs {
-    /// The signing keys, where some were given.
-    pub fn signing(&self) -> Result<Option<Vec<SigningKey>>, SettingsError> {
-        let keys = secret("signing_keys", self.signing_keys.as_ref(), self.signing_keys_file.as_deref())?;
-        keys.map(|keys| values::signing_keys(keys.expose()).map_err(|why| refused("signing_keys", why)))
-            .transpose()
-    }
-
-    /// The complete settings; signing keys are required.
-    pub fn resolve(&self) -> Result<KeySettings, SettingsError> {
-        let signing_keys = self.signing()?.ok_or_else(|| {
-            refused(
-                "signing_keys",
-                "is missing; make one with `echo \"k1:$(openssl rand -base64 32)\"` and give it as --signing-keys, \
-                 WAITROOM_SIGNING_KEYS, or a file as signing_keys_file",
-            )
-        })?;
-        Ok(KeySettings { signing_keys, identity_key: self.shop.identity()? })
-    }
-}
-
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -292,6 +190,9 @@ pub struct ServeArgs {
     pub admin: AdminArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
+    pub roles: RoleArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
     pub redis: RedisArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -315,6 +216,8 @@ pub struct ServeSettings {
     pub strangers: StrangerSettings,
     /// What the operator connects to.
     pub admin: AdminSettings,
+    /// Who else may use the admin API, and for what.
+    pub admin_tokens: Vec<NamedToken>,
     /// The line's Redis.
     pub redis: RedisSettings,
     /// The bookings' PostgreSQL.
@@ -329,10 +232,13 @@ impl ServeArgs {
     /// The complete settings, or the first fault.
     pub fn resolve(&self) -> Result<ServeSettings, SettingsError> {
         self.check_addresses()?;
+        let (redis, postgres) = (self.redis.resolve()?, self.postgres.resolve()?);
+        let admin = self.admin.of_server()?;
         Ok(ServeSettings {
-            redis: self.redis.resolve()?,
-            postgres: self.postgres.resolve()?,
-            admin: self.admin.resolve()?,
+            redis,
+            postgres,
+            admin_tokens: self.roles.resolve(&admin.admin_token)?,
+            admin,
             keys: self.keys.resolve()?,
             tls: self.tls.resolve()?,
             strangers: self.strangers.clone(),
@@ -360,33 +266,6 @@ pub(crate) fn missing(key: &str) -> SettingsError {
     let flag = key.replace('_', "-");
     let variable = layers::variable(key);
     refused(key, format!("is missing; give --{flag}, {variable}, {key} in the --config file, or {key}_file"))
-}
-
-/// A secret from its own setting or from the file that its `…_file` setting names.
-fn secret<T: values::Expose>(
-    key: &str,
-    value: Option<&T>,
-    file: Option<&Path>,
-) -> Result<Option<T>, SettingsError> {
-    let found = match (value, file) {
-        (Some(_), Some(_)) => return Err(refused(key, format!("is given twice; drop {key} or {key}_file"))),
-        (Some(value), None) => value.clone(),
-        (None, Some(path)) => {
-            let text = std::fs::read_to_string(path).map_err(|source| SettingsError::File {
-                key: format!("{key}_file"),
-                path: path.to_owned(),
-                source,
-            })?;
-            // Editors and `echo` end a file with a newline that is no part of the secret.
-            T::from(text.trim().to_owned())
-        }
-        (None, None) => return Ok(None),
-    };
-    if found.exposed().is_empty() {
-        Err(refused(key, "is empty; give a value or drop it"))
-    } else {
-        Ok(Some(found))
-    }
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ fn complete() -> Vec<(&'static str, &'static str)> {
     vec![
         ("WAITROOM_REDIS_URL", "redis://h:1"),
         ("WAITROOM_POSTGRES_URL", "postgres://u:hush@h/db"),
-        ("WAITROOM_ADMIN_TOKEN", "hush"),
+        ("WAITROOM_ADMIN_TOKEN", "hush-hush-my-darling"),
         ("WAITROOM_SIGNING_KEYS", "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="),
     ]
 }
@@ -203,11 +203,11 @@ fn what_strangers_may_do_and_what_they_are_shown() {
 
 #[test]
 fn signing_keys() {
-    let long = format!("a:{KEY},b_-1:{}", KEY.trim_end_matches('='));
+    let long = format!("a:{KEY},b_-1:{}", "MTEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE");
     let keys = values::signing_keys(&long).unwrap();
     assert_eq!(keys.iter().map(|key| key.kid.as_str()).collect::<Vec<_>>(), ["a", "b_-1"]);
     assert_eq!(keys[0].secret, b"01234567890123456789012345678901");
-    assert!(values::signing_keys(&format!("u:{}", "-_".repeat(24))).is_ok());
+    assert!(values::signing_keys("u:-_-_abcdefghijklmnopqrstuvwx-_-_").is_ok());
     for bad in [
         "".to_owned(),
         "k1".to_owned(),
@@ -216,6 +216,8 @@ fn signing_keys() {
         format!("{}:{KEY}", "k".repeat(17)),
         format!("k:{KEY},k:{KEY}"),
         "k:c2hvcnQ=".to_owned(),
+        format!("k:{}=", "A".repeat(43)),
+        format!("k:{KEY},other:{KEY}"),
         "k:***".to_owned(),
         format!("k:{KEY},"),
     ] {
@@ -232,19 +234,74 @@ fn identity_keys() {
     let raw = "0123456789012345678901234567890!";
     assert_eq!(IdentityKey::parse(raw).unwrap().bytes(), raw.as_bytes());
     assert_eq!(IdentityKey::parse(&format!("base64:{KEY}")).unwrap().bytes().len(), 32);
-    for bad in ["short", "base64:c2hvcnQ=", "base64:!"] {
-        assert!(fault(&["--identity-key", bad], &complete()).starts_with("identity_key: "));
+    let zeros = format!("base64:{}=", "A".repeat(43));
+    for bad in [
+        "short",
+        "base64:c2hvcnQ=",
+        "base64:!",
+        "0123456789abcde",
+        "00000000000000000000000000000000",
+        &zeros,
+    ] {
+        assert!(fault(&["--identity-key", bad], &complete()).starts_with("identity_key: "), "{bad}");
+    }
+    let ours = parse(&["--identity-key", &format!("base64:{KEY}")], &complete()).unwrap().resolve().unwrap();
+    assert!(ours.keys.shop_has_ours());
+}
+
+#[test]
+fn tokens_that_can_be_guessed_are_refused() {
+    for weak in ["Q", "0123456789abcde", "aaaaaaaaaaaaaaaaaaaaaaaa", "abcabcabcabcabcabcabc"] {
+        let error = fault(&["--admin-token", weak], &complete());
+        assert!(error.starts_with("admin_token: has ") && !error.contains(weak), "{error}");
+        let error = fault(&["--admin-tokens", &format!("till:shop:{weak}")], &complete());
+        assert!(error.starts_with("admin_tokens: token 1: till's token has "), "{error}");
+    }
+}
+
+#[test]
+fn named_tokens() {
+    let (one, two) = ("a-token-for-the-till", "a-token-for-the-web");
+    let of = |text: &str| {
+        let settings = parse(&["--admin-tokens", text], &complete()).unwrap().resolve().unwrap();
+        settings.admin_tokens
+    };
+    let tokens = of(&format!("till:shop@spring@autumn:{one}, web-2:viewer:{two}"));
+    assert_eq!(
+        (tokens[0].name.as_str(), tokens[0].role, tokens[0].token.expose()),
+        ("till", Role::Shop, one)
+    );
+    assert_eq!(tokens[0].sales.iter().map(|sale| sale.as_str()).collect::<Vec<_>>(), ["spring", "autumn"]);
+    assert_eq!((tokens[1].name.as_str(), tokens[1].role, tokens[1].sales.len()), ("web-2", Role::Viewer, 0));
+    assert_eq!(of(&format!("a:operator:{one}\nb:gate:{two}\n")).len(), 2, "one a line, as in a file");
+    assert_eq!(of(&format!("a:operator:with:colons:{one}"))[0].token.expose(), format!("with:colons:{one}"));
+    for (bad, why) in [
+        ("till".to_owned(), "token 1: is not name:role:token"),
+        (format!("till:{one}"), "token 1: is not name:role:token"),
+        (format!("Till:shop:{one}"), "token 1: its name must be"),
+        (format!("admin:shop:{one}"), "token 1: its name must be"),
+        (format!("till:cook:{one}"), "token 1: till's role is none of"),
+        (format!("till:shop@Spring:{one}"), "token 1: till: \"Spring\" is no sale's id"),
+        (format!("till:shop@:{one}"), "token 1: till: \"\" is no sale's id"),
+        (format!("a:shop:{one},a:shop:{two}"), "the name a is there twice"),
+        (format!("a:shop:{one},b:shop:{one}"), "b has a token that is there already"),
+        ("a:shop:hush-hush-my-darling".to_owned(), "a has a token that is there already"),
+        (format!("till:shop:{one} x"), "token 1: till's token must have visible"),
+    ] {
+        let error = fault(&["--admin-tokens", &bad], &complete());
+        assert!(error.starts_with(&format!("admin_tokens: {why}")), "{bad}: {error}");
+        assert!(!error.contains(one) && !error.contains("darling"), "{error}");
     }
 }
 
 #[test]
 fn secrets_from_files() {
-    let token = file("from-file\n");
+    let token = file("from-a-file-of-mine\n");
     let path = token.path().to_str().unwrap();
     let mut env = complete();
     env.retain(|(name, _)| *name != "WAITROOM_ADMIN_TOKEN");
     let settings = parse(&["--admin-token-file", path], &env).unwrap().resolve().unwrap();
-    assert_eq!(settings.admin.admin_token.expose(), "from-file");
+    assert_eq!(settings.admin.admin_token.expose(), "from-a-file-of-mine");
     let twice = fault(&["--admin-token-file", path, "--admin-token", "hush"], &env);
     assert_eq!(twice, "admin_token: is given twice; drop admin_token or admin_token_file");
     let both = [complete(), vec![("WAITROOM_ADMIN_TOKEN_FILE", path)]].concat();
@@ -253,17 +310,17 @@ fn secrets_from_files() {
     let told = |args: &[&str], env: &[(&str, &str)]| {
         parse(args, env).unwrap().resolve().unwrap().admin.admin_token.expose().to_owned()
     };
-    assert_eq!(told(&["--admin-token-file", path], &complete()), "from-file");
-    assert_eq!(told(&["--admin-token", "flag"], &both), "flag");
+    assert_eq!(told(&["--admin-token-file", path], &complete()), "from-a-file-of-mine");
+    assert_eq!(told(&["--admin-token", "from-a-flag-of-mine"], &both), "from-a-flag-of-mine");
     let names = file(&format!("admin_token_file = '{path}'"));
     let config = ["--config", names.path().to_str().unwrap()];
-    assert_eq!(told(&config, &env), "from-file");
-    assert_eq!(told(&config, &complete()), "hush");
+    assert_eq!(told(&config, &env), "from-a-file-of-mine");
+    assert_eq!(told(&config, &complete()), "hush-hush-my-darling");
     let says = file("admin_token = 'config'");
     let config = ["--config", says.path().to_str().unwrap()];
     assert_eq!(
         told(&config, &[env.clone(), vec![("WAITROOM_ADMIN_TOKEN_FILE", path)]].concat()),
-        "from-file"
+        "from-a-file-of-mine"
     );
     let error = parse(&["--admin-token-file", "/nonexistent"], &env).unwrap().resolve().unwrap_err();
     assert!(matches!(&error, SettingsError::File { key, .. } if key == "admin_token_file"), "{error}");
@@ -283,7 +340,7 @@ fn files_that_cannot_be_read_or_understood() {
 
 #[test]
 fn secrets_are_never_printed() {
-    let settings = parse(&["--identity-key", &"hush".repeat(8)], &complete()).unwrap();
+    let settings = parse(&["--identity-key", "hush-hush-hush-of-the-old-shop"], &complete()).unwrap();
     let shown = format!("{settings:?} {:?}", settings.resolve().unwrap());
     assert!(!shown.contains("hush") && !shown.contains("MDEy") && !shown.contains("48, 49"), "{shown}");
     assert!(shown.contains("postgres://u:***@h/db"), "{shown}");

@@ -6,12 +6,10 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
+use super::secrets::weakness;
+
 /// An HMAC-SHA-256 key should have so many bytes (RFC 7518 §3.2).
 pub const KEY_BYTES: usize = 32;
-/// Fewer bytes than this are no key of our own.
-const SIGNING_KEY_BYTES_MIN: usize = 16;
-/// The shop's key is the shop's: a short one is only warned of (`doctor`), but this is none at all.
-const IDENTITY_KEY_BYTES_MIN: usize = 8;
 
 /// More bits may take a slow telephone longer than a challenge lives.
 const WORK_BITS_MAX: u8 = 22;
@@ -139,11 +137,13 @@ pub(super) fn signing_keys(text: &str) -> Result<Vec<SigningKey>, String> {
             return Err(format!("kid {kid} is there twice; give each key its own"));
         }
         let secret = decode(encoded).ok_or_else(|| format!("the key of kid {kid} is not base64"))?;
-        if secret.len() < SIGNING_KEY_BYTES_MIN {
+        if let Some(why) = weakness(&secret) {
             return Err(format!(
-                "the key of kid {kid} has {} bytes; make one of at least {KEY_BYTES} with `openssl rand -base64 32`",
-                secret.len()
+                "the key of kid {kid} {why}; make one of {KEY_BYTES} with `openssl rand -base64 32`"
             ));
+        }
+        if keys.iter().any(|key| key.secret == secret) {
+            return Err(format!("the key of kid {kid} is there under another kid; give each its own bytes"));
         }
         keys.push(SigningKey { kid: kid.to_owned(), secret });
     }
@@ -167,10 +167,10 @@ impl IdentityKey {
             Some(encoded) => decode(encoded).ok_or("is not base64 after `base64:`")?,
             None => text.as_bytes().to_vec(),
         };
-        if bytes.len() < IDENTITY_KEY_BYTES_MIN {
-            return Err(format!("has {} bytes; HS256 wants {KEY_BYTES}", bytes.len()));
+        match weakness(&bytes) {
+            Some(why) => Err(format!("{why}; HS256 wants {KEY_BYTES} that nobody can guess (RFC 7518, 3.2)")),
+            None => Ok(Self(bytes)),
         }
-        Ok(Self(bytes))
     }
 
     /// The key's bytes.

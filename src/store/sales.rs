@@ -1,12 +1,14 @@
 //! Sales in PostgreSQL: the operator's word. Redis follows it by version.
 
 use super::{
+    audit::{Note, difference},
     errors::{Store, StoreError},
     postgres::{bigint, facts::takes_bookings, unsigned},
 };
 use crate::metrics;
 use deadpool_postgres::{GenericClient, Object, Pool};
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use std::{
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,7 +18,8 @@ use tokio::time::timeout;
 use tokio_postgres::{Row, binary_copy::BinaryCopyInWriter, error::SqlState, types::Type};
 use uuid::Uuid;
 use wire::domain::{
-    ids::SaleId,
+    audit::Actor,
+    ids::{SaleId, VisitorId},
     phase::Phase,
     plan::{Plan, SeatIndex},
     sale::{NewSale, Sale, SaleSettings, SaleState},
@@ -56,7 +59,7 @@ impl Sales {
     }
 
     /// Creates a sale in phase `scheduled`; false if its id is taken, or too like another's by its hash.
-    pub async fn create(&self, sale: &NewSale<'_>) -> Result<bool, StoreError> {
+    pub async fn create(&self, sale: &NewSale<'_>, by: &Actor) -> Result<bool, StoreError> {
         let mut client = self.pool.get().await?;
         let tx = client.transaction().await?;
         // A hall has up to a million seats.
@@ -102,6 +105,12 @@ impl Sales {
                 .await?;
         }
         writer.finish().await?;
+        let mut made = json!({ "name": sale.name, "anonymous": sale.anonymous, "seats": sale.plan.seats.len(),
+            "blocked": sale.blocked.len() });
+        if let (Value::Object(made), Ok(Value::Object(settings))) = (&mut made, serde_json::to_value(s)) {
+            made.extend(settings);
+        }
+        Note::new(by, "sale created").sale(sale.id).change(Value::Null, made).write(&tx).await?;
         tx.commit().await?;
         Ok(true)
     }
@@ -148,12 +157,14 @@ impl Sales {
     }
 
     /// Changes what `change` changes, all or nothing, under a lock; its refusal is handed through. Nothing if there
-    /// is no such sale.
+    /// is no such sale. `told` says in names what it is for the audit.
     pub async fn update<E>(
         &self,
         id: &SaleId,
         seats: usize,
+        by: &Actor,
         change: impl FnOnce(&mut SaleState) -> Result<(), E>,
+        told: impl Fn(&SaleState) -> Value,
     ) -> Result<Option<Result<SaleState, E>>, StoreError> {
         let mut client = self.pool.get().await?;
         let tx = client.transaction().await?;
@@ -197,6 +208,8 @@ impl Sales {
             )
             .await?;
         }
+        let (from, to) = difference(&told(&before), &told(&after));
+        Note::new(by, "sale changed").sale(id).change(from, to).write(&tx).await?;
         tx.commit().await?;
         Ok(Some(Ok(after)))
     }
@@ -216,17 +229,18 @@ impl Sales {
 
     /// Forgets a closed sale: its bookings, seats and settings. Its epoch stays. False if it is not closed, nothing if there
     /// is no such sale.
-    pub async fn delete(&self, id: &SaleId) -> Result<Option<bool>, StoreError> {
+    pub async fn delete(&self, id: &SaleId, by: &Actor) -> Result<Option<bool>, StoreError> {
         let mut client = self.pool.get().await?;
         let tx = client.transaction().await?;
         // A big sale has a million rows.
         tx.batch_execute("SET LOCAL statement_timeout = 0").await?;
-        let query = "SELECT phase = 'closed', epoch, version FROM sales WHERE id = $1 FOR UPDATE";
+        let query = "SELECT phase = 'closed', epoch, version, name FROM sales WHERE id = $1 FOR UPDATE";
         let Some(row) = tx.query_opt(query, &[&id.as_str()]).await? else { return Ok(None) };
         if !row.get::<_, bool>(0) {
             return Ok(Some(false));
         }
         let (epoch, version): (i64, i64) = (row.get(1), row.get(2));
+        let name: String = row.get(3);
         tx.execute(
             "INSERT INTO deleted_sales (sale_id, epoch, version) VALUES ($1, $2, $3) \
              ON CONFLICT (sale_id) DO UPDATE SET epoch = excluded.epoch, version = excluded.version",
@@ -234,10 +248,15 @@ impl Sales {
         )
         .await?;
         let journal = ["journal", "journal_batches", "journal_heads", "journal_places"];
-        for table in ["booked_seats", "bookings", "seats"].into_iter().chain(journal) {
+        for table in ["booked_seats", "bookings", "seats", "bans"].into_iter().chain(journal) {
             tx.execute(&format!("DELETE FROM {table} WHERE sale_id = $1"), &[&id.as_str()]).await?;
         }
         tx.execute("DELETE FROM sales WHERE id = $1", &[&id.as_str()]).await?;
+        // What was done stays on record; to whom goes with the sale.
+        let unname = "UPDATE audit SET visitor_id = '' WHERE sale_id = $1 AND visitor_id <> ''";
+        tx.execute(unname, &[&id.as_str()]).await?;
+        let was = json!({ "name": name, "phase": Phase::Closed });
+        Note::new(by, "sale deleted").sale(id).change(was, Value::Null).write(&tx).await?;
         tx.commit().await?;
         Ok(Some(true))
     }
@@ -325,10 +344,13 @@ async fn read_state(
         .iter()
         .map(|row| natural(row.get(0)))
         .collect::<Vec<SeatIndex>>();
-    state_of(&row, SeatSet::from_seats(seats, blocked)).map(Some)
+    let bans = "SELECT visitor_id FROM bans WHERE sale_id = $1 ORDER BY visitor_id";
+    let banned = client.query(bans, &[&id.as_str()]).await?;
+    let banned = banned.iter().filter_map(|row| VisitorId::parse(row.get(0))).collect();
+    state_of(&row, SeatSet::from_seats(seats, blocked), banned).map(Some)
 }
 
-fn state_of(row: &Row, blocked: SeatSet) -> Result<SaleState, StoreError> {
+fn state_of(row: &Row, blocked: SeatSet, banned: Arc<[VisitorId]>) -> Result<SaleState, StoreError> {
     let phase: &str = row.get("phase");
     let opens_at: Option<Timestamp> = row.get("opens_at");
     let int = |column: &str| natural(row.get::<_, i32>(column));
@@ -349,6 +371,7 @@ fn state_of(row: &Row, blocked: SeatSet) -> Result<SaleState, StoreError> {
             hold_ttl_s: int("hold_ttl_s"),
         },
         blocked,
+        banned,
     })
 }
 

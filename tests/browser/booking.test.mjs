@@ -277,4 +277,20 @@ describe("the turn", { concurrency: 3 }, () => {
     await state(page, "booked");
     await state(phone, "replaced");
   });
+
+  scene("a visitor whom the operator removes reads so, with a socket and without", async (cast) => {
+    const sale = await server.sale({ anonymous: false, phase: "paused" });
+    const page = await cast.tab(await cast.context(), sale, `#identity=${identity("kim", sale)}`);
+    await ranked(page, 0);
+    // Chromium reports an answer of 403.
+    const context = await cast.context({ ...PHONE, allow: /status of 403/ });
+    await context.addInitScript(() => { delete window.WebSocket; });
+    const phone = await cast.tab(context, sale, `#identity=${identity("lee", sale)}`);
+    await ranked(phone, 1);
+    for (const [name, tab] of [["kim", page], ["lee", phone]]) {
+      await server.admin("DELETE", `/sales/${sale}/visitors/${name}?ban=${name === "kim"}`);
+      await state(tab, "removed");
+      assert.match(await tab.innerText("main"), /The organiser has ended your place/);
+    }
+  });
 });

@@ -14,6 +14,7 @@ describe("closes", () => {
     for (const code of [1001, 1006, 1011, 1012, 4408, 4429, 4503]) assert.equal(verdict(code).stop, undefined);
     assert.equal(verdict(4429).pace, "slower");
     assert.equal(verdict(1006, { code: "replaced" }).stop, "replaced");
+    for (const code of [4403, 1006]) assert.equal(verdict(code, { code: "removed" }).stop, "removed");
     assert.equal(verdict(4503, { code: "replaced" }).stop, undefined);
     assert.equal(verdict(4429, { code: "too_many", after_ms: 90_000 }).why, "network");
   });

@@ -129,7 +129,7 @@ describe("polls", () => {
   });
 
   test("what an HTTP error means is what a socket would be closed with", async () => {
-    for (const [answer, code] of [[[401, { code: "identity_invalid" }], 4401], [[403, { code: "limit_reached" }], 4403],
+    for (const [answer, code] of [[[401, { code: "identity_invalid" }], 4401], [[403, { code: "limit_reached" }], 4403], [[403, { code: "removed" }], 4403],
       [[410, { code: "sale_closed" }], 4410], [[429, {}], 4429], [[503, { code: "unavailable" }], 4503], [[502, {}], 1006], [[0], 1006]]) {
       const { seen } = await joined({ "POST /places": answer });
       assert.equal(seen.closed, code);

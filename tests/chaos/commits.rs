@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use waitroom::store::postgres::connect;
-use wire::domain::{plan::SeatIndex, refusal::Refusal};
+use wire::domain::{audit::Actor, plan::SeatIndex, refusal::Refusal};
 
 /// Eight visitors on two instances for seats 0 to 5: 0 and 5 are each wanted twice.
 fn tries<'a>(
@@ -158,7 +158,7 @@ async fn a_seat_lost_to_another_and_freed_before_that_is_heard_is_free_here_too(
         let won = stage.redeem(&b, &holders[1], &[0]).await.unwrap();
         before.release();
         after.sprung().await;
-        b.room.seats.release(won.id).await.unwrap();
+        b.room.seats.release(won.id, &Actor::admin()).await.unwrap();
         // Both instances hear of that, and then A that it has lost.
         sleep(Duration::from_millis(300)).await;
         after.release();

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use std::time::{Duration, Instant};
 use tokio::{join, time::sleep};
 use wire::domain::{
+    audit::Actor,
     booking::{Booking, BookingStatus, Confirmation},
     plan::SeatIndex,
     refusal::Refusal,
@@ -76,7 +77,7 @@ impl Stage {
 }
 
 pub async fn confirmed(instance: &Instance, booking: &Booking) -> bool {
-    match instance.room.seats.confirm(booking.id).await.unwrap().unwrap() {
+    match instance.room.seats.confirm(booking.id, &Actor::admin()).await.unwrap().unwrap() {
         Confirmation::Confirmed { record, .. } => {
             assert_eq!(
                 (record.booking.status, &record.booking.seats),
@@ -165,7 +166,8 @@ async fn paid_late_while_another_buys_the_seat_is_decided_by_who_commits() {
             };
             join!(stage.redeem(&b, &holders[1], &[0]), release).0
         };
-        let (paid, rival) = join!(a.room.seats.confirm(bookings[0].id), rival);
+        let by = Actor::admin();
+        let (paid, rival) = join!(a.room.seats.confirm(bookings[0].id, &by), rival);
         if then == Then::Hold {
             assert!(matches!(paid.unwrap(), Some(Confirmation::Confirmed { changed: true, .. })));
             assert_eq!(rival, Err(Refusal::SeatTaken(vec![0])));
@@ -229,8 +231,9 @@ async fn paid_released_and_ended_at_the_same_moment_comes_to_one_end_for_all() {
             "UPDATE bookings SET hold_expires_at = now() WHERE id = '{}' AND status = 'held'",
             booking.id
         );
-        let release =
-            async |instance: &Instance| instance.room.seats.release(booking.id).await.unwrap().unwrap();
+        let release = async |instance: &Instance| {
+            instance.room.seats.release(booking.id, &Actor::admin()).await.unwrap().unwrap()
+        };
         let _ =
             join!(stage.sql(&end), confirmed(&a, booking), release(&b), confirmed(&c, booking), release(&a));
     });
@@ -239,9 +242,9 @@ async fn paid_released_and_ended_at_the_same_moment_comes_to_one_end_for_all() {
     for booking in &bookings {
         let status = stage.status(booking).await;
         assert!(["confirmed", "released"].contains(&status.as_str()), "{status}");
-        a.room.seats.release(booking.id).await.unwrap().unwrap();
+        a.room.seats.release(booking.id, &Actor::admin()).await.unwrap().unwrap();
         let told = stage.told(booking, "released").await;
-        b.room.seats.release(booking.id).await.unwrap().unwrap();
+        b.room.seats.release(booking.id, &Actor::admin()).await.unwrap().unwrap();
         assert_eq!(stage.told(booking, "released").await, told, "released again, nothing changes");
     }
     stage.assert_sold_right(&[&a, &b, &c]).await;

@@ -75,8 +75,13 @@ impl Process {
     pub async fn redeem(&self, stage: &Stage, holder: &Holder, seats: &[SeatIndex]) -> Answer {
         let keys = Keyring::new(vec![Key { kid: "k1".into(), secret: SECRET.into() }]).unwrap();
         let Holder { visitor, grant } = holder.clone();
-        let place =
-            Token::Place { sale: stage.sale.clone(), visitor: visitor.clone(), seq: grant.seq, epoch: 1 };
+        let place = Token::Place {
+            sale: stage.sale.clone(),
+            visitor: visitor.clone(),
+            seq: grant.seq,
+            epoch: 1,
+            until: None,
+        };
         let token = keys.sign(&Token::Booking { sale: stage.sale.clone(), visitor, grant });
         let body = json!({ "request": "r", "token": token, "seats": stage.plan.ids_of(seats) });
         let url = format!("http://{}/v1/sales/{}/places/me/redeem", self.public, stage.sale);

@@ -25,6 +25,7 @@ use waitroom::{
     },
 };
 use wire::domain::{
+    audit::Actor,
     booking::{Booking, Wish},
     ids::{GrantKey, SaleId, VisitorId},
     line::{Join, JoinMode, Poll},
@@ -146,12 +147,13 @@ impl Stage {
             blocked: &blocked,
         };
         let sales = Sales::new(connect::postgres_pool(&postgres_url, 1).unwrap());
-        assert!(sales.create(&new).await.unwrap());
+        assert!(sales.create(&new, &Actor::admin()).await.unwrap());
         let open = |state: &mut SaleState| {
             state.command = Phase::Open;
             Ok::<_, ()>(())
         };
-        sales.update(&sale, plan.seats.len(), open).await.unwrap().unwrap().unwrap();
+        let told = |_: &SaleState| serde_json::Value::Null;
+        sales.update(&sale, plan.seats.len(), &Actor::admin(), open, told).await.unwrap().unwrap().unwrap();
         Self {
             sale,
             plan: Arc::new(plan),

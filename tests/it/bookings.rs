@@ -13,6 +13,7 @@ use waitroom::store::{
     sales::Sales,
 };
 use wire::domain::{
+    audit::Actor,
     booking::{BookingStatus, Confirmation},
     ids::{GrantKey, SaleId, VisitorId},
     plan::{Plan, SeatIndex},
@@ -53,7 +54,7 @@ async fn bookings_in(url: &str) -> Bookings {
         anonymous: true,
         blocked: &blocked,
     };
-    assert!(Sales::new(pool.clone()).create(&new).await.unwrap());
+    assert!(Sales::new(pool.clone()).create(&new, &Actor::admin()).await.unwrap());
     Bookings::new(pool, id, Arc::new(plan))
 }
 
@@ -155,7 +156,7 @@ async fn max_seats_holds_over_all_bookings_whatever_the_line_believes() {
     assert!(matches!(bookings.commit(&[known], TERMS).await[0], Outcome::TooManySeats));
     // What was released is his to book anew.
     let id = bookings.by_visitor(&new(1, &[]).visitor).await.unwrap()[0].id;
-    bookings.release(id).await.unwrap();
+    bookings.release(id, &Actor::admin()).await.unwrap();
     let known = NewBooking { owned: 1, ..again(6, &[0, 1, 2]) };
     assert!(booked(&bookings.commit(&[known], TERMS).await[0]));
 }
@@ -221,11 +222,17 @@ async fn holds_end_once_and_come_back_only_while_their_seats_are_free() {
         tokio::join!(bookings.expire_holds(Timestamp::now()), bookings.expire_holds(Timestamp::now()));
     assert_eq!(one.unwrap().len() + other.unwrap().len(), 2, "each hold ends once");
     assert!(booked(&bookings.commit(&[new(3, &[1])], TERMS).await[0]), "the seats are free again");
-    assert!(matches!(bookings.confirm(kim.id).await.unwrap(), Some(Confirmation::SeatsGone)));
-    let confirmed = bookings.confirm(lee.id).await.unwrap();
+    assert!(matches!(
+        bookings.confirm(kim.id, &Actor::admin()).await.unwrap(),
+        Some(Confirmation::SeatsGone)
+    ));
+    let confirmed = bookings.confirm(lee.id, &Actor::admin()).await.unwrap();
     assert!(matches!(confirmed, Some(Confirmation::Confirmed { changed: true, .. })));
-    let (released, changed) = bookings.release(lee.id).await.unwrap().unwrap();
+    let (released, changed) = bookings.release(lee.id, &Actor::admin()).await.unwrap().unwrap();
     assert!(changed && released.booking.status == BookingStatus::Released);
-    assert!(!bookings.release(lee.id).await.unwrap().unwrap().1, "repeated, it changes nothing");
+    assert!(
+        !bookings.release(lee.id, &Actor::admin()).await.unwrap().unwrap().1,
+        "repeated, it changes nothing"
+    );
     assert_eq!(bookings.booked().await.unwrap().0.iter().collect::<Vec<_>>(), [1]);
 }

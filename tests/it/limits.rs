@@ -270,7 +270,7 @@ async fn forged(secret: &[u8]) -> Value {
     let keys = Keyring::new(vec![Key { kid: "k1".into(), secret: secret.to_vec() }]).unwrap();
     let (sale_id, visitor) = (SaleId::parse(&sale).unwrap(), VisitorId::parse("mallory").unwrap());
     let epoch = joined["epoch"].as_u64().unwrap();
-    let token = keys.sign(&Token::Place { sale: sale_id, visitor, seq: 0, epoch });
+    let token = keys.sign(&Token::Place { sale: sale_id, visitor, seq: 0, epoch, until: None });
     join_with(&server, &sale, HOME, json!({ "type": "join", "place": token })).await.1
 }
 

@@ -68,7 +68,7 @@ impl Bench {
         bench
     }
 
-    async fn command(&mut self, rules: Rules, command: Phase) {
+    pub async fn command(&mut self, rules: Rules, command: Phase) {
         self.version += 1;
         let settings = LineSettings {
             version: self.version,
@@ -79,6 +79,7 @@ impl Bench {
             claim_ms: rules.claim_ms,
             away_ms: rules.away_ms,
             blocked: &SeatSet::new(SEATS),
+            banned: &[],
         };
         assert!(self.line.apply(&settings).await.unwrap());
     }
@@ -103,7 +104,7 @@ impl Bench {
         self.line.poll(&[poll]).await.unwrap().standings[0].place()
     }
 
-    async fn crowd(&self, count: usize) {
+    pub async fn crowd(&self, count: usize) {
         let join = |i| Join {
             visitor: visitor(&format!("v{i}")),
             connection: Some(i as u64),
@@ -152,7 +153,7 @@ impl Bench {
         }
     }
 
-    async fn admitted(&self) -> Vec<(i64, Seq)> {
+    pub async fn admitted(&self) -> Vec<(i64, Seq)> {
         let history = self.history().await;
         history.iter().flat_map(|c| c.admitted.iter().map(|a| (c.at, a.1))).collect()
     }

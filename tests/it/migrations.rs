@@ -15,6 +15,7 @@ use waitroom::store::{
     sales::Sales,
 };
 use wire::domain::{
+    audit::Actor,
     ids::{GrantKey, SaleId, VisitorId},
     plan::Plan,
     sale::{NewSale, SaleSettings},
@@ -334,7 +335,7 @@ async fn a_sale_whose_grants_would_be_named_like_anothers_is_refused() {
             anonymous: true,
             blocked: &blocked,
         };
-        sales.create(&new).await.unwrap()
+        sales.create(&new, &Actor::admin()).await.unwrap()
     };
     assert!(create("spring").await);
     assert!(!create("spring").await);

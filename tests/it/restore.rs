@@ -21,7 +21,7 @@ use waitroom::{
         redis::{Redis, Site},
     },
 };
-use wire::domain::{identity, ids::SaleId, plan::Plan, sale::NewSale, seats::SeatSet};
+use wire::domain::{audit::Actor, identity, ids::SaleId, plan::Plan, sale::NewSale, seats::SeatSet};
 
 /// Someone whom the shop knows: he needs nothing but that to find his place.
 async fn comes(server: &Server, sale: &str, name: &str) -> (Visitor, Value) {
@@ -272,7 +272,7 @@ async fn a_new_sale_on_several_instances_is_no_lost_line() {
             anonymous: true,
             blocked: &SeatSet::new(2),
         };
-        assert!(instances[0].0.create(&new).await.unwrap());
+        assert!(instances[0].0.create(&new, &Actor::admin()).await.unwrap());
         let opened = join_all(instances.iter().map(|(rooms, _)| rooms.get(&id))).await;
         assert!(opened.iter().all(|room| matches!(room, Ok(Some(_)))), "sale {i}");
         let client = postgres_pool(&url, 1).unwrap().get().await.unwrap();

@@ -58,7 +58,7 @@ impl World {
             ("drain_s", "2"),
             ("postgres_pool", "4"),
         ];
-        all.retain(|(key, _)| others.iter().all(|(other, _)| other != key));
+        all.retain(|(key, _)| others.iter().all(|(other, _)| other.trim_end_matches("_file") != *key));
         all.extend_from_slice(others);
         settings(&all)
     }
@@ -121,11 +121,15 @@ impl Server {
     }
 
     pub async fn admin(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        self.admin_as(ADMIN_TOKEN, method, path, body).await
+    }
+
+    /// The admin API by another token.
+    pub async fn admin_as(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let url = format!("http://{}/v1/admin{path}", self.admin);
-        let method = method.to_owned();
+        let (method, auth) = (method.to_owned(), format!("Bearer {token}"));
         let call = move || {
             let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-            let auth = format!("Bearer {ADMIN_TOKEN}");
             let mut response = match (method.as_str(), body) {
                 ("GET", _) => agent.get(&url).header("Authorization", auth).call(),
                 ("DELETE", _) => agent.delete(&url).header("Authorization", auth).call(),

@@ -247,8 +247,15 @@ mod tests {
     fn a_place_that_may_have_ended_unseen_is_not_called_lost() {
         let ring = Keyring::new(vec![Key { kid: "k1".into(), secret: vec![7; 32] }]).unwrap();
         let (sale, visitor) = (SaleId::parse("demo").unwrap(), VisitorId::parse("kim").unwrap());
-        let token =
-            |seq| ring.sign(&Token::Place { sale: sale.clone(), visitor: visitor.clone(), seq, epoch: 1 });
+        let token = |seq| {
+            ring.sign(&Token::Place {
+                sale: sale.clone(),
+                visitor: visitor.clone(),
+                seq,
+                epoch: 1,
+                until: None,
+            })
+        };
         let lost = |unanswered: usize| {
             let mut facts = VisitorFacts::default();
             for seq in [1, 2] {
@@ -267,10 +274,11 @@ mod tests {
         let ring = Keyring::new(vec![Key { kid: "k1".into(), secret: vec![7; 32] }]).unwrap();
         let sale = SaleId::parse("demo").unwrap();
         let visitor = VisitorId::parse("kim").unwrap();
-        let place = Token::Place { sale: sale.clone(), visitor: visitor.clone(), seq: 12, epoch: 1 };
+        let place =
+            Token::Place { sale: sale.clone(), visitor: visitor.clone(), seq: 12, epoch: 1, until: None };
         let claim = PlaceClaim::read(&ring.sign(&place)).unwrap();
         assert_eq!((claim.seq, claim.visitor.as_str()), (12, "kim"));
-        assert_eq!(PlaceClaim::read(&ring.sign(&Token::Visitor { sale, visitor })), None);
+        assert_eq!(PlaceClaim::read(&ring.sign(&Token::Visitor { sale, visitor, until: None })), None);
         for junk in ["", "a.b.c", "...", "k1.e30.x"] {
             assert_eq!(PlaceClaim::read(junk), None, "{junk}");
         }

@@ -120,7 +120,8 @@ impl Fake {
         line.waiting.insert(seq, (visitor.clone(), push.clone()));
         let rank = line.waiting.range(..seq).count() as u64;
         line.shown.insert(seq, rank);
-        let token = Token::Place { sale: self.sale.clone(), visitor: visitor.clone(), seq, epoch: 1 };
+        let token =
+            Token::Place { sale: self.sale.clone(), visitor: visitor.clone(), seq, epoch: 1, until: None };
         let joined = Joined {
             place: Some(self.ring.sign(&token)),
             state: PlaceState::Waiting,

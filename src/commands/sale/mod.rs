@@ -74,6 +74,16 @@ enum SaleCommand {
         /// The visitor's id, as in the bookings
         visitor: String,
     },
+    /// End a visitor's place and send him away; he may come again
+    Remove {
+        #[command(flatten)]
+        sale: OneSale,
+        /// The visitor's id, as in the bookings
+        visitor: String,
+        /// For good, until he is removed again without this
+        #[arg(long)]
+        ban: bool,
+    },
     /// Print all bookings
     Bookings {
         #[command(flatten)]
@@ -108,6 +118,10 @@ pub fn run(args: &SaleArgs) -> anyhow::Result<Exit> {
         SaleCommand::Visitor { sale, visitor } => {
             client.get(&format!("{}/visitors/{}", path(&sale.id), client::segment(visitor)))?
         }
+        SaleCommand::Remove { sale, visitor, ban } => {
+            let ban = if *ban { "?ban=true" } else { "" };
+            client.delete(&format!("{}/visitors/{}{ban}", path(&sale.id), client::segment(visitor)))?
+        }
         SaleCommand::List => client.get("/v1/admin/sales")?,
         SaleCommand::Show(sale) => client.get(&path(&sale.id))?,
         SaleCommand::Create(create) => {
@@ -136,6 +150,7 @@ pub fn run(args: &SaleArgs) -> anyhow::Result<Exit> {
         SaleCommand::List => show::list(&answer),
         SaleCommand::Show(_) => show::one(&answer),
         SaleCommand::Visitor { .. } => show::visitor(&answer),
+        SaleCommand::Remove { .. } => show::removed(&answer).to_owned(),
         _ => show::brief(&answer),
     };
     output::print(&text)?;

@@ -92,6 +92,16 @@ pub(super) fn visitor(answer: &Value) -> String {
     places.chain(events).chain(bookings).collect::<Vec<_>>().join("\n")
 }
 
+/// What became of a visitor who was removed.
+pub(super) fn removed(answer: &Value) -> &'static str {
+    match (answer["ended"] == true, answer["banned"] == true) {
+        (true, false) => "his place is ended; he may come again",
+        (true, true) => "his place is ended; he may not come again",
+        (false, false) => "he had no place; he may come",
+        (false, true) => "he had no place; he may not come",
+    }
+}
+
 /// All bookings, as they come: a big sale has hundreds of thousands.
 pub(super) fn bookings(client: &Client, sale: &str, json: bool, csv: bool) -> anyhow::Result<()> {
     let accept = if csv { "text/csv" } else { "application/x-ndjson" };

@@ -1,33 +1,27 @@
 //! What an operator, or the shop, does with bookings.
 
+use super::{access::Caller, rows};
 use crate::{
     edge::{Edge, error::HttpError},
     room::{errors::RoomError, rooms::Found},
 };
 use axum::{
-    Json,
-    body::Body,
+    Extension, Json,
     extract::{Path, Query, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::Stream;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{pin::Pin, sync::Arc};
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 use wire::domain::{
     booking::{BookingFilter, BookingRecord, BookingStatus, Confirmation},
     ids::VisitorId,
     sale::Sale,
 };
-
-/// Exports read at once, each on a connection of its own.
-const EXPORTS_MAX: usize = 8;
-static EXPORTS: Semaphore = Semaphore::const_new(EXPORTS_MAX);
 
 /// What the address may ask for.
 #[derive(Deserialize)]
@@ -38,13 +32,14 @@ pub struct Wanted {
     status: Option<String>,
 }
 
+/// A time in an address.
+pub(super) fn since(text: Option<String>) -> Result<Option<Timestamp>, HttpError> {
+    let fault = |_| HttpError::invalid("since: give a time such as 2026-11-22T10:00:00Z");
+    text.map(|text| text.parse().map_err(fault)).transpose()
+}
+
 impl Wanted {
     fn filter(self) -> Result<BookingFilter, HttpError> {
-        let since = self.since.map(|since| {
-            since
-                .parse::<Timestamp>()
-                .map_err(|_| HttpError::invalid("since: give a time such as 2026-11-22T10:00:00Z"))
-        });
         let visitor = self.visitor.map(|visitor| {
             VisitorId::parse(&visitor).ok_or_else(|| HttpError::invalid("visitor: is no visitor's id"))
         });
@@ -53,7 +48,7 @@ impl Wanted {
             BookingStatus::parse(&status).ok_or_else(unknown)
         });
         Ok(BookingFilter {
-            since: since.transpose()?,
+            since: since(self.since)?,
             visitor: visitor.transpose()?,
             status: status.transpose()?,
         })
@@ -72,24 +67,15 @@ pub async fn export(
     let Query(wanted) = wanted.map_err(|error| HttpError::invalid(error.body_text()))?;
     let filter = wanted.filter()?;
     let found = edge.find(&sale).await?;
-    let slot = EXPORTS.try_acquire().map_err(|_| {
-        HttpError::unavailable(format!(
-            "{EXPORTS_MAX} exports are being read already; try again when one is done"
-        ))
-    })?;
-    let rows = rows(&found, &filter).await?;
-    let csv = wants_csv(&headers);
-    let head = if csv { COLUMNS.join(",") + "\r\n" } else { String::new() };
-    let head = futures_util::stream::iter([Ok(Bytes::from(head))]);
-    let rows = rows.map(move |row| {
-        let _slot = &slot;
-        // An error cuts the answer off, so that a part of it is never taken for the whole.
-        let row =
-            exported(found.sale(), &row.inspect_err(|error| tracing::warn!("an export broke off: {error}"))?);
-        Ok::<_, RoomError>(Bytes::from(if csv { csv_line(&row) } else { format!("{row}\n") }))
-    });
-    let kind = if csv { "text/csv; charset=utf-8" } else { "application/x-ndjson" };
-    Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(head.chain(rows))).into_response())
+    let slot = rows::slot()?;
+    let records = records(&found, &filter).await?;
+    if wants_csv(&headers) {
+        let line = move |record| csv_line(&exported(found.sale(), &record));
+        let head = COLUMNS.join(",") + "\r\n";
+        return Ok(rows::streamed(slot, "text/csv; charset=utf-8", head, records, line));
+    }
+    let line = move |record| format!("{}\n", exported(found.sale(), &record));
+    Ok(rows::streamed(slot, "application/x-ndjson", String::new(), records, line))
 }
 
 /// Whether `Accept` names CSV, in any case (RFC 9110, 8.3.1).
@@ -100,7 +86,7 @@ fn wants_csv(headers: &HeaderMap) -> bool {
 }
 
 /// A sale's bookings that are wanted.
-pub(super) async fn rows(found: &Found, filter: &BookingFilter) -> Result<Records, HttpError> {
+pub(super) async fn records(found: &Found, filter: &BookingFilter) -> Result<Records, HttpError> {
     Ok(match found {
         Found::Room(room) => Box::pin(room.seats.export(filter).await?),
         Found::Closed(closed) => Box::pin(closed.export(filter).await?),
@@ -113,7 +99,7 @@ const COLUMNS: [&str; 7] = ["booking", "sale", "visitor", "seats", "status", "cr
 pub(super) fn exported(sale: &Sale, record: &BookingRecord) -> Value {
     let booking = &record.booking;
     json!({
-        "booking": booking.id, "sale": sale.id, "visitor": record.visitor.as_str(),
+        "booking": booking.id, "sale": sale.id, "visitor": record.visitor.shown(),
         "seats": sale.plan.ids_of(&booking.seats), "status": booking.status, "created_at": record.created_at,
         "hold_expires_at": booking.hold_expires_at,
     })
@@ -138,9 +124,10 @@ fn csv_line(row: &Value) -> String {
 /// `GET /v1/admin/bookings/{id}`.
 pub async fn show(
     State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Arc<Caller>>,
     Path(booking): Path<String>,
 ) -> Result<Json<Value>, HttpError> {
-    let (found, id) = found_of(&edge, &booking).await?;
+    let (found, id) = found_of(&edge, &caller, &booking).await?;
     let record = match &found {
         Found::Room(room) => room.seats.booking(id).await?,
         Found::Closed(closed) => closed.booking(id).await?,
@@ -152,14 +139,15 @@ pub async fn show(
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn confirm(
     State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Arc<Caller>>,
     Path(booking): Path<String>,
 ) -> Result<Json<Value>, HttpError> {
-    let (found, id) = found_of(&edge, &booking).await?;
+    let (found, id) = found_of(&edge, &caller, &booking).await?;
     // A client that hangs up must not stop it half-way.
     let confirming = tokio::spawn(async move {
         let confirmed = match &found {
-            Found::Room(room) => room.seats.confirm(id).await,
-            Found::Closed(closed) => closed.confirm(id).await,
+            Found::Room(room) => room.seats.confirm(id, &caller.name).await,
+            Found::Closed(closed) => closed.confirm(id, &caller.name).await,
         };
         confirmed.map(|confirmation| (found, confirmation))
     });
@@ -181,13 +169,14 @@ pub async fn confirm(
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn release(
     State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Arc<Caller>>,
     Path(booking): Path<String>,
 ) -> Result<Json<Value>, HttpError> {
-    let (found, id) = found_of(&edge, &booking).await?;
+    let (found, id) = found_of(&edge, &caller, &booking).await?;
     let releasing = tokio::spawn(async move {
         let released = match &found {
-            Found::Room(room) => room.seats.release(id).await,
-            Found::Closed(closed) => closed.release(id).await,
+            Found::Room(room) => room.seats.release(id, &caller.name).await,
+            Found::Closed(closed) => closed.release(id, &caller.name).await,
         };
         released.map(|record| (found, record))
     });
@@ -195,9 +184,10 @@ pub async fn release(
     Ok(Json(exported(found.sale(), &record.ok_or_else(unknown_booking)?)))
 }
 
-async fn found_of(edge: &Edge, booking: &str) -> Result<(Found, Uuid), HttpError> {
+async fn found_of(edge: &Edge, caller: &Caller, booking: &str) -> Result<(Found, Uuid), HttpError> {
     let id: Uuid = booking.parse().map_err(|_| unknown_booking())?;
     let sale = edge.rooms.sale_of(id).await?.ok_or_else(unknown_booking)?;
+    caller.must_know(sale.as_str())?;
     Ok((edge.find(sale.as_str()).await?, id))
 }
 

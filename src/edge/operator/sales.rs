@@ -1,12 +1,12 @@
 //! What an operator does with sales.
 
-use super::warnings;
+use super::{access::Caller, warnings};
 use crate::{
     edge::{Edge, error::HttpError},
     room::rooms::Found,
 };
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, Query, State, rejection::QueryRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -22,7 +22,7 @@ use wire::{
         ids::SaleId,
         phase::Phase,
         plan::Plan,
-        sale::{NewSale, SaleSettings, SaleState, SettingError},
+        sale::{AWAY_S_DEFAULT, NewSale, SaleSettings, SaleState, SettingError},
         seats::SeatSet,
     },
     protocol::client::object,
@@ -39,8 +39,6 @@ const INVISIBLE: [char; 10] = [
 const NOTICE_CHARS_MAX: usize = 2_000;
 /// A turn that is not used for the first time within this counts as missed, unless the sale says otherwise.
 const CLAIM_S: u32 = 60;
-/// A visitor may be away so long when his turn comes, unless the sale says otherwise.
-const AWAY_S: u32 = 300;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -66,10 +64,15 @@ struct CreateBody {
 }
 
 /// `POST /v1/admin/sales`.
-pub async fn create(State(edge): State<Arc<Edge>>, body: Bytes) -> Result<Response, HttpError> {
+pub async fn create(
+    State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Arc<Caller>>,
+    body: Bytes,
+) -> Result<Response, HttpError> {
     let body: CreateBody = parse(&body)?;
     let id =
         SaleId::parse(&body.id).ok_or_else(|| HttpError::invalid("id: must be 1 to 64 of a-z, 0-9 and -"))?;
+    caller.must_know(id.as_str())?;
     check_name(&body.name)?;
     check_opens_at(body.opens_at)?;
     let plan_json = body.plan.get().as_bytes();
@@ -81,7 +84,7 @@ pub async fn create(State(edge): State<Arc<Edge>>, body: Bytes) -> Result<Respon
         max_active: body.max_active,
         grant_ttl_s: body.grant_ttl_s,
         claim_s: body.claim_s.unwrap_or(CLAIM_S.min(body.grant_ttl_s)),
-        away_s: body.away_s.unwrap_or(AWAY_S),
+        away_s: body.away_s.unwrap_or(AWAY_S_DEFAULT),
         max_seats: body.max_seats,
         hold_ttl_s: body.hold_ttl_s.unwrap_or(0),
     };
@@ -96,7 +99,7 @@ pub async fn create(State(edge): State<Arc<Edge>>, body: Bytes) -> Result<Respon
         anonymous: body.anonymous,
         blocked: &blocked,
     };
-    if !edge.rooms.create(&new).await? {
+    if !edge.rooms.create(&new, &caller.name).await? {
         let message = format!("there is a sale {id} already; choose another id, or PATCH it");
         return Err(HttpError::new(StatusCode::CONFLICT, "exists", message));
     }
@@ -112,9 +115,12 @@ pub async fn create(State(edge): State<Arc<Edge>>, body: Bytes) -> Result<Respon
 }
 
 /// `GET /v1/admin/sales`.
-pub async fn list(State(edge): State<Arc<Edge>>) -> Result<Json<Value>, HttpError> {
+pub async fn list(
+    State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Arc<Caller>>,
+) -> Result<Json<Value>, HttpError> {
     let mut sales = Vec::new();
-    for id in edge.rooms.ids().await? {
+    for id in edge.rooms.ids().await?.into_iter().filter(|id| caller.knows(id.as_str())) {
         match edge.find(id.as_str()).await {
             Ok(found) => sales.push(shown(&edge, &found).await?),
             // Deleted meanwhile.
@@ -137,7 +143,7 @@ async fn shown(edge: &Edge, found: &Found) -> Result<Value, HttpError> {
     let fixed = json!({
         "id": sale.id, "name": state.name, "anonymous": state.anonymous, "phase": phase, "notice": state.notice,
         "seats": sale.plan.seats.len(), "blocked": sale.plan.ids_of(&state.blocked.iter().collect::<Vec<_>>()),
-        "warnings": warnings::of(sale, &state, edge.identity_key.is_some()),
+        "warnings": warnings::of(sale, &state, edge.keys.takes_identities()),
     });
     let live = match found {
         Found::Room(room) => {
@@ -172,6 +178,7 @@ pub struct Confirmed {
 /// `DELETE /v1/admin/sales/{id}?confirm={id}`: a closed sale is forgotten.
 pub async fn delete(
     State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Arc<Caller>>,
     Path(sale): Path<String>,
     confirmed: Result<Query<Confirmed>, QueryRejection>,
 ) -> Result<Json<Value>, HttpError> {
@@ -182,7 +189,7 @@ pub async fn delete(
             format!("confirm: say ?confirm={id} if all that is known of this sale is to be deleted");
         return Err(HttpError::invalid(message));
     }
-    match edge.rooms.delete(&id).await? {
+    match edge.rooms.delete(&id, &caller.name).await? {
         Some(true) => Ok(Json(json!({ "deleted": id }))),
         Some(false) => {
             let message = "only a closed sale can be deleted; close it first";
@@ -221,6 +228,7 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Opti
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn change(
     State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Arc<Caller>>,
     Path(sale): Path<String>,
     body: Bytes,
 ) -> Result<Json<Value>, HttpError> {
@@ -228,7 +236,8 @@ pub async fn change(
     let (sale, current) = (found.sale(), found.phase());
     let body: ChangeBody = parse(&body)?;
     let blocked = body.blocked.as_ref().map(|names| seats_named(&sale.plan, names)).transpose()?;
-    let changed = edge.rooms.change(sale, |state| apply(state, body, blocked, current)).await?;
+    let change = |state: &mut SaleState| apply(state, body, blocked, current);
+    let changed = edge.rooms.change(sale, &caller.name, change).await?;
     changed.ok_or_else(HttpError::unknown_sale)??;
     let kept = || "the change is recorded and comes into force".to_owned();
     let answer = in_force(&edge, &found).await.map_err(|error| error.although(kept()))?;

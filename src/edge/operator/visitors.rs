@@ -1,13 +1,17 @@
 //! One visitor's story, for whoever answers his complaint.
 
-use super::bookings::{exported, rows};
+use super::{
+    access::Caller,
+    bookings::{exported, records},
+};
 use crate::edge::{Edge, error::HttpError};
 use axum::{
-    Json,
-    extract::{Path, State},
+    Extension, Json,
+    extract::{Path, Query, State, rejection::QueryRejection},
     http::StatusCode,
 };
 use futures_util::TryStreamExt;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -38,7 +42,7 @@ pub async fn show(
         ))
     })?;
     let filter = BookingFilter { visitor: Some(visitor.clone()), ..BookingFilter::default() };
-    let bookings: Vec<_> = rows(&found, &filter).await?.try_collect().await?;
+    let bookings: Vec<_> = records(&found, &filter).await?.try_collect().await?;
     let ids: Vec<_> = bookings.iter().map(|record| record.booking.id).collect();
     let stories = edge.rooms.records(&found.sale().id).stories(&visitor, &ids).await?;
     if stories.is_empty() && bookings.is_empty() {
@@ -49,6 +53,62 @@ pub async fn show(
         "visitor": visitor, "sale": found.sale().id, "places": stories.iter().map(place).collect::<Vec<_>>(),
         "events": events(&stories), "bookings": bookings,
     })))
+}
+
+/// How a visitor is removed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Removal {
+    #[serde(default)]
+    ban: bool,
+}
+
+/// `DELETE /v1/admin/sales/{id}/visitors/{visitor}`: ends his place and grant, and closes his sockets.
+#[tracing::instrument(level = "debug", skip_all)]
+pub async fn remove(
+    State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Arc<Caller>>,
+    Path((sale, visitor)): Path<(String, String)>,
+    removal: Result<Query<Removal>, QueryRejection>,
+) -> Result<Json<Value>, HttpError> {
+    let Query(Removal { ban }) = removal.map_err(|error| HttpError::invalid(error.body_text()))?;
+    let found = edge.find(&sale).await?;
+    let visitor = parse(&visitor)?;
+    // A client that hangs up must not stop it half-way.
+    let removing = tokio::spawn(async move {
+        let removed = edge.rooms.remove_visitor(&found, &visitor, ban, &caller.name).await;
+        removed.map(
+            |ended| json!({ "visitor": visitor, "sale": found.sale().id, "ended": ended, "banned": ban }),
+        )
+    });
+    let removed = removing.await.map_err(|_| HttpError::unavailable("try again"))?;
+    let recorded =
+        || "the removal is recorded, a ban comes into force, and it is to be asked for again".to_owned();
+    let removed = removed.map_err(|error| HttpError::from(error).although(recorded()))?;
+    if removed["ended"].is_null() { Err(books_now()) } else { Ok(Json(removed)) }
+}
+
+/// `DELETE /v1/admin/visitors/{visitor}`: a person is forgotten.
+#[tracing::instrument(level = "debug", skip_all)]
+pub async fn forget(
+    State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Arc<Caller>>,
+    Path(visitor): Path<String>,
+) -> Result<Json<Value>, HttpError> {
+    caller.must_know_all()?;
+    let visitor = parse(&visitor)?;
+    let forgetting = tokio::spawn(async move { edge.rooms.forget_visitor(&visitor, &caller.name).await });
+    let forgotten = forgetting.await.map_err(|_| HttpError::unavailable("try again"))??;
+    let forgotten = forgotten.ok_or_else(books_now)?;
+    Ok(Json(json!({ "places": forgotten.places, "bookings": forgotten.bookings })))
+}
+
+fn parse(visitor: &str) -> Result<VisitorId, HttpError> {
+    VisitorId::parse(visitor).ok_or_else(|| HttpError::invalid("visitor: is no visitor's id"))
+}
+
+fn books_now() -> HttpError {
+    HttpError::unavailable("this visitor is booking just now; ask again in a moment")
 }
 
 fn place(story: &Story) -> Value {

@@ -9,6 +9,8 @@ use wire::{
     protocol::{CLIENT_FRAME_BYTES_MAX, client::REQUEST_CHARS_MAX},
 };
 
+/// Seconds of absence that hardly anyone needs who comes back.
+const AWAY_S_LONG: u32 = 60;
 /// Seconds in which hardly anyone finds his seats and books them.
 const GRANT_TTL_S_SHORT: u32 = 30;
 /// Seconds in which hardly anyone sees that it is his turn.
@@ -39,8 +41,16 @@ pub fn of(sale: &Sale, state: &SaleState, has_identity_key: bool) -> Vec<String>
     );
     warn(
         s.away_s == 0,
-        "away_s: at 0 s whoever is not connected at the moment of his turn is passed over; phones lose touch for longer"
+        "away_s: at 0 s whoever is not connected at the moment of his turn is passed over, and after a cut those who come back \
+         first are served first"
             .into(),
+    );
+    warn(
+        s.away_s > AWAY_S_LONG,
+        format!(
+            "away_s: for {} s those who joined and never return get turns, which others wait for",
+            s.away_s
+        ),
     );
     warn(s.rate * DAY_S < 1.0, format!("rate: at {} a second nobody is admitted within a day", s.rate));
     let (seats, blocked) = (sale.plan.seats.len(), state.blocked.len());

@@ -46,8 +46,14 @@ pub async fn receipt(
         (Found::Room(room), None) => poll(room, &who).await?.standing.ok_or_else(no_place)?.seq,
         (Found::Closed(_), None) => return Err(no_place()),
     };
-    match edge.rooms.records(&found.sale().id).receipt(&who.visitor, seq).await? {
+    let records = edge.rooms.records(&found.sale().id);
+    match records.receipt(&who.visitor, seq).await? {
         Some(receipt) => Ok(([no_store()], Json(receipt)).into_response()),
+        None if records.is_forgotten(seq).await? => {
+            let message =
+                "whose place this was has been forgotten; a receipt that you have kept still proves it";
+            Err(HttpError::new(StatusCode::GONE, "forgotten", message))
+        }
         None => {
             let later = json!({ "code": "not_yet", "retry": true,
                 "message": format!("the journal has not got to this place yet; ask again in {RETRY_S} s") });

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use wire::{
     domain::{
-        line::{Join, JoinMode, LineAnswer, Poll},
+        line::{LineAnswer, Poll},
         phase::Phase,
         place::Stage,
         refusal::Refusal,
@@ -70,21 +70,14 @@ pub async fn join(
         Known::New => standing::may_draw(&edge, &room, &who, stranger)?,
         Known::Vouched | Known::Before => edge.allow(&who.visitor, edge.bounds.costly_message)?,
     }
-    let join = Join {
-        visitor: who.visitor.clone(),
-        connection: None,
-        poll_ms: POLL_MS,
-        mode: JoinMode::Join,
-        token_seq: who.token_seq,
-        stranger,
-    };
-    let answer = standing::join(&edge, &room, join, body.again == Some(true)).await?;
-    let Some(joined) = standing::joined(&edge, &room, &who.visitor, &answer) else {
+    let answer =
+        standing::join(&edge, &room, &who, stranger, None, POLL_MS, body.again == Some(true)).await?;
+    let Some(joined) = standing::joined(&edge, &room, &who, &answer) else {
         return Err(HttpError::sale_closed());
     };
     let fresh = answer.standing.is_some_and(|standing| standing.fresh);
     let status = if fresh { StatusCode::CREATED } else { StatusCode::OK };
-    let cookie = who::set_cookie(&edge, &room, &who.visitor, call.caller);
+    let cookie = who::set_cookie(&edge, &room, &who, call.caller);
     let joined = Json(ServerMessage::Joined(joined));
     Ok((status, [(header::SET_COOKIE, cookie), no_store()], joined).into_response())
 }
@@ -101,7 +94,7 @@ pub async fn me(
     };
     let who = known(&edge, &room.sale, &call)?;
     let answer = poll(&room, &who).await?;
-    let joined = standing::joined(&edge, &room, &who.visitor, &answer).ok_or_else(no_place)?;
+    let joined = standing::joined(&edge, &room, &who, &answer).ok_or_else(no_place)?;
     let mut body = standing_json(&edge, &room, &who, &answer, joined).await?;
     if answer.standing.is_some_and(|standing| standing.stage == Stage::Away) {
         // The place is kept, and comes back with the next join.
@@ -224,7 +217,8 @@ pub(super) fn known(edge: &Edge, sale: &Sale, call: &Call) -> Result<Who, HttpEr
 }
 
 pub(super) async fn poll(room: &Room, who: &Who) -> Result<LineAnswer, HttpError> {
-    Ok(room.line.poll(Poll { visitor: who.visitor.clone(), poll_ms: POLL_MS }).await?)
+    let answer = room.line.poll(Poll { visitor: who.visitor.clone(), poll_ms: POLL_MS }).await?;
+    if answer.removed { Err(standing::removed().into()) } else { Ok(answer) }
 }
 
 fn refusal(room: &Room, request: &str, refusal: &Refusal) -> Response {

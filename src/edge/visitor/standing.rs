@@ -1,6 +1,6 @@
 //! A visitor's standing in words of the wire; the same over socket and HTTP.
 
-use super::who::{Known, Who};
+use super::who::{Known, Who, needs_identity};
 use crate::{
     edge::{Edge, error::unavailable},
     metrics,
@@ -13,7 +13,8 @@ use wire::{
         booking::{Booking, BookingStatus, Wish},
         ids::{GrantKey, VisitorId},
         line::{Join, JoinMode, LineAnswer, Stranger},
-        place::Stage,
+        phase::Phase,
+        place::{Stage, Standing},
         plan::{Plan, SeatIndex},
         refusal::Refusal,
         token::Token,
@@ -39,7 +40,7 @@ pub struct LiveGrant {
 }
 
 /// The `joined` for an answer of the line; nothing without a place.
-pub fn joined(edge: &Edge, room: &Room, visitor: &VisitorId, answer: &LineAnswer) -> Option<Joined> {
+pub fn joined(edge: &Edge, room: &Room, who: &Who, answer: &LineAnswer) -> Option<Joined> {
     let standing = answer.standing?;
     let (state, live) = match standing.stage {
         Stage::Waiting | Stage::Returned | Stage::Away => (PlaceState::Waiting, true),
@@ -48,8 +49,8 @@ pub fn joined(edge: &Edge, room: &Room, visitor: &VisitorId, answer: &LineAnswer
         Stage::Ended => return None,
     };
     let epoch = answer.position.epoch;
-    let token =
-        Token::Place { sale: room.sale.id.clone(), visitor: visitor.clone(), seq: standing.seq, epoch };
+    let (sale, visitor, until) = (room.sale.id.clone(), who.visitor.clone(), who.until);
+    let token = Token::Place { sale, visitor, seq: standing.seq, epoch, until };
     let waiting = state == PlaceState::Waiting;
     Some(Joined {
         place: live.then(|| edge.keys.sign(&token)),
@@ -99,14 +100,41 @@ pub fn may_draw(edge: &Edge, room: &Room, who: &Who, stranger: Option<Stranger>)
 
 /// Joins: who has booked and wants another place gets one while he may book more.
 #[tracing::instrument(level = "debug", skip_all, fields(sale = %room.sale.id))]
-pub async fn join(edge: &Edge, room: &Room, join: Join, again: bool) -> Result<LineAnswer, ErrorMessage> {
-    let mode = if again { again_mode(room, &join.visitor).await? } else { join.mode };
-    let stranger = join.stranger;
-    let answer = room.line.join(Join { mode, ..join }).await;
+pub async fn join(
+    edge: &Edge,
+    room: &Room,
+    who: &Who,
+    stranger: Option<Stranger>,
+    connection: Option<u64>,
+    poll_ms: u64,
+    again: bool,
+) -> Result<LineAnswer, ErrorMessage> {
+    let is_entitled = who.is_entitled(room);
+    let mode = match again {
+        _ if !is_entitled => JoinMode::Recheck,
+        true => again_mode(room, &who.visitor).await?,
+        false => JoinMode::Join,
+    };
+    let visitor = who.visitor.clone();
+    let join = Join { visitor, connection, poll_ms, mode, token_seq: who.token_seq, stranger };
+    let answer = room.line.join(join).await;
     if let (Err(RoomError::NetworkFull { again }), Some(stranger)) = (&answer, stranger) {
         edge.state.full.remember(&room.sale.id, stranger.network, Instant::now() + *again);
     }
-    answer.map_err(unavailable)
+    let answer = answer.map_err(unavailable)?;
+    let is_over = |place: &Standing| place.stage == Stage::Ended || again && place.stage == Stage::Booked;
+    let wants_new = answer.phase != Phase::Closed && answer.standing.as_ref().is_none_or(is_over);
+    match answer.removed {
+        true => Err(removed()),
+        false if !is_entitled && wants_new => Err(needs_identity()),
+        false => Ok(answer),
+    }
+}
+
+/// What a visitor hears whom the operator has sent away.
+pub fn removed() -> ErrorMessage {
+    let message = "the organiser has ended your place in this sale";
+    ErrorMessage::new(ErrorCode::Removed, message)
 }
 
 async fn again_mode(room: &Room, visitor: &VisitorId) -> Result<JoinMode, ErrorMessage> {

@@ -14,7 +14,7 @@ use axum::http::header;
 use jiff::Timestamp;
 use wire::{
     domain::{
-        identity::{self, IdentityError},
+        identity::{self, Identity, IdentityError},
         ids::{SaleId, Seq, VisitorId},
         line::Stranger,
         sale::Sale,
@@ -50,6 +50,8 @@ pub struct Who {
     pub token_seq: Option<Seq>,
     /// By what he is known.
     pub known: Known,
+    /// Until when his identity is good, in Unix seconds; nothing for who has none.
+    pub until: Option<i64>,
 }
 
 /// By what a visitor is known.
@@ -71,8 +73,11 @@ impl Who {
             .then(|| Stranger { network: edge.keys.pseudonym(&caller.network.bytes()), places_max })
     }
 
-    fn vouched_for(visitor: VisitorId, token_seq: Option<Seq>) -> Self {
-        Self { visitor, token_seq, known: Known::Vouched }
+    /// Whether he may have a new place: what was given under an identity does not outlive it for that, and who has none needs a
+    /// sale that asks for none.
+    pub fn is_entitled(&self, room: &Room) -> bool {
+        let is_good = self.until.is_none_or(|until| until > Timestamp::now().as_second());
+        is_good && (!self.visitor.is_anonymous() || room.line.state().anonymous)
     }
 }
 
@@ -104,9 +109,10 @@ pub fn cookie_of(sale: &SaleId, call: &Call) -> Option<String> {
 }
 
 /// The header that sets the cookie.
-pub fn set_cookie(edge: &Edge, room: &Room, visitor: &VisitorId, caller: Caller) -> String {
+pub fn set_cookie(edge: &Edge, room: &Room, who: &Who, caller: Caller) -> String {
     let sale = &room.sale.id;
-    let token = edge.keys.sign(&Token::Visitor { sale: sale.clone(), visitor: visitor.clone() });
+    let (visitor, until) = (who.visitor.clone(), who.until);
+    let token = edge.keys.sign(&Token::Visitor { sale: sale.clone(), visitor, until });
     let rest = "HttpOnly; SameSite=Lax; Max-Age=604800";
     if caller.is_secure() {
         return format!("{COOKIE_OVER_TLS}{sale}={token}; Path=/; Secure; {rest}");
@@ -122,18 +128,19 @@ pub fn identify(edge: &Edge, of: &Sale, proofs: &Proofs) -> Result<Option<Who>, 
     let is_of_deleted = matches!(&place, Some(Some(Token::Place { sale, epoch, .. }))
         if *sale == of.id && *epoch <= of.first_epoch);
     if let Some(place) = place.filter(|_| !is_of_deleted) {
-        let Some(Token::Place { sale, visitor, seq, .. }) = place else {
+        let Some(Token::Place { sale, visitor, seq, until, .. }) = place else {
             return Err(refused("the place token is not one of ours; join without it"));
         };
         if sale != of.id {
             return Err(refused("the place token is for another sale"));
         }
         // The place is proof enough, also when the identity has expired meanwhile: but it must be the same one's.
+        let (token_seq, known) = (Some(seq), Known::Vouched);
+        let holder = |until| Ok(Some(Who { visitor: visitor.clone(), token_seq, known, until }));
         return match identity {
-            None => Ok(Some(Who::vouched_for(visitor, Some(seq)))),
-            Some(Ok(same) | Err(IdentityError::Expired(same))) if same == visitor => {
-                Ok(Some(Who::vouched_for(visitor, Some(seq))))
-            }
+            None => holder(until),
+            Some(Ok(same)) if same.visitor == visitor => holder(Some(same.until)),
+            Some(Err(IdentityError::Expired(same))) if same == visitor => holder(until.or(Some(0))),
             Some(Ok(_) | Err(IdentityError::Expired(_))) => {
                 Err(refused("identity and place token are of different visitors"))
             }
@@ -141,13 +148,13 @@ pub fn identify(edge: &Edge, of: &Sale, proofs: &Proofs) -> Result<Option<Who>, 
         };
     }
     if let Some(identity) = identity {
-        let visitor = identity.map_err(|error| refused(error.to_string()))?;
-        return Ok(Some(Who::vouched_for(visitor, None)));
+        let Identity { visitor, until } = identity.map_err(|error| refused(error.to_string()))?;
+        return Ok(Some(Who { visitor, token_seq: None, known: Known::Vouched, until: Some(until) }));
     }
     // A cookie that is not ours (any more) is no proof, and no offence.
     match proofs.cookie.as_deref().and_then(|cookie| edge.keys.verify(cookie)) {
-        Some(Token::Visitor { sale, visitor }) if sale == of.id => {
-            Ok(Some(Who { visitor, token_seq: None, known: Known::Before }))
+        Some(Token::Visitor { sale, visitor, until }) if sale == of.id => {
+            Ok(Some(Who { visitor, token_seq: None, known: Known::Before, until }))
         }
         _ => Ok(None),
     }
@@ -158,14 +165,22 @@ pub fn identify_or_new(edge: &Edge, room: &Room, proofs: &Proofs) -> Result<Who,
     match identify(edge, &room.sale, proofs)? {
         Some(who) => Ok(who),
         None if room.line.state().anonymous => work::newcomer(edge, &room.sale.id, proofs.proof.as_deref())
-            .map(|visitor| Who { visitor, token_seq: None, known: Known::New }),
-        None => Err(refused("this sale asks for an identity of the shop; come from the shop's page")),
+            .map(|visitor| Who { visitor, token_seq: None, known: Known::New, until: None }),
+        None => Err(needs_identity()),
     }
 }
 
-fn verify_identity(edge: &Edge, sale: &Sale, identity: &str) -> Result<VisitorId, IdentityError> {
-    let key = edge.identity_key.as_deref().ok_or(IdentityError::NoKey)?;
-    identity::verify(key, identity, &sale.id, Timestamp::now().as_second())
+/// What a visitor hears who may not draw a place as he is.
+pub fn needs_identity() -> ErrorMessage {
+    refused(
+        "a new place in this sale needs an identity of the shop that is still good; come from the shop's page",
+    )
+}
+
+fn verify_identity(edge: &Edge, sale: &Sale, identity: &str) -> Result<Identity, IdentityError> {
+    let now_s = Timestamp::now().as_second();
+    let verified = edge.keys.with_identity_key(|key| identity::verify(key, identity, &sale.id, now_s));
+    verified.unwrap_or(Err(IdentityError::NoKey))
 }
 
 fn refused(message: impl Into<String>) -> ErrorMessage {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use wire::{
     domain::{
         ids::{SaleId, VisitorId},
-        token::{Keyring, Token},
+        token::Token,
         work::{self, Work},
     },
     protocol::{close::ErrorCode, server::ErrorMessage},
@@ -21,7 +21,7 @@ const CHALLENGE_S: i64 = 120;
 /// comes of it: whoever shows it again, anywhere, is the same one, and has one place.
 pub fn newcomer(edge: &Edge, sale: &SaleId, proof: Option<&str>) -> Result<VisitorId, ErrorMessage> {
     let now = Timestamp::now().as_second();
-    match proof.map(|proof| visitor_of(&edge.keys, sale, proof, now)) {
+    match proof.map(|proof| visitor_of(|token| edge.keys.verify(token), sale, proof, now)) {
         Some(Some(visitor)) => return Ok(visitor),
         Some(None) => metrics::visitor_refused(Refused::ProofInvalid),
         None => {}
@@ -39,9 +39,14 @@ pub fn newcomer(edge: &Edge, sale: &SaleId, proof: Option<&str>) -> Result<Visit
 }
 
 /// The visitor of a proof that is one.
-fn visitor_of(keys: &Keyring, of: &SaleId, proof: &str, now: i64) -> Option<VisitorId> {
+fn visitor_of(
+    verify: impl FnOnce(&str) -> Option<Token>,
+    of: &SaleId,
+    proof: &str,
+    now: i64,
+) -> Option<VisitorId> {
     let (challenge, done) = work::done(proof)?;
-    match keys.verify(challenge)? {
+    match verify(challenge)? {
         Token::Work { sale, visitor, bits, until }
             if sale == *of && until > now && done >= u32::from(bits) =>
         {
@@ -54,7 +59,7 @@ fn visitor_of(keys: &Keyring, of: &SaleId, proof: &str, now: i64) -> Option<Visi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::domain::token::Key;
+    use wire::domain::token::{Key, Keyring};
 
     #[test]
     fn work_counts_for_its_sale_and_its_time() {
@@ -64,18 +69,18 @@ mod tests {
         let token = Token::Work { sale: sale.clone(), visitor: visitor.clone(), bits: 8, until: 100 };
         let work = Work { challenge: keys.sign(&token), bits: 8 };
         let proof = work.solve();
-        assert_eq!(visitor_of(&keys, &sale, &proof, 99), Some(visitor.clone()));
-        assert_eq!(visitor_of(&keys, &sale, &proof, 100), None);
-        assert_eq!(visitor_of(&keys, &other, &proof, 99), None);
+        assert_eq!(visitor_of(|token| keys.verify(token), &sale, &proof, 99), Some(visitor.clone()));
+        assert_eq!(visitor_of(|token| keys.verify(token), &sale, &proof, 100), None);
+        assert_eq!(visitor_of(|token| keys.verify(token), &other, &proof, 99), None);
         // Less than was asked for, and what was asked for by somebody else.
         let lazy = Work { bits: 0, ..work.clone() }.solve();
-        assert!(visitor_of(&keys, &sale, &lazy, 99).is_none() || lazy == proof);
+        assert!(visitor_of(|token| keys.verify(token), &sale, &lazy, 99).is_none() || lazy == proof);
         let own = Keyring::new(vec![Key { kid: "k1".into(), secret: vec![8; 32] }]).unwrap();
         let forged = Work { challenge: own.sign(&token), bits: 8 }.solve();
-        assert_eq!(visitor_of(&keys, &sale, &forged, 99), None);
+        assert_eq!(visitor_of(|token| keys.verify(token), &sale, &forged, 99), None);
         // Another token of ours is no work.
-        let token = Token::Visitor { sale: sale.clone(), visitor };
+        let token = Token::Visitor { sale: sale.clone(), visitor, until: None };
         let cookie = Work { challenge: keys.sign(&token), bits: 8 }.solve();
-        assert_eq!(visitor_of(&keys, &sale, &cookie, 99), None);
+        assert_eq!(visitor_of(|token| keys.verify(token), &sale, &cookie, 99), None);
     }
 }

@@ -309,6 +309,11 @@ impl Records {
         Ok(self.0.stories(visitor, bookings).await?)
     }
 
+    /// Whether whoever drew the place has been forgotten: nobody can prove it any more but by a receipt that he has.
+    pub async fn is_forgotten(&self, seq: Seq) -> Result<bool, RoomError> {
+        Ok(self.0.is_forgotten(seq).await?)
+    }
+
     /// The proof of a visitor's place; nothing while the journal has not got there, or if he has been forgotten.
     pub async fn receipt(&self, visitor: &VisitorId, seq: Seq) -> Result<Option<Receipt>, RoomError> {
         Ok(self.0.receipt(visitor, seq).await?)

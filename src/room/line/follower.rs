@@ -199,7 +199,11 @@ fn tell(room: &Room, position: Position, changes: Changes) {
     for (visitor, _) in &changes.away {
         room.sockets.tell(visitor, position, News::Recheck);
     }
-    for (visitor, seq) in &changes.left {
+    let is_removed = |visitor| changes.removed.iter().any(|(removed, _)| removed == visitor);
+    for (visitor, _) in &changes.removed {
+        room.sockets.tell(visitor, position, News::Removed);
+    }
+    for (visitor, seq) in changes.left.iter().filter(|(visitor, _)| !is_removed(visitor)) {
         room.sockets.tell(visitor, position, News::Lapsed(*seq, LapseReason::Left));
     }
     changes.booked.iter().chain(&changes.freed).for_each(|change| tell_booking(room, position, change));

@@ -142,6 +142,7 @@ impl LiveLine {
             claim_ms: u64::from(s.claim_s) * 1000,
             away_ms: u64::from(s.away_s) * 1000,
             blocked: &state.blocked,
+            banned: &state.banned,
         };
         self.store.apply(&settings).await?;
         Ok(())

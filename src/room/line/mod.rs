@@ -134,7 +134,9 @@ impl LiveLine {
         let answer = self.joins.ask(join).await;
         let answer = answer.and_then(|answer| match (answer.standing, answer.full_ms) {
             (None, Some(again_ms)) => Err(RoomError::NetworkFull { again: Duration::from_millis(again_ms) }),
-            (None, None) if comes && answer.phase != Phase::Closed => Err(RoomError::JournalBehind),
+            (None, None) if comes && !answer.removed && answer.phase != Phase::Closed => {
+                Err(RoomError::JournalBehind)
+            }
             _ => Ok(answer),
         });
         if comes {

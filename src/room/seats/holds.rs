@@ -18,7 +18,10 @@ use std::{
 };
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
-use wire::domain::booking::{BookingRecord, Confirmation};
+use wire::domain::{
+    audit::Actor,
+    booking::{BookingRecord, Confirmation},
+};
 
 /// Booking counts as possible if it was proven so within this.
 const BOOKABLE_AGE_MAX: Duration = Duration::from_secs(3);
@@ -65,8 +68,8 @@ async fn end_holds(seats: &Arc<Seats>, line: &LiveLine) -> Result<(), StoreError
 
 impl Seats {
     /// The shop was paid: nothing if there is no such booking.
-    pub async fn confirm(self: &Arc<Self>, id: Uuid) -> Result<Option<Confirmation>, RoomError> {
-        let confirmation = self.bookings.confirm(id).await?;
+    pub async fn confirm(self: &Arc<Self>, id: Uuid, by: &Actor) -> Result<Option<Confirmation>, RoomError> {
+        let confirmation = self.bookings.confirm(id, by).await?;
         if let Some(Confirmation::Confirmed { changed: true, .. }) = &confirmation {
             self.tell(id).await;
         }
@@ -74,8 +77,8 @@ impl Seats {
     }
 
     /// The operator releases a booking: nothing if there is no such booking.
-    pub async fn release(self: &Arc<Self>, id: Uuid) -> Result<Option<BookingRecord>, RoomError> {
-        let Some((record, changed)) = self.bookings.release(id).await? else { return Ok(None) };
+    pub async fn release(self: &Arc<Self>, id: Uuid, by: &Actor) -> Result<Option<BookingRecord>, RoomError> {
+        let Some((record, changed)) = self.bookings.release(id, by).await? else { return Ok(None) };
         if changed {
             self.tell(id).await;
         }

@@ -51,6 +51,8 @@ pub enum News {
     SeatsChanged(u64, Arc<str>, Instant),
     /// A newer socket of the visitor took over.
     Replaced,
+    /// The operator sends the visitor away.
+    Removed,
     /// What was shown may be wrong: ask for the standing anew.
     Recheck,
     /// The server drains: come back after so many milliseconds.

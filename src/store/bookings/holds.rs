@@ -2,10 +2,14 @@
 //! many instances try.
 
 use super::{Bookings, COLUMNS};
-use crate::store::errors::StoreError;
+use crate::store::{audit::Note, errors::StoreError};
 use jiff::Timestamp;
+use serde_json::json;
 use uuid::Uuid;
-use wire::domain::booking::{BookingRecord, BookingStatus, Confirmation};
+use wire::domain::{
+    audit::Actor,
+    booking::{BookingRecord, BookingStatus, Confirmation},
+};
 
 /// Holds ended in one call.
 const EXPIRED_MAX: i64 = 500;
@@ -59,7 +63,7 @@ impl Bookings {
 
     /// Paid: confirms the booking, and books its seats again if its hold had ended, unless it was given back. Nothing if
     /// there is none.
-    pub async fn confirm(&self, id: Uuid) -> Result<Option<Confirmation>, StoreError> {
+    pub async fn confirm(&self, id: Uuid, by: &Actor) -> Result<Option<Confirmation>, StoreError> {
         let mut client = self.pool.get().await?;
         let tx = client.transaction().await?;
         let query =
@@ -87,6 +91,9 @@ impl Bookings {
         if changed {
             let query = "UPDATE bookings SET status = 'confirmed', hold_expires_at = NULL WHERE id = $1";
             tx.execute(query, &[&id]).await?;
+            let (from, to) = (json!({ "status": record.booking.status }), json!({ "status": "confirmed" }));
+            let note = Note::new(by, "booking confirmed").sale(&self.sale).booking(id);
+            note.change(from, to).write(&tx).await?;
             tx.commit().await?;
         }
         record.booking.status = BookingStatus::Confirmed;
@@ -95,13 +102,19 @@ impl Bookings {
     }
 
     /// Gives the booking back and frees its seats: the booking, and whether this call freed them. Nothing if there is none.
-    pub async fn release(&self, id: Uuid) -> Result<Option<(BookingRecord, bool)>, StoreError> {
+    pub async fn release(&self, id: Uuid, by: &Actor) -> Result<Option<(BookingRecord, bool)>, StoreError> {
         let mut client = self.pool.get().await?;
         let tx = client.transaction().await?;
-        let query = format!("SELECT {COLUMNS} FROM bookings WHERE id = $1 AND sale_id = $2 FOR UPDATE");
+        let query =
+            format!("SELECT {COLUMNS}, given_back FROM bookings WHERE id = $1 AND sale_id = $2 FOR UPDATE");
         let Some(row) = tx.query_opt(&query, &[&id, &self.sale.as_str()]).await? else { return Ok(None) };
         let mut record = self.record(&row)?;
         let changed = record.booking.status != BookingStatus::Released;
+        if !row.get::<_, bool>("given_back") {
+            let (from, to) = (json!({ "status": record.booking.status }), json!({ "status": "released" }));
+            let note = Note::new(by, "booking released").sale(&self.sale).booking(id);
+            note.change(from, to).write(&tx).await?;
+        }
         if changed {
             tx.execute("DELETE FROM booked_seats WHERE booking_id = $1", &[&id]).await?;
         }

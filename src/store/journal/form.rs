@@ -48,6 +48,7 @@ fn entry(changes: &Changes) -> journal::Entry {
         claimed: seqs(&changes.claimed),
         lapsed: changes.lapsed.iter().map(|(_, seq, reason)| (*seq, *reason)).collect(),
         left: seqs(&changes.left),
+        removed: changes.removed.iter().map(|(_, seq)| *seq).filter(|seq| *seq > 0).collect(),
         booked: changes.booked.iter().map(change).collect(),
         freed: changes.freed.iter().map(change).collect(),
         phase: changes.phase,

@@ -1,9 +1,10 @@
 //! An old sale's journal leaves PostgreSQL, once it is kept elsewhere.
 
 use super::Journal;
-use crate::store::errors::StoreError;
+use crate::store::{audit::Note, errors::StoreError};
 use jiff::Timestamp;
-use wire::domain::phase::Phase;
+use serde_json::{Value, json};
+use wire::domain::{audit::Actor, phase::Phase};
 
 /// What became of a journal that was to be purged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,7 @@ impl Journal {
     /// Deletes the journal of a closed sale whose newest entry was journaled before then, all or nothing. The row of the
     /// chain's end stays, so that what is left in a stream is never taken for a new journal.
     pub async fn purge(&self, before: Timestamp) -> Result<Purge, StoreError> {
+        let by = Actor::command_line();
         let mut client = self.pool.get().await?;
         let tx = client.transaction().await?;
         // A journal may have millions of rows.
@@ -45,6 +47,8 @@ impl Journal {
         let entries = tx.execute("DELETE FROM journal WHERE sale_id = $1", &sale).await?;
         tx.execute("DELETE FROM journal_batches WHERE sale_id = $1", &sale).await?;
         tx.execute("DELETE FROM journal_places WHERE sale_id = $1", &sale).await?;
+        let note = Note::new(&by, "journal purged").sale(&self.sale);
+        note.change(json!({ "entries": entries }), Value::Null).write(&tx).await?;
         tx.commit().await?;
         Ok(Purge::Done(entries))
     }

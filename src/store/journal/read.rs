@@ -54,6 +54,16 @@ impl Journal {
         Ok(Some(Receipt { sale, visitor, seq, epoch: at.epoch, entry: at.n, salt, batch, leaf, path, head }))
     }
 
+    /// Whether whoever drew the place has been forgotten.
+    pub async fn is_forgotten(&self, seq: Seq) -> Result<bool, StoreError> {
+        let client = self.pool.get().await?;
+        let query =
+            "SELECT EXISTS (SELECT FROM journal_places WHERE sale_id = $1 AND seq = $2 AND visitor_id = $3)";
+        let nobody = VisitorId::forgotten(seq);
+        let row = client.query_one(query, &[&self.sale.as_str(), &bigint(seq), &nobody.as_str()]).await?;
+        Ok(row.get(0))
+    }
+
     /// Where a visitor's place was drawn, his salt, and the batch that has it.
     async fn drawn_at(
         &self,

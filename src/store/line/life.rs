@@ -41,6 +41,11 @@ impl Line {
         self.known.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether this instance lives with the line, and so knows from which process.
+    pub(super) fn is_known(&self) -> bool {
+        self.known().run_id.is_some()
+    }
+
     /// Only the process that this line is known from is believed.
     pub(in crate::store) fn believes(&self, run_id: &RunId) -> Result<(), StoreError> {
         if self.known().run_id.as_ref() == Some(run_id) { Ok(()) } else { Err(StoreError::OtherProcess) }

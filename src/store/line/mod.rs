@@ -230,6 +230,22 @@ impl Line {
         Ok(ended == 1)
     }
 
+    /// The operator ends the visitor's place, and sends his sockets away; a line that is to `forget` him does not know him any
+    /// more. Of a sale that is over, whatever Redis there is is told.
+    pub async fn remove(&self, visitor: &VisitorId, forget: bool) -> Result<Removed, StoreError> {
+        let mut call = self.call(&SCRIPTS.remove);
+        call.arg(visitor.as_str()).arg(if forget { "forget" } else { "" });
+        let answer = match self.is_known() {
+            true => self.run(&SCRIPTS.remove, &call).await,
+            false => call.invoke_async(&mut self.node.shared.clone()).await.map_err(StoreError::from),
+        };
+        let (ended, n): (u8, u64) = answer?;
+        Ok(match ended {
+            2 => Removed::Busy,
+            ended => Removed::Done { ended: ended == 1, n },
+        })
+    }
+
     /// These sockets closed.
     pub async fn gone(&self, sockets: &[(VisitorId, u64)]) -> Result<(), StoreError> {
         let mut call = self.call(&SCRIPTS.gone);
@@ -247,6 +263,9 @@ impl Line {
         call.arg(settings.version).arg(settings.command.as_str()).arg(settings.rate).arg(settings.max_active);
         call.arg(settings.grant_ttl_ms).arg(settings.claim_ms).arg(settings.away_ms);
         call.arg(settings.blocked.to_redis_bitmap());
+        settings.banned.iter().for_each(|visitor| {
+            call.arg(visitor.as_str());
+        });
         let applied: i8 = self.run(&SCRIPTS.settings, &call).await?;
         Ok(applied >= 0)
     }
@@ -271,6 +290,8 @@ impl Line {
 
 /// What stands for a stage where too many came from a network.
 const TOO_MANY: &str = "t";
+/// What stands in for "drawn now" of a visitor whom the operator has sent away.
+const SENT_AWAY: u8 = 2;
 
 /// Takes an answer of `lua/standing.lua` apart.
 fn standings(mut reply: Vec<redis::Value>) -> Result<Standings, StoreError> {
@@ -287,6 +308,7 @@ fn standings(mut reply: Vec<redis::Value>) -> Result<Standings, StoreError> {
                 Stood::At(Standing { stage, seq, turn, owned, rank, deadline_ms, claim_ms, fresh })
             }
             None if letter == TOO_MANY => Stood::TooMany { again_ms: rank },
+            None if fresh == SENT_AWAY => Stood::SentAway,
             None => Stood::Nowhere,
         }
     });

@@ -31,6 +31,7 @@ pub(super) struct Scripts {
     pub bookings: LineScript,
     pub claim: LineScript,
     pub leave: LineScript,
+    pub remove: LineScript,
     pub gone: LineScript,
     pub settings: LineScript,
     pub takeover: LineScript,
@@ -62,6 +63,7 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     bookings: script!(Via::Shared, "guard", "bookings"),
     claim: script!(Via::Shared, "guard", "claim"),
     leave: script!(Via::Shared, "guard", "leave"),
+    remove: script!(Via::Shared, "guard", "remove"),
     gone: script!(Via::Shared, "gone"),
     settings: script!(Via::Shared, "settings"),
     takeover: script!(Via::Shared, "takeover"),
@@ -94,10 +96,12 @@ pub(super) enum Key {
     /// How many places were drawn without proof, by the network that they came from; gone after ten minutes.
     Strangers,
     Sale,
+    /// Who may not come any more.
+    Banned,
 }
 
 /// In the order in which the prelude names them.
-const KEYS: [(Key, &str); 16] = [
+const KEYS: [(Key, &str); 17] = [
     (Key::Line, "line"),
     (Key::Returned, "returned"),
     (Key::Away, "away"),
@@ -114,6 +118,7 @@ const KEYS: [(Key, &str); 16] = [
     (Key::Events, "events"),
     (Key::Strangers, "strangers"),
     (Key::Sale, "sale"),
+    (Key::Banned, "banned"),
 ];
 
 /// The names of a sale's keys. The hash tag keeps them all in one Cluster slot.

@@ -84,6 +84,8 @@ pub struct Changes {
     pub lapsed: Vec<(VisitorId, Seq, LapseReason)>,
     /// Places given up.
     pub left: Vec<(VisitorId, Seq)>,
+    /// Visitors whom the operator removed, each with the seq of his place that ended by it, which is in `left` too, or 0.
+    pub removed: Vec<(VisitorId, Seq)>,
     /// Bookings made, held or confirmed.
     pub booked: Vec<BookingChange>,
     /// Bookings released.

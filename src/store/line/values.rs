@@ -40,6 +40,8 @@ pub enum Stood {
         /// When it may draw again.
         again_ms: u64,
     },
+    /// He has none: the operator has sent him away.
+    SentAway,
 }
 
 impl Stood {
@@ -47,7 +49,7 @@ impl Stood {
     pub fn place(self) -> Option<Standing> {
         match self {
             Self::At(standing) => Some(standing),
-            Self::Nowhere | Self::TooMany { .. } => None,
+            Self::Nowhere | Self::TooMany { .. } | Self::SentAway => None,
         }
     }
 }
@@ -58,7 +60,8 @@ impl Standings {
         let Self { position, total, phase, standings, .. } = self;
         let answer = |stood: Stood| {
             let full_ms = if let Stood::TooMany { again_ms } = stood { Some(again_ms) } else { None };
-            LineAnswer { position, total, phase, standing: stood.place(), full_ms }
+            let removed = matches!(stood, Stood::SentAway);
+            LineAnswer { position, total, phase, standing: stood.place(), full_ms, removed }
         };
         standings.into_iter().map(answer).collect()
     }
@@ -81,6 +84,20 @@ pub struct Tick {
     pub lapsed: [u64; 3],
     /// Grants that live now.
     pub live: u64,
+}
+
+/// What became of a visitor who was to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// He has no place, and no socket.
+    Done {
+        /// Whether a place of his ended by it.
+        ended: bool,
+        /// The stream's last entry: it tells of it. 0 if the line never knew him.
+        n: u64,
+    },
+    /// He is booking just now: try again in a moment.
+    Busy,
 }
 
 /// Whether a grant was fenced, to be spent.
@@ -227,6 +244,8 @@ pub struct LineSettings<'a> {
     pub away_ms: u64,
     /// Seats not for sale.
     pub blocked: &'a SeatSet,
+    /// Who may not come any more.
+    pub banned: &'a [VisitorId],
 }
 
 /// A sale's live numbers.

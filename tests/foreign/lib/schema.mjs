@@ -19,7 +19,7 @@ const RETRY = {
   sold_out: false, token_invalid: false, token_expired: false, not_granted: false,
 };
 export const CLOSE = {
-  bad_message: 4400, identity_invalid: 4401, limit_reached: 4403, join_timeout: 4408, replaced: 4409, sale_closed: 4410,
+  bad_message: 4400, identity_invalid: 4401, limit_reached: 4403, removed: 4403, join_timeout: 4408, replaced: 4409, sale_closed: 4410,
   too_many: 4429, proof_needed: 4429, unavailable: 4503,
 };
 const PHASES = ['scheduled', 'open', 'paused', 'all_held', 'sold_out', 'closed'];

@@ -51,7 +51,7 @@ export default function theme(it, world) {
     assert.equal(created.status, 201, created.text);
     for (const field of [...SHOWN, ...SET]) assert.ok(field in created.body, field);
     for (const [field, value] of Object.entries(sale)) if (field !== 'plan') assert.deepEqual(created.body[field], value, field);
-    assert.deepEqual([created.body.phase, created.body.away_s, created.body.hold_ttl_s ?? 0, created.body.seats_left], ['scheduled', 300, 0, 19]);
+    assert.deepEqual([created.body.phase, created.body.away_s, created.body.hold_ttl_s ?? 0, created.body.seats_left], ['scheduled', 5, 0, 19]);
     const again = await world.a.admin('POST', '/sales', newSale({ id: sale.id, name: 'Another' }));
     assert.equal(again.status, 409);
     assert.equal(fault(again.body, ERROR), undefined);
@@ -206,6 +206,50 @@ export default function theme(it, world) {
     for (const name of named) assert.match(text, new RegExp(`^# HELP ${name} .{5,}$`, 'm'), `HELP of ${name}`);
     const labels = new Set([...series.keys()].flatMap((key) => [...key.matchAll(/(\w+)="/g)].map((match) => match[1])));
     for (const label of labels) assert.ok(['sale', 'outcome', 'operation', 'reason', 'le', 'quantile', 'version', 'commit', 'store', 'state', 'phase', 'cache'].includes(label), `the label ${label}`);
+  });
+
+  it('a removed visitor is told so and closed 4403; he comes again unless he is banned', async () => {
+    const sale = await world.a.sale({ anonymous: false, phase: 'scheduled' });
+    const ann = await world.b.join(sale, { identity: identity('ann', sale) });
+    const bob = await world.b.join(sale, { identity: identity('bob', sale) });
+    const removed = await world.a.admin('DELETE', `/sales/${sale}/visitors/ann`);
+    assert.deepEqual([removed.status, removed.body], [200, { visitor: 'ann', sale, ended: true, banned: false }]);
+    await ann.closed(4403);
+    const again = await world.a.join(sale, { identity: identity('ann', sale) });
+    assert.equal(again.joined.rank, 1, 'behind bob');
+    assert.equal((await world.b.admin('DELETE', `/sales/${sale}/visitors/ann?ban=true`)).body.banned, true);
+    await again.closed(4403);
+    for (const server of [world.a, world.b]) {
+      const refused = await server.connect(sale);
+      refused.send({ type: 'join', identity: identity('ann', sale) });
+      await refused.closed(4403);
+      const posted = await server.post(`/v1/sales/${sale}/places`, { headers: { authorization: `Bearer ${identity('ann', sale)}` } });
+      assert.deepEqual([posted.status, posted.body.code], [403, 'removed']);
+      assert.equal(fault(posted.body, ERROR), undefined);
+    }
+    assert.equal((await world.a.show(sale)).waiting, 1);
+    bob.send({ type: 'ping' });
+    await bob.expect('pong');
+    const { text } = await call(world.a.adminPort, 'GET', '/v1/admin/audit', { json: false, headers: { authorization: `Bearer ${ADMIN_TOKEN}` } });
+    const noted = text.trim().split('\n').map((line) => JSON.parse(line)).filter((note) => note.sale === sale);
+    assert.deepEqual(noted.map(({ who, action, visitor }) => [who, action, visitor]),
+      [['admin', 'sale created', undefined], ['admin', 'visitor removed', 'ann'], ['admin', 'visitor removed', 'ann']]);
+  });
+
+  it('a person is forgotten: bookings keep their seats under a blank name', async () => {
+    const sale = await world.a.sale({ anonymous: false });
+    const name = `gus-${sale}`;
+    const gus = await world.a.join(sale, { identity: identity(name, sale) });
+    await gus.granted();
+    const { booking } = await gus.redeem({ seats: ['A-1'] });
+    const answer = await world.b.admin('DELETE', `/visitors/${name}`);
+    assert.deepEqual([answer.status, answer.body.bookings], [200, 1], answer.text);
+    await gus.closed(4403);
+    const shown = (await world.a.admin('GET', `/bookings/${booking}`)).body;
+    assert.deepEqual([shown.visitor, shown.seats, shown.status], ['', ['A-1'], 'confirmed']);
+    const { text } = await world.a.admin('GET', `/sales/${sale}/bookings`);
+    assert.ok(!text.includes(name));
+    assert.equal((await world.a.admin('GET', `/sales/${sale}/visitors/${name}`)).status, 404);
   });
 
   it('a new id may be one letter or 64', async () => {

@@ -40,6 +40,8 @@ pub struct Numbers {
     pub claimed: u64,
     /// Places given up.
     pub left: u64,
+    /// Places that the operator ended.
+    pub removed: u64,
     /// Bookings made.
     pub bookings: u64,
     /// Of those, given back or run out.
@@ -126,7 +128,8 @@ impl Counter {
         n.admitted_returned += entry.admitted.iter().filter(|grant| grant.returned).count() as u64;
         n.passed_over += entry.away.len() as u64;
         n.claimed += entry.claimed.len() as u64;
-        n.left += entry.left.len() as u64;
+        n.left += entry.left.iter().filter(|seq| !entry.removed.contains(seq)).count() as u64;
+        n.removed += entry.removed.len() as u64;
         n.shifted_ms += entry.shifted;
         for (_, reason) in &entry.lapsed {
             *match reason {

@@ -73,6 +73,7 @@ impl Report {
             ("turns whose time was up", grouped(n.expired)),
             ("turns ended with the sale", grouped(n.ended_with_sale)),
             ("places given up", grouped(n.left)),
+            ("places ended by the operator", grouped(n.removed)),
             ("bookings", grouped(n.bookings)),
             ("of those released", grouped(n.released)),
             ("seats sold or held", format!("{} of {}", grouped(n.seats_sold), grouped(n.seats))),

@@ -23,6 +23,9 @@ pub enum IdentityError {
     /// Signed by another algorithm than HS256.
     #[error("the identity must be signed with HS256")]
     Algorithm,
+    /// It wants something understood that we do not.
+    #[error("the identity's header has crit: this server knows no extension of JSON Web Tokens")]
+    Critical,
     /// The signature is not the shop's.
     #[error("the identity's signature is wrong")]
     Forged,
@@ -35,6 +38,9 @@ pub enum IdentityError {
     /// `sub` is no visitor's id.
     #[error("the identity's sub must have 1 to {VISITOR_BYTES_MAX} bytes, none of them control characters")]
     Subject,
+    /// `sub` is a name that only this server gives.
+    #[error("the identity's sub begins as only ids of this server do: let the shop choose another")]
+    Reserved,
     /// This server was given no key of a shop.
     #[error("this server takes no identities: the setting identity_key is missing")]
     NoKey,
@@ -43,11 +49,28 @@ pub enum IdentityError {
     Audience,
 }
 
+/// Whom an identity proves, and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The visitor.
+    pub visitor: VisitorId,
+    /// When it expires, in Unix seconds.
+    pub until: i64,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Header {
     alg: String,
+    /// Extensions that must be understood (RFC 7515, 4.1.11): we know none.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "std::ops::Not::not")]
+    crit: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     typ: Option<String>,
+}
+
+/// Whatever is there, it is there.
+fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    serde::de::IgnoredAny::deserialize(from).map(|_| true)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,8 +101,8 @@ impl Audience {
     }
 }
 
-/// The visitor that the identity proves, at `now_s` (Unix seconds).
-pub fn verify(key: &[u8], identity: &str, sale: &SaleId, now_s: i64) -> Result<VisitorId, IdentityError> {
+/// Whom the identity proves, at `now_s` (Unix seconds).
+pub fn verify(key: &[u8], identity: &str, sale: &SaleId, now_s: i64) -> Result<Identity, IdentityError> {
     use IdentityError::*;
     if identity.len() > IDENTITY_BYTES_MAX {
         return Err(Malformed);
@@ -89,6 +112,9 @@ pub fn verify(key: &[u8], identity: &str, sale: &SaleId, now_s: i64) -> Result<V
     let header: Header = decode(header).ok_or(Malformed)?;
     if header.alg != "HS256" {
         return Err(Algorithm);
+    }
+    if header.crit {
+        return Err(Critical);
     }
     let signature = BASE64.decode(signature).map_err(|_| Malformed)?;
     mac(key, signed.as_bytes()).verify_slice(&signature).map_err(|_| Forged)?;
@@ -100,12 +126,18 @@ pub fn verify(key: &[u8], identity: &str, sale: &SaleId, now_s: i64) -> Result<V
         return Err(Audience);
     }
     let visitor = VisitorId::parse(&claims.sub).ok_or(Subject)?;
-    if claims.exp <= now_s as f64 { Err(Expired(visitor)) } else { Ok(visitor) }
+    if visitor.is_ours() {
+        return Err(Reserved);
+    }
+    if claims.exp <= now_s as f64 {
+        return Err(Expired(visitor));
+    }
+    Ok(Identity { visitor, until: claims.exp as i64 })
 }
 
 /// A signed identity: what a shop's back end does.
 pub fn sign(key: &[u8], sub: &str, aud: &str, exp_s: i64) -> String {
-    let header = encode(&Header { alg: "HS256".into(), typ: Some("JWT".into()) });
+    let header = encode(&Header { alg: "HS256".into(), crit: false, typ: Some("JWT".into()) });
     let aud = self::Audience::One(aud.into());
     let claims = Claims { sub: sub.into(), aud, exp: exp_s as f64, nbf: None, iat: None };
     let signed = format!("{header}.{}", encode(&claims));
@@ -124,6 +156,7 @@ fn decode<T: for<'a> Deserialize<'a>>(part: &str) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::{collection::vec, prelude::*};
 
     const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
 
@@ -134,7 +167,8 @@ mod tests {
     #[test]
     fn a_good_identity_names_its_visitor() {
         let identity = sign(KEY, "kim", "demo", 1000);
-        assert_eq!(verify(KEY, &identity, &sale(), 999).unwrap().as_str(), "kim");
+        let kim = Identity { visitor: VisitorId::parse("kim").unwrap(), until: 1000 };
+        assert_eq!(verify(KEY, &identity, &sale(), 999).unwrap(), kim);
     }
 
     #[test]
@@ -155,11 +189,37 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_called_as_the_server_calls_its_own() {
+        for sub in [VisitorId::anonymous().as_str(), "forgotten:7", "anon:"] {
+            assert_eq!(
+                verify(KEY, &sign(KEY, sub, "demo", 9), &sale(), 1),
+                Err(IdentityError::Reserved),
+                "{sub}"
+            );
+        }
+        assert!(verify(KEY, &sign(KEY, "anonymous", "demo", 9), &sale(), 1).is_ok());
+    }
+
+    #[test]
+    fn what_must_be_understood_and_is_not_is_refused() {
+        let claims = BASE64.encode(r#"{"sub":"kim","aud":"demo","exp":1000}"#);
+        for crit in [r#"["b64"]"#, r#"["x"]"#, "[]", "null", "1"] {
+            let signed = format!(
+                "{}.{claims}",
+                BASE64.encode(format!(r#"{{"alg":"HS256","b64":true,"crit":{crit}}}"#))
+            );
+            let signature = BASE64.encode(mac(KEY, signed.as_bytes()).finalize().into_bytes());
+            let verified = verify(KEY, &format!("{signed}.{signature}"), &sale(), 1);
+            assert_eq!(verified, Err(IdentityError::Critical), "{crit}");
+        }
+    }
+
+    #[test]
     fn what_is_to_come_is_no_proof_yet() {
         for (claim, ahead_s, wanted) in [
             ("nbf", 31, Err(IdentityError::NotYet)),
             ("iat", 31, Err(IdentityError::NotYet)),
-            ("iat", 30, Ok(VisitorId::parse("kim").unwrap())),
+            ("iat", 30, Ok(Identity { visitor: VisitorId::parse("kim").unwrap(), until: 1000 })),
         ] {
             let claims = format!(r#"{{"sub":"kim","aud":"demo","exp":1000,"{claim}":{}}}"#, 1 + ahead_s);
             let signed = format!("{}.{}", BASE64.encode(r#"{"alg":"HS256"}"#), BASE64.encode(claims));
@@ -178,5 +238,53 @@ mod tests {
         // Its signature holds; it names neither visitor nor sale.
         assert_eq!(verify(&key, token, &sale(), 1), Err(IdentityError::Malformed));
         assert_eq!(verify(KEY, token, &sale(), 1), Err(IdentityError::Forged));
+    }
+
+    /// With a good signature, whatever it says.
+    fn signed(header: &str, claims: &str) -> String {
+        let signed = format!("{}.{}", BASE64.encode(header), BASE64.encode(claims));
+        let signature = BASE64.encode(mac(KEY, signed.as_bytes()).finalize().into_bytes());
+        format!("{signed}.{signature}")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// No text is an identity by chance, and none breaks the reader.
+        #[test]
+        fn no_text_is_an_identity(text in "\\PC{0,200}", parts in vec("[A-Za-z0-9_=-]{0,60}", 1..5)) {
+            for text in [text, parts.join(".")] {
+                prop_assert!(verify(KEY, &text, &sale(), 1).is_err());
+            }
+        }
+
+        /// Whatever the shop signs that is not HS256's three claims is refused, and breaks nothing.
+        #[test]
+        fn what_is_signed_may_be_anything(header in "\\PC{0,60}", claims in "\\PC{0,120}", alg in "[A-Za-z0-9]{0,8}") {
+            prop_assert!(verify(KEY, &signed(&header, &claims), &sale(), 1).is_err());
+            let good = r#"{"sub":"kim","aud":"demo","exp":9}"#;
+            let other = verify(KEY, &signed(&format!(r#"{{"alg":"{alg}"}}"#), good), &sale(), 1);
+            prop_assert_eq!(other.is_ok(), alg == "HS256");
+        }
+
+        /// Times are what they are: whole or broken, far or near.
+        #[test]
+        fn an_identity_is_good_in_its_time_alone(exp in any::<i32>(), now in any::<i32>()) {
+            let verified = verify(KEY, &sign(KEY, "kim", "demo", exp.into()), &sale(), now.into());
+            prop_assert_eq!(verified.is_ok(), exp > now);
+        }
+
+        /// One changed letter, and it is nobody's.
+        #[test]
+        fn an_identity_has_one_writing(at in 0usize..300, letter in "[ -~]", how in 0u8..3) {
+            let good = sign(KEY, "kim", "demo", 1000);
+            let (head, tail) = good.split_at(at % good.len());
+            let other = match how {
+                0 => format!("{head}{letter}{tail}"),
+                1 => format!("{head}{letter}{}", &tail[1..]),
+                _ => format!("{head}{}", &tail[1..]),
+            };
+            prop_assert_eq!(verify(KEY, &other, &sale(), 1).is_ok(), other == good);
+        }
     }
 }

@@ -46,6 +46,11 @@ impl From<SaleId> for String {
     }
 }
 
+/// What the ids begin with that this server draws for visitors without an identity; an identity's may not …
+const ANONYMOUS: &str = "anon:";
+/// … nor with this, which is followed by a place's seq or a booking's id.
+const FORGOTTEN: &str = "forgotten:";
+
 /// A person, by the identity that the shop or the sale gave; cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -60,12 +65,37 @@ impl VisitorId {
 
     /// A new anonymous visitor.
     pub fn anonymous() -> Self {
-        Self(Uuid::new_v4().simple().to_string().into())
+        Self(format!("{ANONYMOUS}{}", Uuid::new_v4().simple()).into())
+    }
+
+    /// Whoever drew a place and has been forgotten; the scripts and PostgreSQL make the same.
+    pub fn forgotten(seq: Seq) -> Self {
+        Self(format!("{FORGOTTEN}{seq}").into())
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether the id is one that this server makes: nobody else may be called so.
+    pub fn is_ours(&self) -> bool {
+        self.is_anonymous() || self.is_forgotten()
+    }
+
+    /// Whether the server drew it for somebody who has no identity.
+    pub fn is_anonymous(&self) -> bool {
+        self.0.starts_with(ANONYMOUS)
+    }
+
+    /// Whether it stands for somebody who has been forgotten.
+    pub fn is_forgotten(&self) -> bool {
+        self.0.starts_with(FORGOTTEN)
+    }
+
+    /// For operators: who has been forgotten has no name.
+    pub fn shown(&self) -> &str {
+        if self.is_forgotten() { "" } else { &self.0 }
     }
 }
 

@@ -93,4 +93,6 @@ pub struct LineAnswer {
     pub standing: Option<Standing>,
     /// No place was drawn, since too many were from his network; in so many milliseconds there may be one.
     pub full_ms: Option<u64>,
+    /// Whether the operator has sent him away.
+    pub removed: bool,
 }

@@ -1,5 +1,6 @@
 //! Pure values and rules: no I/O, no clock (time is an argument), no randomness but where an id is drawn.
 
+pub mod audit;
 pub mod booking;
 pub mod choose;
 pub mod coordinates;

@@ -1,9 +1,20 @@
 //! A sale, its settings, and the rules that they must keep.
 
-use super::{ids::SaleId, phase::Phase, plan::Plan, seats::SeatSet};
+use super::{
+    ids::{SaleId, VisitorId},
+    phase::Phase,
+    plan::Plan,
+    seats::SeatSet,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::sync::Arc;
+
+/// A visitor may be away so long when his turn comes, in seconds, unless the sale says otherwise: a page that was cut is back
+/// by then, and whoever comes later is served first. Longer, those who never come hold the turns of others; measured in
+/// docs/decisions/0022.
+pub const AWAY_S_DEFAULT: u32 = 5;
 
 /// What of a sale never changes.
 #[derive(Clone, Debug)]
@@ -33,6 +44,25 @@ pub struct SaleState {
     pub settings: SaleSettings,
     /// Seats not for sale.
     pub blocked: SeatSet,
+    /// Who may not come any more.
+    pub banned: Arc<[VisitorId]>,
+}
+
+/// Names of seats in one note of the audit, at most.
+const TOLD_SEATS_MAX: usize = 1_000;
+
+impl SaleState {
+    /// The same in the operator's words, for the audit: of a plan's blocked seats the first thousand, and how many.
+    pub fn told(&self, plan: &Plan) -> Value {
+        let mut told = serde_json::to_value(&self.settings).unwrap_or_default();
+        let blocked: Vec<_> = self.blocked.iter().take(TOLD_SEATS_MAX).collect();
+        let more = json!({ "name": self.name, "anonymous": self.anonymous, "phase": self.command, "notice": self.notice,
+            "blocked": plan.ids_of(&blocked), "blocked_seats": self.blocked.len() });
+        if let (Value::Object(told), Value::Object(more)) = (&mut told, more) {
+            told.extend(more);
+        }
+        told
+    }
 }
 
 /// What a new sale is made of.

@@ -24,6 +24,8 @@ pub enum ErrorCode {
     LimitReached,
     /// Work is to be done before a place is drawn.
     ProofNeeded,
+    /// The operator has sent the visitor away.
+    Removed,
 }
 
 impl ErrorCode {
@@ -32,7 +34,7 @@ impl ErrorCode {
         match self {
             Self::BadMessage => 4400,
             Self::IdentityInvalid => 4401,
-            Self::LimitReached => 4403,
+            Self::LimitReached | Self::Removed => 4403,
             Self::JoinTimeout => 4408,
             Self::Replaced => 4409,
             Self::SaleClosed => 4410,

@@ -40,7 +40,8 @@ impl Session {
         let is_old = position != Position::default() && position <= self.since;
         match (news, self.state) {
             (News::Ping, _) => Ok(self.frames.ping().await?),
-            (News::Replaced, _) if is_old => Ok(()),
+            (News::Replaced | News::Removed, _) if is_old => Ok(()),
+            (News::Removed, _) => Err(standing::removed().into()),
             (News::Replaced, _) => {
                 Err(error(ErrorCode::Replaced, "you have opened the line elsewhere; this socket is closed"))
             }
@@ -149,6 +150,9 @@ impl Session {
                 return Ok(());
             }
         };
+        if answer.removed {
+            return Err(standing::removed().into());
+        }
         if answer.standing.is_some_and(|place| place.stage == Stage::Ended) {
             // It ended while this instance did not listen.
             return self.lapsed(LapseReason::Expired).await;

@@ -99,6 +99,8 @@ struct Session {
     visitor: VisitorId,
     /// Where he comes from, if nothing but that is known of him.
     stranger: Option<Stranger>,
+    /// Until when his identity is good, in Unix seconds; nothing for who has none.
+    until: Option<i64>,
     state: State,
     /// News from entries up to this one are in what was already said.
     since: Position,
@@ -138,6 +140,7 @@ pub async fn run(
         frames,
         visitor: visitor.clone(),
         stranger,
+        until: who.until,
         state: State::Idle,
         since: Position::default(),
         redeeming: None,
@@ -146,7 +149,7 @@ pub async fn run(
         map_version: 0,
     };
     room.sockets.attach(&visitor, session.socket.clone());
-    let end = match session.join(who.token_seq, again).await {
+    let end = match session.join(who, again).await {
         Ok(()) => session.talk().await,
         Err(end) => end,
     };

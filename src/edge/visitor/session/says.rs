@@ -5,14 +5,13 @@ use crate::{
     edge::visitor::{
         frames::Incoming,
         standing::{self, LiveGrant},
-        who::{self, Known, Proofs},
+        who::{self, Known, Proofs, Who},
     },
     room::sockets::Watch,
 };
 use wire::{
     domain::{
-        ids::Seq,
-        line::{Join, JoinMode, LineAnswer},
+        line::LineAnswer,
         phase::Phase,
         place::{LapseReason, Stage},
         refusal::Refusal,
@@ -60,29 +59,30 @@ impl Session {
                 "that is another visitor's; open another socket for him",
             ));
         }
-        if who.is_some_and(|who| who.known == Known::Vouched) {
+        if who.as_ref().is_some_and(|who| who.known == Known::Vouched) {
             self.stranger = None;
         }
         // An ended place never comes back: its token only says who this is.
-        self.join(None, again).await
+        self.until = who.and_then(|who| who.until).or(self.until);
+        let who = self.who();
+        self.join(who, again).await
     }
 
-    pub(super) async fn join(&mut self, token_seq: Option<Seq>, again: bool) -> Result<(), End> {
-        let join = Join {
-            visitor: self.visitor.clone(),
-            connection: Some(self.socket.id),
-            poll_ms: 0,
-            mode: JoinMode::Join,
-            token_seq,
-            stranger: self.stranger,
-        };
-        let answer = standing::join(&self.edge, &self.room, join, again).await?;
+    /// Of what a socket has told: where he comes from says whether anything vouches for him.
+    fn who(&self) -> Who {
+        let known = if self.stranger.is_none() { Known::Vouched } else { Known::Before };
+        Who { visitor: self.visitor.clone(), token_seq: None, known, until: self.until }
+    }
+
+    pub(super) async fn join(&mut self, who: Who, again: bool) -> Result<(), End> {
+        let (stranger, connection) = (self.stranger, Some(self.socket.id));
+        let answer = standing::join(&self.edge, &self.room, &who, stranger, connection, 0, again).await?;
         self.joined(answer).await
     }
 
     /// Says how the visitor stands, and takes up the state that goes with it.
     pub(super) async fn joined(&mut self, answer: LineAnswer) -> Result<(), End> {
-        let joined = standing::joined(&self.edge, &self.room, &self.visitor, &answer);
+        let joined = standing::joined(&self.edge, &self.room, &self.who(), &answer);
         let (Some(joined), Some(place)) = (joined, answer.standing) else {
             return Err(error(ErrorCode::SaleClosed, "the sale is closed"));
         };

@@ -11,11 +11,11 @@ if before > first_epoch and before ~= tonumber(ARGV[3]) then
 end
 if before <= first_epoch then
   redis.call('DEL', sale, line, returned, away, places, grants, claims, fences, presence, booked, held, events,
-    strangers)
+    strangers, banned)
 end
 redis.call('HSET', sale, 'format', 1, 'epoch', ARGV[1], 'run_id', ARGV[4], 'taken_n', 0, 'seq', ARGV[5], 'seats', ARGV[6],
   'n', 0, 'version', 0, 'command', ARGV[8], 'phase', ARGV[8], 'bucket', 0, 'bucket_at', now, 'free', 0, 'shift', ARGV[7], 'written', 0,
-  'journaled', 0)
+  'journaled', 0, 'bans_version', 0)
 -- A journal that was begun in another life is read before anyone is answered.
 if tonumber(ARGV[1]) > first_epoch + 1 then
   redis.call('HSET', sale, 'restoring', 1)

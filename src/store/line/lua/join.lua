@@ -2,8 +2,8 @@
 -- ARGV: instance, then for each: visitor, connection ('' for a plain call), good until (ms from now, for plain
 -- calls), mode ('join', 'again' after a booking, 'recheck' never draws), owned (seats booked so far), token's seq
 -- ('' without a token), the network that a stranger comes from ('' for who is none), places that it may draw.
--- Answers as standing.lua says. Who would draw a place while the journal is full gets none, and no stranger of whose network as
--- many were drawn as may be: he hears in how many ms the counts begin anew.
+-- Answers as standing.lua says. Who would draw a place while the journal is full gets none, who is banned is told so, and no
+-- stranger draws of whose network as many were drawn as may be: he hears in how many ms the counts begin anew.
 local STRANGERS_MS = 600000
 local drawn_by = {} -- a network's places so far; what of it is new is written at the end
 local function may_draw(network, max)
@@ -58,13 +58,20 @@ local function restore(visitor, seq)
   return { state = 'w', seq = seq, turn = 0, owned = 0 }
 end
 
+local any_banned = redis.call('EXISTS', banned) == 1
+-- A place whose visitor is forgotten has ended, though nothing knows him.
+local function is_forgotten(seq)
+  return redis.call('HEXISTS', places, 'forgotten:' .. seq) == 1
+end
+
 local answers = {}
 for i = 2, #ARGV, 8 do
   local visitor, connection, poll_ms, mode, owned, token_seq, network, max = unpack(ARGV, i, i + 7)
-  local place = place_of(visitor)
-  local before, fresh, too_many = place and place.state, 0, nil
-  if not closed then
-    if not place and token_seq ~= '' then
+  local is_banned = any_banned and redis.call('SISMEMBER', banned, visitor) == 1
+  local place = not is_banned and place_of(visitor) or nil
+  local before, fresh, too_many = place and place.state, is_banned and 2 or 0, nil
+  if not closed and not is_banned then
+    if not place and token_seq ~= '' and not is_forgotten(token_seq) then
       place = restore(visitor, tonumber(token_seq))
     elseif mode ~= 'recheck' and (not place or place.state == 'x' or (place.state == 'b' and mode == 'again')) then
       -- What was booked before still counts when a later place came to nothing.

@@ -1,7 +1,7 @@
 -- Stands in front of every script: the keys of one sale, Redis' clock, and the one way to change the stream.
 -- Scripts validate first and write after: Redis has no rollback.
 local line, returned, away, places, grants, claims, fences, presence, instances, booked, blocked, taken, held,
-  events, strangers, sale = unpack(KEYS)
+  events, strangers, sale, banned = unpack(KEYS)
 
 -- Bytes of entries that may wait for the journal. What is not journaled is not trimmed, so more would fill Redis.
 local UNJOURNALED_MAX = 256 * 1024 * 1024

@@ -30,7 +30,7 @@ end
 
 -- Publishes, and answers {n, total, epoch, phase, places drawn, [state, seq, turn, owned, rank, deadline, claim, drawn
 -- now]...} for a list of {visitor, place, drawn now, too many}: with a number for too many, what stands in for the state is 't'
--- and for the rank that number.
+-- and for the rank that number. In place of the last a 2 says that the visitor was sent away.
 local function standings(visitors, drawn)
   local n = publish()
   local reply = { n, redis.call('ZCARD', line), redis.call('HGET', sale, 'epoch'), redis.call('HGET', sale, 'phase'),
@@ -38,7 +38,7 @@ local function standings(visitors, drawn)
   for _, one in ipairs(visitors) do
     local visitor, place, fresh, too_many = one[1], one[2], one[3], one[4]
     if not place then
-      reply[#reply + 1] = { too_many and 't' or '', 0, 0, 0, too_many or 0, 0, 0, 0 }
+      reply[#reply + 1] = { too_many and 't' or '', 0, 0, 0, too_many or 0, 0, 0, fresh == 2 and 2 or 0 }
     else
       local rank = place.state == 'w' and redis.call('ZRANK', line, visitor) or 0
       local deadline = redis.call('ZSCORE', grants, visitor) or 0

@@ -46,6 +46,9 @@ pub struct Entry {
     /// Places given up.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<Seq>,
+    /// Of those, places that the operator ended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<Seq>,
     /// Bookings made, held or confirmed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub booked: Vec<Change>,

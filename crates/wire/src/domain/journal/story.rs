@@ -113,7 +113,9 @@ impl Told<'_> {
         if entry.claimed.contains(&seq) {
             self.tell(Stage::Granted, "claimed", "used the turn for the first time");
         }
-        if entry.left.contains(&seq) {
+        if entry.removed.contains(&seq) {
+            self.tell(Stage::Ended, "removed", "was removed by the operator");
+        } else if entry.left.contains(&seq) {
             self.tell(Stage::Ended, "left", "gave the place up");
         }
         if self.story.stage == Stage::Granted && entry.shifted != 0 && entry.admitted.is_empty() {
@@ -199,5 +201,6 @@ mod tests {
             assert_eq!(reasons(reason).stage, Stage::Ended);
         }
         assert_eq!(hear(1, &[r#"{"at":1,"left":[1]}"#]).events[0].what, "left");
+        assert_eq!(hear(1, &[r#"{"at":1,"left":[1],"removed":[1]}"#]).events[0].what, "removed");
     }
 }

@@ -1,0 +1,116 @@
+//! What an operator does about one visitor: removes him from a sale, perhaps for good, or forgets him in all.
+
+use super::{Found, Rooms};
+use crate::{
+    metrics,
+    room::errors::RoomError,
+    store::{
+        audit,
+        errors::{Store, StoreError},
+        journal::Journal,
+        line::{Line, Removed},
+        visitors::{Forgotten, Visitors},
+    },
+};
+use futures_util::{Stream, TryStreamExt};
+use std::time::{Duration, Instant};
+use tokio::time::sleep;
+use wire::domain::{
+    audit::{Actor, AuditFilter, AuditRecord},
+    ids::{SaleId, VisitorId},
+    line::Position,
+};
+
+/// How long a visitor who books just now is waited for: a try to book is over by then, or settled by others.
+const BUSY_PATIENCE: Duration = Duration::from_secs(4);
+/// How long the journal is waited for: it is a second behind.
+const JOURNAL_PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl Rooms {
+    /// Ends a visitor's place and grant in a sale, and sends his sockets away; until he is removed again without `ban`, he may
+    /// not come any more if it is set. Answers whether a place ended; nothing if he books just now, or there is no such sale
+    /// any more. What is recorded of it is in force once the line can be told.
+    pub async fn remove_visitor(
+        &self,
+        found: &Found,
+        visitor: &VisitorId,
+        ban: bool,
+        by: &Actor,
+    ) -> Result<Option<bool>, RoomError> {
+        let id = &found.sale().id;
+        if !Visitors::new(self.pool.clone()).remove(id, visitor, ban, by).await? {
+            return Ok(None);
+        }
+        // First, so that who is sent away does not come in again.
+        self.put_in_force(id).await?;
+        let Found::Room(room) = found else { return Ok(Some(false)) };
+        let Some((ended, _)) = end_in(room.line.store(), visitor, false).await? else { return Ok(None) };
+        metrics::lapses(id.as_str(), "removed", u64::from(ended));
+        Ok(Some(ended))
+    }
+
+    /// Forgets a person: in each line that Redis has, and then in PostgreSQL, once the journals have all that happened with
+    /// him. Nothing if he books just now. Safe to repeat, and to be repeated after an error.
+    pub async fn forget_visitor(
+        &self,
+        visitor: &VisitorId,
+        by: &Actor,
+    ) -> Result<Option<Forgotten>, RoomError> {
+        for id in self.ids().await? {
+            // A sale that lives has a room from here on, though this instance may only just hear of it: its journal goes on.
+            let (line, lives) = match self.find(&id).await? {
+                Some(Found::Room(room)) => (room.line.store().clone(), true),
+                Some(Found::Closed(_)) => (self.redis.line(&id), false),
+                None => continue,
+            };
+            match end_in(&line, visitor, true).await {
+                Ok(Some((_, n))) if lives => self.wait_for_journal(&id, &line, n).await?,
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(None),
+                // A sale that is over may have left nothing there.
+                Err(error) if error.is_missing_line() && !lives => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Some(Visitors::new(self.pool.clone()).forget(visitor, by).await?))
+    }
+
+    /// Until the journal has the line's entry `n`, if there is one: what it does not have yet would name him again.
+    async fn wait_for_journal(&self, id: &SaleId, line: &Line, n: u64) -> Result<(), StoreError> {
+        if n == 0 {
+            return Ok(());
+        }
+        let epoch = line.position().await?.map_or(0, |(position, _)| position.epoch);
+        let journal = Journal::new(self.pool.clone(), id.clone());
+        let since = Instant::now();
+        while journal.end().await? < (Position { epoch, n }) {
+            if since.elapsed() > JOURNAL_PATIENCE {
+                return Err(StoreError::Timeout(Store::Postgres));
+            }
+            sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// What operators changed, oldest first.
+    pub async fn audit(
+        &self,
+        filter: &AuditFilter,
+    ) -> Result<impl Stream<Item = Result<AuditRecord, RoomError>> + Send + use<>, RoomError> {
+        Ok(audit::read(&self.pool, filter).await?.map_err(RoomError::from))
+    }
+}
+
+/// Whether a place ended, and the stream's last entry; nothing while it is being redeemed.
+async fn end_in(line: &Line, visitor: &VisitorId, forget: bool) -> Result<Option<(bool, u64)>, StoreError> {
+    let since = Instant::now();
+    loop {
+        match line.remove(visitor, forget).await? {
+            Removed::Done { ended, n } => return Ok(Some((ended, n))),
+            Removed::Busy if since.elapsed() > BUSY_PATIENCE => return Ok(None),
+            Removed::Busy => sleep(PAUSE).await,
+        }
+    }
+}

@@ -1,0 +1,44 @@
+-- The operator ends a visitor's place and grant, and sends his sockets away. ARGV: visitor, 'forget' if the line must not know
+-- him any more: his records go on under a name that is nobody's, so that what has ended stays ended.
+-- Answers {1 if a place ended, 0 if none lived, 2 while it is being redeemed; n, 0 if the line never knew him}.
+local visitor, forget = ARGV[1], ARGV[2] == 'forget'
+local closed = redis.call('HGET', sale, 'command') == 'closed'
+local place = place_of(visitor)
+local lives = place and place.state ~= 'x' and place.state ~= 'b'
+-- Whether a try that was not settled has booked, only PostgreSQL knows.
+if lives and redis.call('ZSCORE', fences, visitor) then
+  return { 2, 0 }
+end
+-- Who has joined has both, and whoever has a socket has joined.
+local is_known = place or redis.call('HEXISTS', presence, visitor) == 1
+local nobody = place and 'forgotten:' .. string.format('%.0f', place.seq)
+if lives and not closed then
+  drop_grant(visitor)
+  for _, queue in ipairs({ line, returned, away }) do
+    redis.call('ZREM', queue, visitor)
+  end
+  -- Told to whoever asks without a socket; gone with the next place.
+  place.state, place.rest = 'x', ':removed'
+  put_place(visitor, place)
+  note('left', { visitor, place.seq })
+end
+if not closed and is_known then
+  note('removed', { visitor, lives and place.seq or 0 })
+end
+redis.call('HDEL', presence, visitor)
+if forget then
+  redis.call('SREM', banned, visitor)
+  if place then
+    put_place(nobody, place)
+    redis.call('HDEL', places, visitor)
+  end
+  -- In a closed sale nothing ends any more: who waited keeps waiting, as nobody.
+  for _, queue in ipairs({ line, returned, away, grants, claims }) do
+    local score = redis.call('ZSCORE', queue, visitor)
+    if score then
+      redis.call('ZADD', queue, score, nobody)
+      redis.call('ZREM', queue, visitor)
+    end
+  end
+end
+return { lives and not closed and 1 or 0, is_known and publish() or 0 }
