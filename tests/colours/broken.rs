@@ -85,7 +85,7 @@ impl Green {
             }
             Self::HasWrongSettings => {
                 green.set("drain_s = ", "drain_seconds = ");
-                "did you mean drain_s?"
+                "drain_seconds: in waitroom.toml: no such setting"
             }
             Self::HasAnotherRedis => {
                 green.set(&format!(":{}", stage.redis.port), &format!(":{}", other.port));
