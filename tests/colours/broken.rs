@@ -85,7 +85,7 @@ impl Green {
             }
             Self::HasWrongSettings => {
                 green.set("drain_s = ", "drain_seconds = ");
-                "did you mean drain_s?"
+                "drain_seconds: in waitroom.toml: no such setting"
             }
             Self::HasAnotherRedis => {
                 green.set(&format!(":{}", stage.redis.port), &format!(":{}", other.port));
@@ -128,8 +128,6 @@ pub async fn are_refused(size: Size, greens: &[Green]) -> crate::crowd::Fared {
     for green in greens {
         green.is_refused(&stage).await;
     }
-    // And one that is well is taken.
-    stage.tool.moves("deploy", "green");
     stage.rate_is(200);
     let (report, fared) = (crowd.goes_home(), newcomers.stop());
     let broken = stage.broken(&crowd.history, &report).await;

@@ -4,7 +4,7 @@
 use load::history::{Entry, Event, read};
 use serde_json::Value;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     process::Child,
     sync::{
@@ -34,6 +34,20 @@ impl Drop for Crowd {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// How long those were away whom the server sent away, in milliseconds, sorted: from the close (1012) to their place on the next
+/// connection. Who went by himself does not count.
+pub fn away_ms(history: &Path) -> Vec<u64> {
+    let (mut cut, mut away) = (HashMap::new(), Vec::new());
+    read(history, |_, Entry(at, visitor, _, event)| match event {
+        Event::Cut(Some(1012)) => _ = cut.insert(visitor, at),
+        Event::Joined { .. } => away.extend(cut.remove(&visitor).map(|from| (at - from) / 1000)),
+        _ => {}
+    })
+    .unwrap();
+    away.sort_unstable();
+    away
 }
 
 /// The most connections that came back within one second.

@@ -77,6 +77,8 @@ async fn two_deployments_do_not_meet_and_a_host_that_goes_takes_nobody_along() {
     stage.until_waiting(75);
     // Green's host goes as soon as it has the newcomers.
     let mut run = stage.tool.begin(&["deploy"]);
+    // It has the lock when it speaks.
+    run.next().unwrap();
     let second = stage.tool.say(&["back"]);
     assert_eq!(second.status, Some(75), "{}", second.text);
     assert!(second.text.contains("another deployment is under way"), "{}", second.text);

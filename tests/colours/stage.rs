@@ -5,7 +5,7 @@ use crate::{
     ground::Ground,
     machine::{ADMIN_TOKEN, Machine, Wiring, build},
     nginx::Nginx,
-    node::{Node, free_port, until},
+    node::{Node, PATIENCE, free_port, until},
     told::Told,
     tool::Tool,
 };
@@ -16,6 +16,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 use waitroom::{embedded::Postgres, store::postgres::connect};
 use wire::domain::{ids::Seq, place::Stage as Standing};
@@ -164,6 +165,15 @@ impl Stage {
         let bookings =
             client.query(query, &[&self.sale()]).await.unwrap().iter().map(|row| row.get(0)).collect();
         broken.extend(told.lost(&self.places(), &bookings));
+        // What has just happened is journaled within seconds; before that the proof would miss it.
+        let journal = "SELECT coalesce(max(n), 0) FROM journal WHERE sale_id = $1";
+        let (began, key) = (Instant::now(), format!("waitroom:{{{}}}:sale", self.sale()));
+        while client.query_one(journal, &[&self.sale()]).await.unwrap().get::<_, i64>(0)
+            < self.redis.say::<i64>(&["HGET", &key, "n"])
+        {
+            assert!(began.elapsed() < PATIENCE, "the journal does not catch up");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         let stores =
             [format!("--redis-url={}", self.redis.url()), format!("--postgres-url={}", self.postgres.url())];
         broken.extend(violated(waitroom(&["check"]).arg(history).args(&stores)));

@@ -39,7 +39,9 @@ def same_redis(fresh, old):
 
 def check(settings, fresh, old, version):
     """All that can be known of a colour that runs and serves nobody."""
-    if (runs := fresh.metrics().get("version")) != version:
+    if not (metrics := fresh.metrics()):
+        raise Refused(f"{fresh}: its metrics do not come within a second")
+    if (runs := metrics.get("version")) != version:
         raise Refused(f"{fresh}: version {runs} runs, {version} is installed")
     peer = old if old.trouble() is None else None
     if peer is None:
