@@ -58,7 +58,7 @@ fn a_blunted_alert_is_seen() {
         ("or sum(increase(waitroom_journal_forks_total[10m])) > 0", ""),
         ("> waitroom:cpu:ratio) or waitroom:cpu:ratio", "> waitroom:cpu:ratio)"),
         ("waitroom:files:ratio > waitroom:cpu:ratio", "waitroom:files:ratio < waitroom:cpu:ratio"),
-        ("process_max_fds and on (instance, job) waitroom_build_info", "process_max_fds"),
+        ("[30s]) / 2 and on (instance, job) waitroom_build_info", "[30s]) / 2"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         assert!(read(alerts).contains(sharp), "{sharp}");
