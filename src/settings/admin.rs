@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::{
     Secret, SettingsError, missing, refused,
-    secrets::{secret, weakness},
+    secrets::{TOKEN_BYTES_MIN, secret, weakness},
     values,
 };
 use wire::domain::audit::Actor;
@@ -59,7 +59,7 @@ impl AdminArgs {
     /// The complete settings of a server, which must not be opened by guessing.
     pub fn of_server(&self) -> Result<AdminSettings, SettingsError> {
         let settings = self.resolve()?;
-        match weakness(settings.admin_token.expose().as_bytes()) {
+        match weakness(settings.admin_token.expose().as_bytes(), TOKEN_BYTES_MIN) {
             Some(why) => Err(refused("admin_token", format!("{why}; {MAKE_ONE}"))),
             None => Ok(settings),
         }
@@ -161,7 +161,7 @@ fn named_token(entry: &str) -> Result<NamedToken, String> {
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(format!("{name}'s token must have visible ASCII characters alone"));
     }
-    match weakness(token.as_bytes()) {
+    match weakness(token.as_bytes(), TOKEN_BYTES_MIN) {
         Some(why) => Err(format!("{name}'s token {why}; {MAKE_ONE}")),
         None => Ok(NamedToken { name, role, sales, token: Secret::from(token.to_owned()) }),
     }

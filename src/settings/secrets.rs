@@ -5,16 +5,18 @@ use std::path::Path;
 
 use super::{SettingsError, refused, values::Expose};
 
-/// Fewer bytes than this are guessed, or tried out by whoever has one thing that was signed with them.
-pub(super) const SECRET_BYTES_MIN: usize = 16;
+/// A key of fewer bytes is tried out by whoever has one thing that was signed with it.
+pub(super) const KEY_BYTES_MIN: usize = 16;
+/// A token of fewer is guessed, slowly as its tries are answered. Eight that were drawn are not.
+pub(super) const TOKEN_BYTES_MIN: usize = 8;
 /// So many different bytes at least: what was drawn has more, in whichever alphabet.
 const DIFFERENT_MIN: usize = 4;
 
-/// Why a secret would not keep anything, if so. Never says the secret.
-pub(super) fn weakness(secret: &[u8]) -> Option<String> {
+/// Why a secret would not keep anything, if so: it must have so many bytes. Never says the secret.
+pub(super) fn weakness(secret: &[u8], bytes_min: usize) -> Option<String> {
     let different = secret.iter().collect::<BTreeSet<_>>().len();
-    if secret.len() < SECRET_BYTES_MIN {
-        return Some(format!("has {} bytes, and {SECRET_BYTES_MIN} are the least", secret.len()));
+    if secret.len() < bytes_min {
+        return Some(format!("has {} bytes, and {bytes_min} are the least", secret.len()));
     }
     (different < DIFFERENT_MIN).then(|| format!("has only {different} different bytes: it can be guessed"))
 }

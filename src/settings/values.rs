@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-use super::secrets::weakness;
+use super::secrets::{KEY_BYTES_MIN, weakness};
 
 /// An HMAC-SHA-256 key should have so many bytes (RFC 7518 §3.2).
 pub const KEY_BYTES: usize = 32;
@@ -137,7 +137,7 @@ pub(super) fn signing_keys(text: &str) -> Result<Vec<SigningKey>, String> {
             return Err(format!("kid {kid} is there twice; give each key its own"));
         }
         let secret = decode(encoded).ok_or_else(|| format!("the key of kid {kid} is not base64"))?;
-        if let Some(why) = weakness(&secret) {
+        if let Some(why) = weakness(&secret, KEY_BYTES_MIN) {
             return Err(format!(
                 "the key of kid {kid} {why}; make one of {KEY_BYTES} with `openssl rand -base64 32`"
             ));
@@ -167,7 +167,7 @@ impl IdentityKey {
             Some(encoded) => decode(encoded).ok_or("is not base64 after `base64:`")?,
             None => text.as_bytes().to_vec(),
         };
-        match weakness(&bytes) {
+        match weakness(&bytes, KEY_BYTES_MIN) {
             Some(why) => Err(format!("{why}; HS256 wants {KEY_BYTES} that nobody can guess (RFC 7518, 3.2)")),
             None => Ok(Self(bytes)),
         }
