@@ -2,17 +2,18 @@
 
 use super::guesses::Guesses;
 use crate::{
-    edge::{Edge, bearer, error::HttpError},
+    edge::{Edge, bearer, caller::Arrival, error::HttpError},
     settings::{NamedToken, Role},
 };
 use axum::{
-    extract::{ConnectInfo, RawPathParams, Request, State},
+    Extension,
+    extract::{RawPathParams, Request, State},
     http::{StatusCode, header},
     middleware::Next,
     response::Response,
 };
 use sha2::{Digest, Sha256};
-use std::{hint::black_box, net::SocketAddr, sync::Arc};
+use std::{hint::black_box, sync::Arc};
 use wire::domain::{audit::Actor, ids::SaleId};
 
 /// What a call needs.
@@ -113,7 +114,7 @@ impl Access {
 /// Lets through who brings a token of ours, and slows down who brings a wrong one.
 pub async fn authenticate(
     State(edge): State<Arc<Edge>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(Arrival { peer, .. }): Extension<Arrival>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, HttpError> {
