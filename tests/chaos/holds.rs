@@ -40,10 +40,23 @@ impl Stage {
         let started = Instant::now();
         for booking in bookings {
             while self.status(booking).await != "released" {
-                assert!(started.elapsed() < PATIENCE, "a hold does not end");
+                assert!(
+                    started.elapsed() < PATIENCE,
+                    "a hold does not end: {}",
+                    self.what_it_waits_for(booking).await
+                );
                 sleep(Duration::from_millis(50)).await;
             }
         }
+    }
+
+    async fn what_it_waits_for(&self, booking: &Booking) -> String {
+        let row = format!("SELECT b::text || ', now ' || now() FROM bookings b WHERE id = '{}'", booking.id);
+        let client = waitroom::store::postgres::connect::postgres_single(&self.postgres_url).await.unwrap();
+        let held: String = client.query_one(&row, &[]).await.unwrap().get(0);
+        let line: Vec<String> = self.redis(&["HGETALL", &self.key("sale")]).await;
+        let clock: Vec<String> = self.redis(&["TIME"]).await;
+        format!("{held}; the line has {line:?} at {clock:?}")
     }
 
     /// The visitor is told, soon, and once.
