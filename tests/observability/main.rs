@@ -81,7 +81,7 @@ fn every_alert_has_its_paragraph_in_the_runbook() {
         lines.filter_map(|line| line.strip_prefix(key)).map(|value| value.trim().to_owned()).collect()
     };
     let (names, links) = (value("alert:"), value("runbook:"));
-    assert_eq!((names.len(), links.len()), (6, 6));
+    assert_eq!((names.len(), links.len()), (8, 8));
     for (name, link) in names.iter().zip(&links) {
         assert_eq!(*link, format!("docs/runbook.md#{}", name.to_lowercase()));
         assert!(runbook.contains(&name.to_lowercase()), "{name}");
@@ -139,7 +139,7 @@ fn every_panel_shows_data_of_a_server_under_load() {
 
     let rules = prometheus.api("rules", &[]);
     let rules = rules["groups"][0]["rules"].as_array().unwrap();
-    assert_eq!(rules.len(), 6);
+    assert_eq!(rules.len(), 8);
     assert!(rules.iter().all(|rule| rule["health"] == "ok"), "{rules:#?}");
     assert_eq!(prometheus.api("alerts", &[])["alerts"].as_array().unwrap().len(), 0);
     stage.stores.redis.freeze();
