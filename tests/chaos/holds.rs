@@ -15,8 +15,9 @@ use wire::domain::{
     refusal::Refusal,
 };
 
-/// How long a keeper may take to see that a hold has ended, and room.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a keeper may take to see that a hold has ended, and room: each time for which a busy machine could not book is
+/// added to the hold.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 impl Stage {
     /// One seat for each, held; the holders take turns on the instances.

@@ -3,16 +3,11 @@
 
 use crate::{
     guests::Guests,
-    node::{PATIENCE, until},
+    node::until,
     stage::{SALE, Stage, Topology, sql},
 };
 use rustix::process::Signal;
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
-use tokio::time::sleep;
-use waitroom::store::postgres::connect::postgres_single;
+use std::fs;
 
 /// Whether the guard is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,23 +42,6 @@ impl Scene {
         sql(&self.stage.postgres.url(), &lease).await;
     }
 
-    /// Waits until everything that happened is on record.
-    async fn journaled(&self) {
-        let client = postgres_single(&self.stage.postgres.url()).await.unwrap();
-        let key = format!("waitroom:{{{SALE}}}:sale");
-        let began = Instant::now();
-        loop {
-            let home = &self.stage.redis.nodes[self.stage.redis.home().unwrap()];
-            let (epoch, n): (i64, i64) = home.say(&["HMGET", &key, "epoch", "n"]);
-            let head = client.query_one("SELECT epoch, n FROM journal_heads", &[]).await.unwrap();
-            if (epoch, n) == (head.get(0), head.get(1)) {
-                return;
-            }
-            assert!(began.elapsed() < PATIENCE, "the journal has {head:?}, and the line is at {n}");
-            sleep(Duration::from_millis(50)).await;
-        }
-    }
-
     fn kill_instances(&mut self) {
         self.stage.instances.iter_mut().for_each(|instance| instance.kill());
     }
@@ -92,7 +70,7 @@ async fn confirmation(guard: Guard) {
     let topology = if guard == On { Topology::Confirmed(1) } else { Topology::Replica };
     let mut scene = Scene::set(topology).await;
     assert_eq!(scene.come(3).await, 3);
-    scene.journaled().await;
+    scene.stage.journaled().await;
     scene.hold_the_journal(true).await;
     scene.stage.redis.nodes[1].cut_off();
     let told = scene.come(3).await;
@@ -120,7 +98,7 @@ async fn replicas_that_confirm() {
 async fn syncing(guard: Guard) {
     let mut scene = Scene::set(Topology::Alone).await;
     scene.come(3).await;
-    scene.journaled().await;
+    scene.stage.journaled().await;
     scene.hold_the_journal(true).await;
     let redis = scene.stage.redis();
     if guard == Off {
@@ -155,7 +133,7 @@ async fn takeover(guard: Guard) {
     scene.come(3).await;
     let kept = scene.stage.redis().snapshot();
     scene.come(3).await;
-    scene.journaled().await;
+    scene.stage.journaled().await;
     let links = |scene: &Scene, cut: bool| {
         for instance in &scene.stage.instances {
             let link = instance.wiring.redis.as_ref().unwrap();
@@ -188,7 +166,7 @@ async fn a_process_of_redis_is_looked_at_before_it_is_believed() {
 async fn epoch(guard: Guard) {
     let mut scene = Scene::set(Topology::Alone).await;
     scene.come(4).await;
-    scene.journaled().await;
+    scene.stage.journaled().await;
     scene.stage.redis().say::<()>(&["FLUSHALL"]);
     scene.stage.back_to_normal().await;
     if guard == Off {
@@ -231,7 +209,7 @@ async fn places_that_have_ended_are_remembered() {
 async fn trimming(guard: Guard) {
     let mut scene = Scene::set(Topology::Alone).await;
     scene.come(3).await;
-    scene.journaled().await;
+    scene.stage.journaled().await;
     scene.hold_the_journal(true).await;
     assert_eq!(scene.come(3).await, 3);
     if guard == Off {
@@ -242,7 +220,7 @@ async fn trimming(guard: Guard) {
     scene.hold_the_journal(false).await;
     scene.start_instances().await;
     if guard == On {
-        scene.journaled().await;
+        scene.stage.journaled().await;
     }
     scene.stage.redis().say::<()>(&["FLUSHALL"]);
     scene.stage.back_to_normal().await;
@@ -262,7 +240,7 @@ async fn the_stream_is_trimmed_behind_the_journal_only() {
 async fn the_chain_of_the_journal() {
     let mut scene = Scene::set(Topology::Alone).await;
     scene.come(3).await;
-    scene.journaled().await;
+    scene.stage.journaled().await;
     // No instance writes meanwhile.
     scene.stage.instances.iter().for_each(|instance| instance.signal(Signal::STOP));
     assert_eq!(crate::proof::journal(&scene.stage), [""; 0]);

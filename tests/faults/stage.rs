@@ -161,6 +161,23 @@ impl Stage {
         began.elapsed()
     }
 
+    /// Waits until everything that happened is on record: an instance that left has its lease for some seconds more.
+    pub async fn journaled(&self) {
+        let client = connect::postgres_single(&self.postgres.url()).await.unwrap();
+        let key = format!("waitroom:{{{SALE}}}:sale");
+        let began = Instant::now();
+        loop {
+            let home = &self.redis.nodes[self.redis.home().unwrap()];
+            let line: (i64, i64) = home.say(&["HMGET", &key, "epoch", "n"]);
+            let head = client.query_one("SELECT epoch, n FROM journal_heads", &[]).await.unwrap();
+            if (head.get::<_, i64>(0), head.get::<_, i64>(1)) >= line {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "the journal has {head:?}, and the line is at {line:?}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Whether a newcomer gets a place at that instance. He goes again at once: the line is the crowd's.
     async fn takes_in(&self, i: usize) -> bool {
         let url = format!("{}/v1/sales/{SALE}/places", self.instances[i].url());
