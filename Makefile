@@ -21,8 +21,7 @@ demo: deps ## Build, then run everything here with a crowd of visitors (CROWD=30
 	$(CARGO) build --release --locked
 	$(or $(CARGO_TARGET_DIR),target)/release/waitroom demo --crowd $(CROWD)
 
-test: deps-test lint unit ## Every test
-	$(MAKE) --jobs=2 --output-sync=target foreign browser
+test: deps-test lint unit foreign browser ## Every test
 
 chaos: deps-test ## Everything breaks while a crowd is there (HOURS=2 SEED=7 KINDS=all): docs/faults.md
 	$(CARGO) test --locked --test faults -- --ignored --nocapture --test-threads=1
