@@ -65,6 +65,22 @@ async fn a_sale(server: &Server) -> (String, Value, Value, String) {
     (sale, first["place"].clone(), third["place"].clone(), booking)
 }
 
+/// Who kept the journal has died: what was booked since is on record only when his lease has run out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_booking_that_the_journal_is_about_to_hear_of_is_no_fault() {
+    let server = Server::start().await;
+    let (sale, ..) = a_sale(&server).await;
+    let client = postgres_pool(&World::shared().postgres.url(), 1).unwrap().get().await.unwrap();
+    let died = "UPDATE journal_heads SET holder = 'dead', until = now() + interval '6 s' WHERE sale_id = $1";
+    client.execute(died, &[&sale]).await.unwrap();
+    let (mut choi, _) = server.join(&sale).await;
+    book(&mut choi).await;
+    let postgres = format!("--postgres-url={}", World::shared().postgres.url());
+    let (status, said) = run(&["check", "--sale", &sale, &postgres]).await;
+    assert_eq!(status, Some(0), "{said}");
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sale_is_exported_proved_and_held_against_receipts() {
     let server = Server::start().await;

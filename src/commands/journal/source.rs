@@ -17,9 +17,9 @@ use wire::domain::journal::Head;
 use wire::domain::phase::Phase;
 use wire::domain::plan::Plan;
 
-/// What was booked reaches the journal within about a second; so long after PostgreSQL was asked for the bookings, the journal
-/// of a sale that goes on is read to its end.
-const LAG: Duration = Duration::from_secs(3);
+/// What was booked reaches the journal within about a second, and where the instance that kept it has died, once its lease of 6 s
+/// has run out; so long after PostgreSQL was asked for the bookings, the journal of a sale that goes on is read to its end.
+const LAG: Duration = Duration::from_secs(10);
 /// Nothing comes any more into the journal of a closed sale that has been silent for so long.
 const SETTLED: Duration = Duration::from_secs(60);
 
