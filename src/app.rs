@@ -14,7 +14,7 @@ use crate::{
     },
     limits::{ADMIN_CONNECTIONS_MAX, Bounds, FILES_RESERVED, SEND_BUFFER_BYTES},
     metrics::{self, Listeners},
-    room::{health::Health, rooms::Rooms},
+    room::{health::Health, rooms::Rooms, sockets::Lot},
     settings::{ServeSettings, TlsSettings},
     shutdown::{self, Report},
     store::{
@@ -97,6 +97,8 @@ impl App {
         let public = listen(settings.http.listen, settings.http.reuse_port, "listen")?;
         let admin = listen(settings.admin.admin_listen, false, "admin_listen")?;
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let lot = Lot::open().map_err(|error| StartError::Other(Box::new(error)))?;
+        tokio::spawn(lot.clone().run());
         let edge = Arc::new(Edge {
             rooms: rooms.clone(),
             keys: Keys::new(&settings.keys)
@@ -107,6 +109,7 @@ impl App {
             connections_max: usize::try_from(files.saturating_sub(FILES_RESERVED)).unwrap_or(usize::MAX),
             strangers: settings.strangers.clone(),
             bounds,
+            lot,
             state: EdgeState::default(),
         });
         tokio::spawn(rooms.clone().run());

@@ -23,8 +23,6 @@ pub const REDEEMS_QUEUE_MAX: usize = 10_000;
 pub const FENCE: Duration = Duration::from_secs(10);
 /// Time between ticks: above the 90 ms that two that decide are apart, so that hardly one is in vain.
 pub const TICK: Duration = Duration::from_millis(93);
-/// Time between sweeps over the sockets.
-pub const SWEEP: Duration = Duration::from_millis(250);
 /// Time between two versions of the seat map, at least: the fewer watch, the sooner the next, for each click on a seat
 /// that has just been taken is one in vain …
 pub const SEAT_NEWS_MIN: Duration = Duration::from_millis(20);
@@ -34,10 +32,12 @@ pub const SEAT_NEWS_MAX: Duration = Duration::from_millis(100);
 pub const SEAT_FRAMES_PER_S: u32 = 20_000;
 /// How long news of the seats wait at most for a machine that is too busy to send the last.
 pub const SEAT_NEWS_PATIENCE: Duration = Duration::from_secs(1);
-/// Ranks below this are swept each time (contract: at most 1 s old) …
+/// Ranks below this are near …
 pub const NEAR_RANK: u64 = 1_000;
-/// … others each so many sweeps (contract: at most 5 s old).
-pub const FAR_SWEEPS: u64 = 12;
+/// … and told anew each so often (contract: at most 1 s old) …
+pub const NEAR_ROUND: Duration = Duration::from_millis(250);
+/// … and all others (contract: at most 5 s old).
+pub const FAR_ROUND: Duration = Duration::from_secs(3);
 /// A silent socket is pinged after so many seconds.
 pub const PING_S: u32 = 20;
 /// A socket whose peer says nothing for so many seconds is dropped.
@@ -92,6 +92,8 @@ pub struct Bounds {
     pub frame_bytes_max: usize,
     /// Whether pages of other origins are refused.
     pub checks_origin: bool,
+    /// Whether who waits is parked: no bound, but what a test compares.
+    pub parks: bool,
 }
 
 impl Default for Bounds {
@@ -106,6 +108,7 @@ impl Default for Bounds {
             costly_message: 4,
             frame_bytes_max: CLIENT_FRAME_BYTES_MAX,
             checks_origin: true,
+            parks: true,
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     room::{
         Room,
         rooms::{Found, Rooms},
+        sockets::Lot,
     },
     settings::{Cidr, StrangerSettings},
 };
@@ -64,6 +65,8 @@ pub struct Edge {
     pub strangers: StrangerSettings,
     /// The bounds on whoever connects.
     pub bounds: Bounds,
+    /// Where the sockets of those who wait are parked.
+    pub lot: Arc<Lot>,
     /// What the edge keeps for itself.
     pub state: EdgeState,
 }

@@ -214,6 +214,11 @@ pub fn rank_push(age: Duration) {
     histogram!("waitroom_rank_age_seconds").record(age.as_secs_f64());
 }
 
+/// How long it took to offer everyone his rank once; more than `limits::FAR_ROUND` if the machine does not keep up.
+pub fn rank_round(sale: &str, took: Duration) {
+    gauge!("waitroom_rank_round_seconds", "sale" => sale.to_owned()).set(took.as_secs_f64());
+}
+
 /// The board and Redis disagreed.
 pub fn rank_audit_failure() {
     counter!("waitroom_rank_audit_failures_total").increment(1);

@@ -29,7 +29,7 @@ use line::LiveLine;
 use outbox::Outbox;
 use redeems::Redeems;
 use seats::Seats;
-use sockets::Hub;
+use sockets::{Hub, Socket};
 use std::sync::Arc;
 use tasks::Tasks;
 use tokio::sync::{Mutex, watch};
@@ -153,9 +153,9 @@ impl Room {
     }
 
     /// The visitor's socket is gone.
-    pub fn detach(&self, visitor: &VisitorId, socket: u64) {
+    pub fn detach(&self, visitor: &VisitorId, socket: &Socket) {
         self.sockets.detach(visitor, socket);
-        self.line.departed(visitor, socket);
+        self.line.departed(visitor, socket.id);
     }
 
     /// How many redeems, and tellings of what happened, are under way.

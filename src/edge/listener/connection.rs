@@ -6,7 +6,7 @@
 use super::{
     Slot,
     instead::instead_of,
-    intake::{Counter, Intake},
+    intake::{Balance, Counter, Intake},
     tell,
 };
 use crate::{limits::Bounds, metrics};
@@ -20,6 +20,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    net::TcpStream,
     runtime::Handle,
     time::{Sleep, sleep, timeout},
 };
@@ -37,28 +38,70 @@ static LINGERING: AtomicUsize = AtomicUsize::new(0);
 
 /// A connection that counts what comes in, gives up on a peer that reads nothing, and lingers when it is dropped, unless
 /// the peer has said that nothing more will come.
-pub(super) struct Connection<S: Stream> {
+pub struct Connection<S: Stream> {
     /// Taken by the drop alone.
     stream: Option<S>,
     /// The peer has ended its side, or the connection is broken.
     done: bool,
     counter: Counter,
+    /// What was read while it rested, and is still to be looked at.
+    unread: Vec<u8>,
+    /// What was to be written while it rested, and comes before anything else.
+    unwritten: Vec<u8>,
     /// What is being written in place of what hyper wants written, and how much of it is.
     instead: Option<(Vec<u8>, usize)>,
     /// Runs while a write waits for the peer.
     stalled: Option<Pin<Box<Sleep>>>,
-    _slot: Slot,
+    /// Taken when it comes to rest, and by the drop.
+    slot: Option<Slot>,
+}
+
+/// A WebSocket's connection that nothing is being done about: what is to be known to go on with it.
+pub struct Resting {
+    /// The connection, which does not block.
+    pub stream: std::net::TcpStream,
+    /// What the peer may still send.
+    pub balance: Balance,
+    /// What was read, and is still to be looked at.
+    pub unread: Vec<u8>,
+    /// What is still to be written.
+    pub unwritten: Vec<u8>,
+    slot: Slot,
 }
 
 /// What a connection goes over: TCP, or TLS over it.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 
 impl<S: Stream> Connection<S> {
-    pub fn new(stream: S, intake: Intake, bounds: Bounds, slot: Slot) -> Self {
-        let (stream, counter) = (Some(stream), Counter::new(intake, bounds));
-        Self { stream, done: false, counter, instead: None, stalled: None, _slot: slot }
+    pub(super) fn new(stream: S, intake: Intake, bounds: Bounds, slot: Slot) -> Self {
+        Self::of(stream, Counter::new(intake, bounds), slot)
+    }
+
+    fn of(stream: S, counter: Counter, slot: Slot) -> Self {
+        let (stream, slot) = (Some(stream), Some(slot));
+        let (unread, unwritten) = (Vec::new(), Vec::new());
+        Self { stream, done: false, counter, unread, unwritten, instead: None, stalled: None, slot }
+    }
+
+    /// What is known of what came in.
+    pub fn intake(&self) -> &Intake {
+        self.counter.intake()
+    }
+
+    /// Writes what comes before anything else.
+    fn poll_unwritten(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unwritten.is_empty() {
+            let words = std::mem::take(&mut self.unwritten);
+            let written = self.stream()?.poll_write(cx, &words);
+            self.unwritten = words;
+            match ready!(written)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => drop(self.unwritten.drain(..written)),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Writes our own words in place of hyper's, which count as written once ours are; nothing if it has none of its own.
@@ -97,6 +140,30 @@ impl<S: Stream> Connection<S> {
     }
 }
 
+impl Connection<TcpStream> {
+    /// Whether it is a WebSocket between two messages, with nothing left to be written.
+    pub fn may_rest(&self) -> bool {
+        let has_words = self.instead.is_some() || self.stalled.is_some() || !self.unwritten.is_empty();
+        !self.done && !has_words && self.unread.is_empty() && self.counter.between_messages().is_some()
+    }
+
+    /// Comes to rest, if it may; nothing if the connection is broken.
+    pub fn rest(mut self) -> Option<Resting> {
+        let balance = self.counter.between_messages()?;
+        let (stream, slot) = (self.stream.take()?.into_std().ok()?, self.slot.take()?);
+        Some(Resting { stream, balance, unread: Vec::new(), unwritten: Vec::new(), slot })
+    }
+
+    /// Goes on.
+    pub fn go_on(resting: Resting, bounds: Bounds) -> io::Result<Self> {
+        let Resting { stream, balance, unread, unwritten, slot } = resting;
+        let counter = Counter::go_on(balance, bounds);
+        let mut connection = Self::of(TcpStream::from_std(stream)?, counter, slot);
+        (connection.unread, connection.unwritten) = (unread, unwritten);
+        Ok(connection)
+    }
+}
+
 impl<S: Stream> AsyncRead for Connection<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -107,7 +174,14 @@ impl<S: Stream> AsyncRead for Connection<S> {
             return Poll::Ready(Err(io::Error::other("frames that a peer may not send")));
         }
         let before = buf.filled().len();
-        let read = ready!(self.stream()?.poll_read(cx, buf));
+        let read = if self.unread.is_empty() {
+            ready!(self.stream()?.poll_read(cx, buf))
+        } else {
+            let count = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread[..count]);
+            self.unread.drain(..count);
+            Ok(())
+        };
         self.done |= read.is_err() || (buf.filled().len() == before && buf.remaining() > 0);
         let allowed = self.counter.take(&buf.filled()[before..]);
         if allowed == 0 && buf.filled().len() > before {
@@ -121,9 +195,13 @@ impl<S: Stream> AsyncRead for Connection<S> {
 
 impl<S: Stream> AsyncWrite for Connection<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = match self.write_instead(cx, buf) {
-            Some(written) => written,
-            None => self.stream()?.poll_write(cx, buf),
+        let written = match self.poll_unwritten(cx) {
+            Poll::Ready(Ok(())) => match self.write_instead(cx, buf) {
+                Some(written) => written,
+                None => self.stream()?.poll_write(cx, buf),
+            },
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
         };
         self.watched(cx, written)
     }
@@ -147,7 +225,10 @@ impl<S: Stream> AsyncWrite for Connection<S> {
 
     // TLS keeps what was written, and waits here.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = self.stream()?.poll_flush(cx);
+        let flushed = match self.poll_unwritten(cx) {
+            Poll::Ready(Ok(())) => self.stream()?.poll_flush(cx),
+            unwritten => unwritten,
+        };
         self.watched(cx, flushed)
     }
 
@@ -202,7 +283,7 @@ impl Drop for Permit {
 mod tests {
     use super::*;
     use crate::{drain::Gauge, metrics::Listeners};
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::net::TcpListener;
 
     /// The last words, as a client sees them that sends 8 MiB before it listens.
     async fn last_words(linger: bool) -> io::Result<Vec<u8>> {

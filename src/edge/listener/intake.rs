@@ -30,6 +30,13 @@ struct Shared {
 }
 
 impl Intake {
+    /// Of a connection that was a WebSocket already.
+    fn of_websocket() -> Self {
+        let intake = Self::default();
+        intake.0.is_websocket.store(true, Ordering::Relaxed);
+        intake
+    }
+
     /// From here on frames come in. False if some have already: a client must wait for the handshake's answer, and frames
     /// that are counted from the middle are not counted.
     pub fn upgrade(&self) -> bool {
@@ -56,14 +63,36 @@ impl Intake {
 /// The highest bit of a length is 0.
 const LENGTH_MAX: u64 = u64::MAX >> 1;
 
+/// Frames that a peer may still send: a bucket that fills by the second.
+#[derive(Clone, Copy)]
+pub struct Balance {
+    left: f64,
+    at: Instant,
+}
+
+impl Balance {
+    fn full(bounds: &Bounds) -> Self {
+        Self { left: bounds.messages_burst, at: Instant::now() }
+    }
+
+    /// Takes so many off; false if there are not that many.
+    pub fn take(&mut self, frames: u32, bounds: &Bounds) -> bool {
+        let now = Instant::now();
+        let refill = now.duration_since(self.at).as_secs_f64() * bounds.messages_per_s;
+        self.left = (self.left + refill).min(bounds.messages_burst) - f64::from(frames);
+        self.at = now;
+        self.left >= 0.0
+    }
+}
+
 /// Counts a connection's incoming frames.
 pub(super) struct Counter {
     intake: Intake,
     frame: Frame,
+    /// The last frame that was no control frame was not its message's last.
+    in_message: bool,
     bounds: Bounds,
-    /// Frames that the peer may still send: a bucket that fills by the second.
-    left: f64,
-    at: Instant,
+    balance: Balance,
 }
 
 /// Where in a frame the next byte is.
@@ -82,7 +111,25 @@ enum Frame {
 
 impl Counter {
     pub fn new(intake: Intake, bounds: Bounds) -> Self {
-        Self { intake, frame: Frame::Start, bounds, left: bounds.messages_burst, at: Instant::now() }
+        Self { intake, frame: Frame::Start, in_message: false, bounds, balance: Balance::full(&bounds) }
+    }
+
+    /// Of a WebSocket that goes on, between two messages.
+    pub fn go_on(balance: Balance, bounds: Bounds) -> Self {
+        let intake = Intake::of_websocket();
+        Self { intake, frame: Frame::Start, in_message: false, bounds, balance }
+    }
+
+    /// What it counts for.
+    pub fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
+    /// What the peer may still send, if nothing of a message or a frame has come without the rest.
+    pub fn between_messages(&self) -> Option<Balance> {
+        let is_between = matches!(self.frame, Frame::Start) && !self.in_message && !self.is_over();
+        let owes_nothing = self.intake.0.owed.load(Ordering::Relaxed) == 0;
+        (is_between && owes_nothing).then_some(self.balance)
     }
 
     /// Takes note of bytes that came in. How many of them may be handed on: all, or those before what may not be, after
@@ -105,7 +152,11 @@ impl Counter {
                 return at;
             }
             (self.frame, at) = match self.frame {
-                Frame::Start => (Frame::Length, at + 1),
+                Frame::Start => {
+                    let (is_last, is_control) = (byte & 0x80 != 0, byte & 0x08 != 0);
+                    self.in_message = if is_control { self.in_message } else { !is_last };
+                    (Frame::Length, at + 1)
+                }
                 Frame::Length => (length(byte), at + 1),
                 Frame::LongLength(1, length, least, mask) => {
                     let length = length << 8 | u64::from(byte);
@@ -133,11 +184,8 @@ impl Counter {
     }
 
     fn allow(&mut self) -> bool {
-        let now = Instant::now();
-        let refill = now.duration_since(self.at).as_secs_f64() * self.bounds.messages_per_s;
-        let cost = 1.0 + f64::from(self.intake.0.owed.swap(0, Ordering::Relaxed));
-        (self.left, self.at) = ((self.left + refill).min(self.bounds.messages_burst) - cost, now);
-        self.left >= 0.0
+        let owed = self.intake.0.owed.swap(0, Ordering::Relaxed);
+        self.balance.take(owed.saturating_add(1), &self.bounds)
     }
 }
 

@@ -16,7 +16,7 @@ use axum::{
     Router,
     http::{StatusCode, header},
 };
-use connection::{Connection, Stream};
+use connection::Stream;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -38,7 +38,8 @@ use tokio::{
 };
 use tower::ServiceBuilder;
 
-pub use intake::Intake;
+pub use connection::{Connection, Resting};
+pub use intake::{Balance, Intake};
 
 use crate::{
     drain::{Counted, Drain, Gauge, Traffic, reached},

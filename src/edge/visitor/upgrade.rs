@@ -7,23 +7,20 @@ use crate::{
     room::sockets::Socket,
 };
 use axum::{
-    extract::{FromRequestParts, Path, Request, State, WebSocketUpgrade},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::Response,
+    extract::{Path, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use wire::{domain::phase::Phase, protocol::SUBPROTOCOL};
 
-/// tungstenite allocates its read buffer a socket, and zeroes it on each read.
-const READ_BUFFER_BYTES: usize = 512;
 /// When to come again after a network's sockets were all in use.
 const AGAIN: Duration = Duration::from_secs(10);
-/// A frame above this is refused by tungstenite: the seat map of the largest hall must fit. No allocation.
-const WRITE_BUFFER_BYTES_MAX: usize = 4 << 20;
 
 /// `GET …/ws`.
 pub async fn upgrade(
@@ -57,41 +54,45 @@ pub async fn upgrade(
         ));
     }
     let cookie = who::cookie_of(&room.sale.id, &call);
-    // Headers and address are not kept alive past the upgrade.
-    let caller = call.caller;
-    drop(call);
-    let (mut parts, _body) = request.into_parts();
-    // The extractor looks at the first line of a header alone; there may be more of them.
-    parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    let upgrade =
-        WebSocketUpgrade::from_request_parts(&mut parts, &()).await.map_err(|_| upgrade_required())?;
-    drop(parts);
+    let (caller, response) = (call.caller, switching(&call.headers));
+    let upgrading = hyper::upgrade::on(request);
     let socket = Socket::new(edge.state.next_socket.fetch_add(1, Ordering::Relaxed));
-    let response = upgrade
-        .protocols([SUBPROTOCOL])
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(0)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
-        .max_message_size(edge.bounds.frame_bytes_max)
-        .max_frame_size(edge.bounds.frame_bytes_max)
-        .on_upgrade(move |websocket| async move {
-            let frames = Frames::new(websocket, socket.clone(), intake);
-            session::run(edge, room, frames, socket, caller, cookie).await;
-            drop((connection, seat));
-        });
+    // Headers and address are not kept alive past the upgrade.
+    tokio::spawn(async move {
+        let Ok(upgraded) = upgrading.await else { return };
+        let frames = Frames::begin(upgraded, socket.clone(), intake, &edge.bounds).await;
+        session::run(edge, room, frames, socket, caller, cookie, (connection, seat)).await;
+    });
     Ok(response)
 }
 
+/// The handshake's answer (RFC 6455, 4.2.2).
+fn switching(headers: &HeaderMap) -> Response {
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    let answer = response.headers_mut();
+    answer.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    answer.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    let accept = headers.get(header::SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
+    if let Some(accept) = accept.and_then(|accept| HeaderValue::try_from(accept).ok()) {
+        answer.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if has(headers, header::SEC_WEBSOCKET_PROTOCOL, |wanted| wanted == SUBPROTOCOL) {
+        answer.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
+    response
+}
+
 fn is_upgrade(headers: &HeaderMap) -> bool {
-    let has = |name: header::HeaderName, wanted: &str| {
-        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(wanted))
-    };
-    has(header::CONNECTION, "upgrade")
-        && has(header::UPGRADE, "websocket")
+    has(headers, header::CONNECTION, |value| value.eq_ignore_ascii_case("upgrade"))
+        && has(headers, header::UPGRADE, |value| value.eq_ignore_ascii_case("websocket"))
         && headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
         && headers.get(header::SEC_WEBSOCKET_KEY).is_some_and(is_key)
+}
+
+/// Whether a list says so; it may stand in several lines.
+fn has(headers: &HeaderMap, name: HeaderName, is_wanted: impl Fn(&str) -> bool) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|value| is_wanted(value.trim()))
 }
 
 /// 16 bytes in base64 (RFC 6455, 4.1).

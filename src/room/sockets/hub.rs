@@ -1,8 +1,9 @@
-//! The sockets of one room on this instance, by visitor: each has one.
+//! The sockets of one room on this instance, by visitor: each has one. For who goes over all of them they stand in slots.
 
 use super::socket::{News, Socket};
 use crate::room::pulse::Pulse;
 use dashmap::DashMap;
+use slab::Slab;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -13,6 +14,10 @@ use wire::domain::{ids::VisitorId, line::Position};
 #[derive(Default)]
 pub struct Hub {
     sockets: DashMap<VisitorId, Arc<Socket>>,
+    /// The same, each in a slot that it keeps.
+    slots: Mutex<Slab<Arc<Socket>>>,
+    /// Parked sockets that are to hear what all hear.
+    behind: Mutex<Vec<Arc<Socket>>>,
     /// Those who watch the seats: hundreds among the many who wait.
     seat_watchers: Mutex<HashMap<u64, Arc<Socket>>>,
     /// Of the sweeper.
@@ -22,18 +27,27 @@ pub struct Hub {
 impl Hub {
     /// The visitor's socket is this one; an older one is told that it was replaced.
     pub fn attach(&self, visitor: &VisitorId, socket: Arc<Socket>) {
-        let id = socket.id;
-        if let Some(older) = self.sockets.insert(visitor.clone(), socket)
-            && older.id != id
-        {
+        socket.stand_at(self.slots().insert(socket.clone()));
+        let Some(older) = self.sockets.insert(visitor.clone(), socket.clone()) else { return };
+        if older.id != socket.id {
+            self.vacate(&older);
             older.tell(Position::default(), News::Replaced);
         }
     }
 
     /// The socket is gone; a newer one of the visitor stays.
-    pub fn detach(&self, visitor: &VisitorId, id: u64) {
-        self.unwatch_seats(id);
-        self.sockets.remove_if(visitor, |_, socket| socket.id == id);
+    pub fn detach(&self, visitor: &VisitorId, socket: &Socket) {
+        self.unwatch_seats(socket.id);
+        self.vacate(socket);
+        self.sockets.remove_if(visitor, |_, other| other.id == socket.id);
+    }
+
+    /// Its slot may be another's already: who was replaced has none.
+    fn vacate(&self, socket: &Socket) {
+        let mut slots = self.slots();
+        if slots.get(socket.slot()).is_some_and(|there| there.id == socket.id) {
+            slots.remove(socket.slot());
+        }
     }
 
     /// Tells the visitor, if he is here.
@@ -48,9 +62,22 @@ impl Hub {
         self.sockets.get(visitor).map(|socket| socket.clone())
     }
 
-    /// Tells everyone.
+    /// Tells everyone; those who are parked hear it as the sweeper comes to it, before anything else that they are told.
     pub fn tell_all(&self, position: Position, news: &News) {
-        self.all().iter().for_each(|socket| socket.tell(position, news.clone()));
+        let mut all = self.all();
+        all.retain(|socket| socket.put(position, news.clone()));
+        self.behind().append(&mut all);
+    }
+
+    /// Some of the sockets that are to hear what all hear.
+    pub(super) fn some_behind(&self, max: usize) -> Vec<Arc<Socket>> {
+        let mut behind = self.behind();
+        let rest = behind.len().saturating_sub(max);
+        behind.split_off(rest)
+    }
+
+    fn behind(&self) -> MutexGuard<'_, Vec<Arc<Socket>>> {
+        self.behind.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on the socket gets the changes of the seat map.
@@ -74,7 +101,22 @@ impl Hub {
 
     /// All sockets, as of now.
     pub fn all(&self) -> Vec<Arc<Socket>> {
-        self.sockets.iter().map(|socket| socket.clone()).collect()
+        self.slots().iter().map(|(_, socket)| socket.clone()).collect()
+    }
+
+    /// The sockets in these slots.
+    pub(super) fn in_slots(&self, slots: impl Iterator<Item = usize>) -> Vec<Arc<Socket>> {
+        let all = self.slots();
+        slots.filter_map(|slot| all.get(slot).cloned()).collect()
+    }
+
+    /// How many slots there are, empty ones too.
+    pub(super) fn slots_len(&self) -> usize {
+        self.slots().capacity()
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Slab<Arc<Socket>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Some visitor who is here, for the audit.

@@ -1,9 +1,12 @@
 //! One socket, shared by its task and the room: one overwritable rank, and a small bounded lane for what must arrive. A
-//! full lane closes the socket, which may resume.
+//! full lane closes the socket, which may resume. Who waits is *parked*: a connection without a task, which hears what there is
+//! for it there and then, and is a task again when that does not do.
 
+use super::lot::{Berth, Lot};
 use crate::{limits::LANE_MAX, metrics};
 use std::{
     collections::VecDeque,
+    os::fd::AsFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -87,17 +90,47 @@ pub struct Watch {
     pub shown: u64,
 }
 
+/// A connection without a task.
+pub trait Parked: AsFd + Send {
+    /// Hears news.
+    fn hear(&mut self, position: Position, news: &News) -> Took;
+    /// Shows a rank.
+    fn show(&mut self, update: RankUpdate) -> Took;
+    /// Reads what has come, into a buffer that all share.
+    fn read(&mut self, buffer: &mut [u8]) -> Took;
+    /// Goes on as a task.
+    fn wake(self: Box<Self>, socket: Arc<Socket>);
+}
+
+/// What a parked connection made of what there was for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Took {
+    /// There was nothing to be said.
+    Silent,
+    /// It was said.
+    Said,
+    /// It was said, but the peer has yet to take all of it: that is for a task to wait for.
+    Full,
+    /// It needs a task.
+    Not,
+}
+
 #[derive(Default)]
 struct Inner {
     lane: VecDeque<(Position, News)>,
     rank: Option<RankUpdate>,
     watch: Option<Watch>,
+    parked: Option<(Box<dyn Parked>, Berth)>,
+    /// The lot does not take it.
+    stays_awake: bool,
 }
 
 /// One socket, shared by its task and the room.
 pub struct Socket {
     /// Its number on this instance.
     pub id: u64,
+    /// Where the hub has it.
+    slot: AtomicU32,
     started: Instant,
     inner: Mutex<Inner>,
     wake: Notify,
@@ -112,6 +145,7 @@ impl Socket {
     pub fn new(id: u64) -> Arc<Self> {
         Arc::new(Self {
             id,
+            slot: AtomicU32::new(u32::MAX),
             started: Instant::now(),
             inner: Mutex::default(),
             wake: Notify::new(),
@@ -130,6 +164,16 @@ impl Socket {
         self.started.elapsed().as_secs() as u32
     }
 
+    /// The hub has it there.
+    pub(super) fn stand_at(&self, slot: usize) {
+        // A process has fewer files than that.
+        self.slot.store(slot as u32, Ordering::Relaxed);
+    }
+
+    pub(super) fn slot(&self) -> usize {
+        self.slot.load(Ordering::Relaxed) as usize
+    }
+
     /// Something was sent.
     pub fn sent(&self) {
         self.sent_s.store(self.now_s(), Ordering::Relaxed);
@@ -141,15 +185,100 @@ impl Socket {
     }
 
     /// Puts news into the lane; a full lane ends the socket.
-    pub fn tell(&self, position: Position, news: News) {
+    pub fn tell(self: &Arc<Self>, position: Position, news: News) {
+        if self.put(position, news) {
+            self.catch_up();
+        }
+    }
+
+    /// The same for news that many hear: true if the socket is parked, and is to [`Socket::catch_up`] in its turn.
+    #[must_use]
+    pub(super) fn put(self: &Arc<Self>, position: Position, news: News) -> bool {
         let mut inner = self.inner();
         if inner.lane.len() >= LANE_MAX {
             drop(inner);
-            return self.kill("lane_full");
+            self.kill("lane_full");
+            return false;
         }
         inner.lane.push_back((position, news));
+        if inner.parked.is_none() {
+            drop(inner);
+            self.wake.notify_one();
+            return false;
+        }
+        true
+    }
+
+    /// A parked socket hears what is in its lane.
+    pub(super) fn catch_up(self: &Arc<Self>) {
+        let mut inner = self.inner();
+        let Inner { lane, parked: Some((connection, _)), .. } = &mut *inner else { return };
+        while let Some((position, news)) = lane.front() {
+            let took = connection.hear(*position, news);
+            if took != Took::Not {
+                lane.pop_front();
+            }
+            match took {
+                Took::Silent => {}
+                Took::Said => self.sent(),
+                Took::Full | Took::Not => return self.rouse(inner),
+            }
+        }
+        // Tens of thousands of them keep no memory for the next time.
+        *lane = VecDeque::new();
+    }
+
+    /// From here on the connection has no task, unless there is something for it already: then it is given back.
+    pub fn park(self: &Arc<Self>, parked: Box<dyn Parked>, lot: &Arc<Lot>) -> Result<(), Box<dyn Parked>> {
+        let mut inner = self.inner();
+        if !self.is_idle(&inner) {
+            return Err(parked);
+        }
+        match lot.add(self, parked.as_fd()) {
+            Ok(berth) => {
+                inner.lane = VecDeque::new();
+                inner.parked = Some((parked, berth));
+                Ok(())
+            }
+            Err(error) => {
+                tracing::debug!("a socket cannot be parked: {error}");
+                inner.stays_awake = true;
+                Err(parked)
+            }
+        }
+    }
+
+    /// Whether it has nothing to hear, and may be parked.
+    pub fn may_park(&self) -> bool {
+        self.is_idle(&self.inner())
+    }
+
+    fn is_idle(&self, inner: &Inner) -> bool {
+        let has_news = !inner.lane.is_empty() || inner.rank.is_some();
+        !has_news && !inner.stays_awake && !self.dead.load(Ordering::Relaxed)
+    }
+
+    /// It has a task from here on, which looks at what there is.
+    fn rouse(self: &Arc<Self>, mut inner: MutexGuard<'_, Inner>) {
+        let Some((connection, berth)) = inner.parked.take() else {
+            drop(inner);
+            return self.wake.notify_one();
+        };
+        berth.leave(connection.as_fd());
         drop(inner);
-        self.wake.notify_one();
+        connection.wake(self.clone());
+    }
+
+    /// A parked socket has something to read, or is over.
+    pub(super) fn readable(self: &Arc<Self>, buffer: &mut [u8]) {
+        let mut inner = self.inner();
+        let Some((connection, _)) = &mut inner.parked else { return };
+        self.heard();
+        match connection.read(buffer) {
+            Took::Silent => {}
+            Took::Said => self.sent(),
+            Took::Full | Took::Not => self.rouse(inner),
+        }
     }
 
     /// The next news, waiting for it; ranks come when nothing else is due. Nothing when the socket must end.
@@ -183,11 +312,11 @@ impl Socket {
     }
 
     /// Ends the socket at once: it does not read what it is sent.
-    fn kill(&self, reason: &'static str) {
+    fn kill(self: &Arc<Self>, reason: &'static str) {
         if !self.dead.swap(true, Ordering::Relaxed) {
             metrics::sockets_dropped(reason, 1);
         }
-        self.wake.notify_one();
+        self.rouse(self.inner());
     }
 
     /// From now on the socket shows this place's rank, or none.
@@ -199,11 +328,13 @@ impl Socket {
 
     /// Offers the newest rank to a socket that shows one. A rank that rose means that the line was restored.
     pub fn offer_rank(
-        &self,
+        self: &Arc<Self>,
         board_at: Position,
         rank_of: impl FnOnce(Seq) -> Option<u64>,
         update: impl FnOnce(u64) -> RankUpdate,
     ) {
+        // What many hear comes before it.
+        self.catch_up();
         let mut inner = self.inner();
         let Some(watch) = inner.watch.filter(|w| board_at >= w.since) else { return };
         let Some(rank) = rank_of(watch.seq).filter(|rank| *rank != watch.shown) else { return };
@@ -213,9 +344,16 @@ impl Socket {
             return self.tell(board_at, News::Recheck);
         }
         inner.watch = Some(Watch { shown: rank, ..watch });
-        inner.rank = Some(update(rank));
-        drop(inner);
-        self.wake.notify_one();
+        let Some((connection, _)) = &mut inner.parked else {
+            inner.rank = Some(update(rank));
+            drop(inner);
+            return self.wake.notify_one();
+        };
+        match connection.show(update(rank)) {
+            Took::Said => self.sent(),
+            Took::Silent => {}
+            Took::Full | Took::Not => self.rouse(inner),
+        }
     }
 
     /// The rank shown last, if one is.
@@ -224,7 +362,7 @@ impl Socket {
     }
 
     /// Pings a silent socket, ends a dead one.
-    pub fn check_alive(&self, ping_after_s: u32, drop_after_s: u32) {
+    pub fn check_alive(self: &Arc<Self>, ping_after_s: u32, drop_after_s: u32) {
         let now = self.now_s();
         let ago = |at: &AtomicU32| now.saturating_sub(at.load(Ordering::Relaxed));
         if ago(&self.heard_s) >= drop_after_s {

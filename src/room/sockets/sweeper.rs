@@ -1,58 +1,156 @@
-//! One sweep after another over the local sockets, at its own pace: each that is due is offered its newest rank.
+//! Goes round over the local sockets, at its own pace: each that is due is offered its newest rank. Pushes are spread over the
+//! time that there is for them, so that handshakes and grants go on; when that is too short, who is far back waits longer.
 
 use super::{Hub, RankUpdate, Socket};
 use crate::{
     drain::Drain,
-    limits::{DROP_S, FAR_SWEEPS, NEAR_RANK, PING_S, SWEEP},
+    limits::{DROP_S, FAR_ROUND, NEAR_RANK, NEAR_ROUND, PING_S},
     metrics::{self, SaleGauges},
     room::line::LiveLine,
 };
-use std::{sync::Arc, time::Instant};
-use tokio::time::{MissedTickBehavior, interval};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    task::yield_now,
+    time::{MissedTickBehavior, interval, sleep},
+};
 use wire::domain::{
     eta::{Pace, eta_s},
     line::Position,
 };
 
-/// Sockets swept before others may run: handshakes must go on.
-const SLICE: usize = 1_000;
-/// Sweeps between two audits of the board against ZRANK.
-const AUDIT_SWEEPS: u64 = 20;
+/// Time between two steps of a round …
+const STEP: Duration = Duration::from_millis(25);
+/// … and how much of it may be spent on who is far back, and on what all hear.
+const STEP_BUSY: Duration = Duration::from_millis(17);
+/// Sockets that are served before others may run.
+const SLICE: usize = 32;
+/// Time between two looks at the sale's numbers.
+const LOOK: Duration = Duration::from_secs(1);
+/// Looks between two audits of the board against ZRANK.
+const AUDIT_LOOKS: usize = 5;
 
-/// Sweeps until the server has stopped.
+/// Goes on until the server has stopped.
 pub(in crate::room) async fn run(hub: Arc<Hub>, line: Arc<LiveLine>) {
-    let mut every = interval(SWEEP);
+    tokio::select! {
+        () = sweep(&hub, &line) => {}
+        () = look(&hub, &line) => {}
+    }
+}
+
+async fn sweep(hub: &Hub, line: &LiveLine) {
+    let mut every = interval(STEP);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for sweep in 0u64.. {
+    let (mut near, mut far) = (Near::default(), Far::begin());
+    while line.drain() < Drain::Done {
         every.tick().await;
         hub.pulse.beat();
-        if line.drain() >= Drain::Done {
+        if hub.is_empty() {
+            // Many sales are open that nobody waits for.
+            sleep(NEAR_ROUND).await;
+        }
+        let (began, pace) = (Instant::now(), line.current_pace());
+        near.step(hub, line, pace).await;
+        while began.elapsed() < STEP_BUSY {
+            let behind = hub.some_behind(SLICE);
+            if behind.is_empty() {
+                break;
+            }
+            behind.iter().for_each(Socket::catch_up);
+            yield_now().await;
+        }
+        far.step(hub, line, pace, began + STEP_BUSY).await;
+    }
+}
+
+/// The round over those whose turn comes soon: each step looks at every so manieth slot. Where nothing has changed, there is
+/// nothing to be said.
+#[derive(Default)]
+struct Near {
+    step: usize,
+    /// How much of a round is left until everyone has heard of the last change.
+    left: usize,
+    seen: Position,
+}
+
+impl Near {
+    const STEPS: usize = (NEAR_ROUND.as_millis() / STEP.as_millis()) as usize;
+
+    async fn step(&mut self, hub: &Hub, line: &LiveLine, pace: Option<Pace>) {
+        let now = line.live().position;
+        if now != self.seen {
+            (self.seen, self.left) = (now, Self::STEPS);
+        }
+        self.step = (self.step + 1) % Self::STEPS;
+        if self.left == 0 {
             return;
         }
-        let pace = line.current_pace();
-        for slice in hub.all().chunks(SLICE) {
-            slice.iter().for_each(|socket| offer(&line, socket, sweep, pace));
-            tokio::task::yield_now().await;
-        }
-        if sweep % 4 == 0 {
-            gauges(&line).await;
-        }
-        if sweep % AUDIT_SWEEPS == 0 {
-            audit(&hub, &line, sweep as usize).await;
+        self.left -= 1;
+        let mut due = hub.in_slots((self.step..hub.slots_len()).step_by(Self::STEPS));
+        due.retain(|socket| socket.watched().is_some_and(|watch| watch.shown < NEAR_RANK));
+        for some in due.chunks(SLICE) {
+            some.iter().for_each(|socket| offer(line, socket, pace));
+            yield_now().await;
         }
     }
 }
 
-fn offer(line: &LiveLine, socket: &Socket, sweep: u64, pace: Option<Pace>) {
-    socket.check_alive(PING_S, DROP_S);
-    let near = socket.watched().is_some_and(|watch| watch.shown < NEAR_RANK);
-    if !near && !(sweep + socket.id).is_multiple_of(FAR_SWEEPS) {
-        return;
+/// The round over everyone, slot by slot.
+struct Far {
+    /// The next slot.
+    at: usize,
+    /// Slots that are due, and were not looked at.
+    due: f64,
+    began: Instant,
+}
+
+impl Far {
+    const STEPS: f64 = FAR_ROUND.as_millis() as f64 / STEP.as_millis() as f64;
+
+    fn begin() -> Self {
+        Self { at: 0, due: 0.0, began: Instant::now() }
     }
+
+    async fn step(&mut self, hub: &Hub, line: &LiveLine, pace: Option<Pace>, until: Instant) {
+        let slots = hub.slots_len();
+        // One round at most: what was not done in its time is not done twice later.
+        self.due = (self.due + slots as f64 / Self::STEPS).min(slots as f64);
+        while self.due >= 1.0 && Instant::now() < until {
+            let count = (self.due as usize).min(SLICE).min(slots - self.at);
+            for socket in hub.in_slots(self.at..self.at + count) {
+                socket.check_alive(PING_S, DROP_S);
+                offer(line, &socket, pace);
+            }
+            self.due -= count as f64;
+            self.at += count;
+            if self.at >= slots {
+                metrics::rank_round(line.sale().id.as_str(), self.began.elapsed());
+                (self.at, self.began) = (0, Instant::now());
+            }
+            yield_now().await;
+        }
+    }
+}
+
+fn offer(line: &LiveLine, socket: &Arc<Socket>, pace: Option<Pace>) {
     let live = line.live();
     let total = live.board.len();
     let update = |rank| RankUpdate { rank, total, eta_s: eta_s(rank, pace), at: Instant::now() };
     socket.offer_rank(live.position, |seq| live.board.rank(seq), update);
+}
+
+async fn look(hub: &Hub, line: &LiveLine) {
+    let mut every = interval(LOOK);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for looks in 0.. {
+        every.tick().await;
+        gauges(line).await;
+        if looks % AUDIT_LOOKS == 0 {
+            audit(hub, line, looks).await;
+        }
+    }
 }
 
 /// The sale's numbers as Redis has them; while it does not answer, the last ones stand.

@@ -1,12 +1,15 @@
 //! One socket's conversation, as an explicit state machine. One task, which owns the state: what the room has to tell
-//! comes through the socket's lane, what the visitor says through the wire.
+//! comes through the socket's lane, what the visitor says through the wire. While there is nothing but a line to be waited in, the
+//! socket is parked, and has no task.
 
 mod hears;
+mod parked;
 mod says;
+mod talk;
 
 use super::{
     frames::{Frames, Gone, Incoming},
-    standing::{self, LiveGrant},
+    standing,
     who::{self, Proofs, Who},
 };
 use crate::{
@@ -18,34 +21,25 @@ use crate::{
         sockets::{Next, Socket},
     },
 };
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use parked::ParkedTalk;
+use std::{
+    future::{Future, pending, ready},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+pub use talk::Held;
+use talk::{State, Talk};
 use tokio::time::sleep;
+
 use wire::{
-    domain::{
-        booking::Booking,
-        ids::{GrantKey, Seq, VisitorId},
-        line::{Position, Stranger},
-        refusal::Refusal,
-    },
+    domain::{booking::Booking, ids::GrantKey, line::Position, refusal::Refusal},
     protocol::{
         client::ClientMessage,
         close::{self, ErrorCode},
         server::{ErrorMessage, ServerMessage},
     },
 };
-
-/// Where the conversation stands.
-#[derive(Clone, Copy, Debug)]
-enum State {
-    /// No place is live.
-    Idle,
-    /// In the line, or served ahead of it.
-    Waiting(Seq),
-    /// It is the visitor's turn.
-    Granted(LiveGrant),
-    /// Booked.
-    Booked,
-}
 
 /// Why a conversation ends.
 enum End {
@@ -92,29 +86,18 @@ type Redeemed = (String, Option<GrantKey>, Result<Booking, Refusal>);
 type Redeeming = Pin<Box<dyn Future<Output = Redeemed> + Send>>;
 
 struct Session {
-    edge: Arc<Edge>,
-    room: Arc<Room>,
+    talk: Talk,
     socket: Arc<Socket>,
     frames: Frames,
-    visitor: VisitorId,
-    /// Where he comes from, if nothing but that is known of him.
-    stranger: Option<Stranger>,
-    /// Until when his identity is good, in Unix seconds; nothing for who has none.
-    until: Option<i64>,
-    state: State,
-    /// News from entries up to this one are in what was already said.
-    since: Position,
     /// A redeem under way; meanwhile the visitor's next words wait.
     redeeming: Option<Redeeming>,
     /// The sale has closed; said as soon as no redeem is under way.
     closing: bool,
     /// The server leaves; so as soon as no redeem is under way.
     restarting: bool,
-    /// Version of the seat map that was sent last.
-    map_version: u64,
 }
 
-/// Holds the conversation from the upgrade to the end.
+/// Holds the conversation from the upgrade on.
 pub async fn run(
     edge: Arc<Edge>,
     room: Arc<Room>,
@@ -122,6 +105,7 @@ pub async fn run(
     socket: Arc<Socket>,
     caller: Caller,
     cookie: Option<String>,
+    held: Held,
 ) {
     let (who, again) = match first_message(&edge, &room, &mut frames, cookie).await {
         Ok(first) => first,
@@ -131,30 +115,13 @@ pub async fn run(
     if let Err(error) = standing::may_draw(&edge, &room, &who, stranger) {
         return finish(frames, error.into()).await;
     }
-    let visitor = who.visitor.clone();
-    let id = socket.id;
-    let mut session = Session {
-        edge: edge.clone(),
-        room: room.clone(),
-        socket,
-        frames,
-        visitor: visitor.clone(),
-        stranger,
-        until: who.until,
-        state: State::Idle,
-        since: Position::default(),
-        redeeming: None,
-        closing: false,
-        restarting: false,
-        map_version: 0,
-    };
-    room.sockets.attach(&visitor, session.socket.clone());
-    let end = match session.join(who, again).await {
-        Ok(()) => session.talk().await,
-        Err(end) => end,
-    };
-    room.detach(&visitor, id);
-    finish(session.frames, end).await;
+    let (visitor, until) = (who.visitor.clone(), who.until);
+    let (state, since, map_version) = (State::Idle, Position::default(), 0);
+    let talk = Talk { edge, room, visitor, stranger, until, state, since, map_version, _held: held };
+    let mut session = Session::new(talk, socket, frames);
+    session.talk.room.sockets.attach(&session.talk.visitor, session.socket.clone());
+    let began = session.join(who, again).await;
+    session.go_on(began).await;
 }
 
 /// The first message must be a `join`, and soon.
@@ -226,19 +193,49 @@ async fn finish(mut frames: Frames, end: End) {
 }
 
 impl Session {
-    /// The conversation after the first join.
-    async fn talk(&mut self) -> End {
+    fn new(talk: Talk, socket: Arc<Socket>, frames: Frames) -> Self {
+        Self { talk, socket, frames, redeeming: None, closing: false, restarting: false }
+    }
+
+    /// Goes on where it was parked.
+    async fn wake(parked: ParkedTalk, socket: Arc<Socket>) {
+        let ParkedTalk { talk, resting } = parked;
+        let is_behind = !resting.unwritten.is_empty();
+        let Ok(frames) = Frames::go_on(resting, socket.clone(), &talk.edge.bounds).await else {
+            return talk.room.detach(&talk.visitor, &socket);
+        };
+        let mut session = Self::new(talk, socket, frames);
+        let began = if is_behind { session.frames.flush().await.map_err(End::from) } else { Ok(()) };
+        session.go_on(began).await;
+    }
+
+    /// Goes on until the end, or until there is nothing but to wait.
+    async fn go_on(mut self, began: Result<(), End>) {
+        let end = match began {
+            Ok(()) => self.talk().await,
+            Err(end) => Some(end),
+        };
+        let Some(end) = end else { return self.park() };
+        self.talk.room.detach(&self.talk.visitor, &self.socket);
+        finish(self.frames, end).await;
+    }
+
+    /// The conversation after the first join; it ends with nothing if there is nothing but to wait.
+    async fn talk(&mut self) -> Option<End> {
         let socket = self.socket.clone();
+        let mut stays = false;
         loop {
             if self.closing && self.redeeming.is_none() {
-                return error(ErrorCode::SaleClosed, "the sale is closed");
+                return Some(error(ErrorCode::SaleClosed, "the sale is closed"));
             }
             if self.restarting && self.redeeming.is_none() {
-                return RESTART;
+                return Some(RESTART);
             }
+            let may_park = !stays && self.may_park();
+            stays = false;
             let step = tokio::select! {
                 biased;
-                redeemed = async { match &mut self.redeeming { Some(r) => r.await, None => std::future::pending().await } } => {
+                redeemed = async { match &mut self.redeeming { Some(r) => r.await, None => pending().await } } => {
                     self.redeeming = None;
                     self.redeemed(redeemed).await
                 }
@@ -248,11 +245,33 @@ impl Session {
                     Some(Next::News(position, news)) => self.news(position, news).await,
                 },
                 incoming = self.frames.receive(), if self.redeeming.is_none() => self.heard(incoming).await,
+                // Nothing of all that is there.
+                () = ready(()), if may_park => {
+                    if self.frames.may_rest() && socket.may_park() {
+                        return None;
+                    }
+                    stays = true;
+                    Ok(())
+                }
             };
             if let Err(end) = step {
-                return end;
+                return Some(end);
             }
         }
+    }
+
+    fn park(self) {
+        let Self { talk, socket, frames, .. } = self;
+        let Some(resting) = frames.rest() else { return talk.room.detach(&talk.visitor, &socket) };
+        let lot = talk.edge.lot.clone();
+        if let Err(parked) = socket.park(Box::new(ParkedTalk { talk, resting }), &lot) {
+            parked.wake(socket);
+        }
+    }
+
+    fn may_park(&self) -> bool {
+        let waits = self.redeeming.is_none() && !matches!(self.talk.state, State::Granted(_));
+        waits && self.talk.edge.bounds.parks
     }
 
     async fn send(&mut self, message: ServerMessage) -> Result<(), End> {

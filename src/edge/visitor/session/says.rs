@@ -31,7 +31,7 @@ impl Session {
         match parse(incoming)? {
             ClientMessage::Ping {} => self.send(ServerMessage::Pong {}).await,
             ClientMessage::Leave {} => {
-                self.frames.charge(self.edge.bounds.costly_message);
+                self.frames.charge(self.talk.edge.bounds.costly_message);
                 self.leave().await
             }
             ClientMessage::Seats {} => self.seats().await,
@@ -40,7 +40,7 @@ impl Session {
                 Ok(())
             }
             ClientMessage::Join { identity, place, again, proof: _ } => {
-                self.frames.charge(self.edge.bounds.costly_message);
+                self.frames.charge(self.talk.edge.bounds.costly_message);
                 let proofs = Proofs { identity, place, cookie: None, proof: None };
                 self.join_again(proofs, again == Some(true)).await
             }
@@ -49,44 +49,45 @@ impl Session {
 
     /// A later join: allowed while no place is live.
     pub(super) async fn join_again(&mut self, proofs: Proofs, again: bool) -> Result<(), End> {
-        if matches!(self.state, State::Waiting(_) | State::Granted(_)) {
+        if matches!(self.talk.state, State::Waiting(_) | State::Granted(_)) {
             return Err(out_of_turn("you have a live place already; leave it before you join again"));
         }
-        let who = who::identify(&self.edge, &self.room.sale, &proofs)?;
-        if who.as_ref().is_some_and(|who| who.visitor != self.visitor) {
+        let who = who::identify(&self.talk.edge, &self.talk.room.sale, &proofs)?;
+        if who.as_ref().is_some_and(|who| who.visitor != self.talk.visitor) {
             return Err(error(
                 ErrorCode::IdentityInvalid,
                 "that is another visitor's; open another socket for him",
             ));
         }
         if who.as_ref().is_some_and(|who| who.known == Known::Vouched) {
-            self.stranger = None;
+            self.talk.stranger = None;
         }
         // An ended place never comes back: its token only says who this is.
-        self.until = who.and_then(|who| who.until).or(self.until);
+        self.talk.until = who.and_then(|who| who.until).or(self.talk.until);
         let who = self.who();
         self.join(who, again).await
     }
 
     /// Of what a socket has told: where he comes from says whether anything vouches for him.
     fn who(&self) -> Who {
-        let known = if self.stranger.is_none() { Known::Vouched } else { Known::Before };
-        Who { visitor: self.visitor.clone(), token_seq: None, known, until: self.until }
+        let known = if self.talk.stranger.is_none() { Known::Vouched } else { Known::Before };
+        Who { visitor: self.talk.visitor.clone(), token_seq: None, known, until: self.talk.until }
     }
 
     pub(super) async fn join(&mut self, who: Who, again: bool) -> Result<(), End> {
-        let (stranger, connection) = (self.stranger, Some(self.socket.id));
-        let answer = standing::join(&self.edge, &self.room, &who, stranger, connection, 0, again).await?;
+        let (stranger, connection) = (self.talk.stranger, Some(self.socket.id));
+        let answer =
+            standing::join(&self.talk.edge, &self.talk.room, &who, stranger, connection, 0, again).await?;
         self.joined(answer).await
     }
 
     /// Says how the visitor stands, and takes up the state that goes with it.
     pub(super) async fn joined(&mut self, answer: LineAnswer) -> Result<(), End> {
-        let joined = standing::joined(&self.edge, &self.room, &self.who(), &answer);
+        let joined = standing::joined(&self.talk.edge, &self.talk.room, &self.who(), &answer);
         let (Some(joined), Some(place)) = (joined, answer.standing) else {
             return Err(error(ErrorCode::SaleClosed, "the sale is closed"));
         };
-        self.since = answer.position;
+        self.talk.since = answer.position;
         // Joined between the close and hearing of it.
         self.closing |= answer.phase == Phase::Closed;
         let watch = Watch { seq: place.seq, since: answer.position, shown: place.rank };
@@ -94,49 +95,50 @@ impl Session {
         self.send(ServerMessage::Joined(joined)).await?;
         match (place.stage, standing::live_grant(&answer)) {
             (Stage::Booked, _) => {
-                self.state = State::Booked;
+                self.talk.state = State::Booked;
                 let bookings = self.bookings().await?;
                 for booking in standing::to_tell(bookings) {
                     self.send_booking(&booking, None).await?;
                 }
             }
             (_, Some(grant)) => self.grant(grant).await?,
-            _ => self.state = State::Waiting(place.seq),
+            _ => self.talk.state = State::Waiting(place.seq),
         }
-        let notice = self.room.line.state().notice;
+        let notice = self.talk.room.line.state().notice;
         if notice.is_empty() { Ok(()) } else { self.send(ServerMessage::Notice { text: notice }).await }
     }
 
     pub(super) async fn leave(&mut self) -> Result<(), End> {
-        if !matches!(self.state, State::Waiting(_) | State::Granted(_)) {
+        if !matches!(self.talk.state, State::Waiting(_) | State::Granted(_)) {
             return Ok(());
         }
-        if self.room.line.leave(&self.visitor).await? {
+        if self.talk.room.line.leave(&self.talk.visitor).await? {
             return self.lapsed(LapseReason::Left).await;
         }
         Ok(())
     }
 
     pub(super) async fn seats(&mut self) -> Result<(), End> {
-        let State::Granted(grant) = self.state else { return self.refuse_seats().await };
+        let State::Granted(grant) = self.talk.state else { return self.refuse_seats().await };
         if grant.claim_ms.is_some() {
-            if !self.room.line.claim(&self.visitor).await? {
+            if !self.talk.room.line.claim(&self.talk.visitor).await? {
                 return self.refuse_seats().await;
             }
-            self.state = State::Granted(LiveGrant { claim_ms: None, ..grant });
+            self.talk.state = State::Granted(LiveGrant { claim_ms: None, ..grant });
         }
-        let map = self.room.seats.watch(&self.room.sockets, &self.socket);
-        self.map_version = map.version;
+        let map = self.talk.room.seats.watch(&self.talk.room.sockets, &self.socket);
+        self.talk.map_version = map.version;
         self.send(ServerMessage::SeatMap(map)).await
     }
 
     pub(super) async fn refuse_seats(&mut self) -> Result<(), End> {
-        let refused = Refused::new("seats".into(), &Refusal::NotGranted, &self.room.sale.plan);
+        let refused = Refused::new("seats".into(), &Refusal::NotGranted, &self.talk.room.sale.plan);
         self.send(ServerMessage::Refused(refused)).await
     }
 
     pub(super) fn redeem(&mut self, message: RedeemMessage) {
-        let (edge, room, visitor) = (self.edge.clone(), self.room.clone(), self.visitor.clone());
+        let (edge, room, visitor) =
+            (self.talk.edge.clone(), self.talk.room.clone(), self.talk.visitor.clone());
         self.redeeming = Some(Box::pin(async move {
             let grant = standing::grant_of(&edge, &room, &visitor, &message.token);
             let result = standing::redeem(&room, &visitor, grant, &message).await;
@@ -148,13 +150,13 @@ impl Session {
         match result {
             Ok(booking) => {
                 // An old token gets its old booking: that is not the end of a new turn.
-                if matches!(self.state, State::Granted(grant) if Some(grant.key) == spent) {
+                if matches!(self.talk.state, State::Granted(grant) if Some(grant.key) == spent) {
                     self.booked();
                 }
                 self.send_booking(&booking, Some(request)).await
             }
             Err(refusal) => {
-                let refused = Refused::new(request, &refusal, &self.room.sale.plan);
+                let refused = Refused::new(request, &refusal, &self.talk.room.sale.plan);
                 self.send(ServerMessage::Refused(refused)).await
             }
         }
