@@ -31,6 +31,11 @@ pub fn open_connections(listener: Listeners, count: usize) {
     }
 }
 
+/// Waiting sockets that have no task.
+pub fn parked_connections(count: usize) {
+    gauge!("waitroom_parked_connections").set(count as f64);
+}
+
 /// So many connections were not served: `full`, `address`, `slow`, `tls`, `unread` or `accept`; with 0 the series begins.
 pub fn connections_refused(reason: &'static str, count: u64) {
     counter!("waitroom_connections_refused_total", "reason" => reason).increment(count);

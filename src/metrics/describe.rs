@@ -24,6 +24,11 @@ fn describe_sale() {
         "Live grants at once that the operator allows, over all instances"
     );
     describe_gauge!("waitroom_phase", "1 for the phase that the sale is in, 0 for the others");
+    describe_gauge!(
+        "waitroom_rank_round_seconds",
+        Unit::Seconds,
+        "How long it took to offer everyone on this instance his rank; 3 unless the machine does not keep up"
+    );
     describe_counter!("waitroom_joins_total", "New places drawn through this instance");
     describe_counter!("waitroom_admissions_total", "Grants given by this instance's ticks");
     describe_counter!("waitroom_lapses_total", "Grants and places that ended unspent, by reason");
@@ -37,6 +42,10 @@ fn describe_sale() {
 fn describe_service() {
     describe_gauge!("waitroom_connections", "WebSocket connections of this instance");
     describe_gauge!("waitroom_public_connections", "Connections of any kind of the public listener");
+    describe_gauge!(
+        "waitroom_parked_connections",
+        "WebSocket connections of those who wait, which have no task"
+    );
     describe_gauge!("waitroom_admin_connections", "Connections of the admin listener");
     describe_counter!(
         "waitroom_connections_refused_total",

@@ -20,6 +20,7 @@ mod leaving;
 mod limits;
 mod line;
 mod migrations;
+mod parked;
 mod proof;
 mod removal;
 mod restore;

@@ -1,6 +1,7 @@
 //! Where sockets are parked: connections that wait without a task each. One task hears for all of them which has something to read.
 
 use super::Socket;
+use crate::metrics;
 use rustix::event::{
     Timespec,
     epoll::{self, CreateFlags, Event, EventData, EventFlags},
@@ -57,7 +58,10 @@ impl Lot {
             Ok(epoll::add(self.epoll.get_ref(), connection, EventData::new_u64(key as u64), flags)?)
         });
         match added {
-            Ok(()) => Ok(Berth { lot: self.clone(), key: key as u32 }),
+            Ok(()) => {
+                metrics::parked_connections(self.len());
+                Ok(Berth { lot: self.clone(), key: key as u32 })
+            }
             Err(error) => {
                 self.sockets().remove(key);
                 Err(error)
@@ -112,5 +116,6 @@ impl Berth {
         // Fails for a connection that is not there: then there is nothing to be heard of it.
         let _ = epoll::delete(self.lot.epoll.get_ref(), connection);
         self.lot.sockets().try_remove(self.key as usize);
+        metrics::parked_connections(self.lot.len());
     }
 }
