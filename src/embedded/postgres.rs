@@ -42,14 +42,22 @@ struct Place {
     sockets: PathBuf,
     /// Whom to run as, when we are root.
     user: Option<User>,
+    /// Settings that win over ours.
+    extra: Vec<String>,
 }
 
 impl Postgres {
     /// Starts PostgreSQL in `dir`, with the data that is there; makes the cluster the first time.
     pub fn start_at(dir: &Path) -> Result<Self, EmbeddedError> {
+        Self::start_with(dir, &[])
+    }
+
+    /// The same with further settings (`max_connections=500`), which win over ours.
+    pub fn start_with(dir: &Path, extra: &[&str]) -> Result<Self, EmbeddedError> {
         let dir = folder::prepare(dir)?;
         let lock = folder::lock(&dir)?;
-        let place = Place::find(dir)?;
+        let mut place = Place::find(dir)?;
+        place.extra = extra.iter().map(ToString::to_string).collect();
         end_leftovers(&place.cluster, &OWN, Signal::INT)?;
         if !place.cluster.exists() {
             place.make_cluster()?;
@@ -119,7 +127,7 @@ impl Place {
         };
         let (home, user) = home(&folder, user)?;
         let sockets = folder::for_socket(&home.join("socket"), SOCKET, &folder, user)?;
-        Ok(Self { cluster: home.join("cluster"), folder, sockets, user })
+        Ok(Self { cluster: home.join("cluster"), folder, sockets, user, extra: Vec::new() })
     }
 
     fn command(&self, program: PathBuf) -> Command {
@@ -199,6 +207,7 @@ impl Place {
         ] {
             command.arg("-c").arg(setting);
         }
+        self.extra.iter().for_each(|setting| _ = command.arg("-c").arg(setting));
         let log = self.folder.join("postgres.log");
         let mut process = Process::start(command, &log, Signal::INT)?;
         let started = Instant::now();
