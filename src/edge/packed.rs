@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use brotli::enc::BrotliEncoderParams;
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
@@ -15,8 +16,10 @@ use std::io::Write;
 const SMALL_BYTES: usize = 512 << 10;
 /// Brotli's quality for small bodies, and for large ones.
 const QUALITY: (i32, i32) = (10, 4);
-/// Brotli's window, as a power of two.
-const WINDOW: i32 = 22;
+/// Brotli's window, as a power of two: no larger than the body, for it is memory that the process would keep …
+const WINDOW_MIN: u32 = 14;
+/// … nor than this.
+const WINDOW_MAX: u32 = 22;
 
 /// One body in the encodings that browsers take.
 #[derive(Clone)]
@@ -107,7 +110,9 @@ fn takes(headers: &HeaderMap, encoding: &str) -> bool {
 
 fn brotli(plain: &[u8]) -> std::io::Result<Vec<u8>> {
     let quality = if plain.len() <= SMALL_BYTES { QUALITY.0 } else { QUALITY.1 };
-    let params = brotli::enc::BrotliEncoderParams { quality, lgwin: WINDOW, ..Default::default() };
+    let window = plain.len().next_power_of_two().ilog2().clamp(WINDOW_MIN, WINDOW_MAX);
+    let params =
+        BrotliEncoderParams { quality, lgwin: window as i32, size_hint: plain.len(), ..Default::default() };
     let mut pressed = Vec::new();
     brotli::BrotliCompress(&mut &plain[..], &mut pressed, &params)?;
     Ok(pressed)

@@ -64,7 +64,7 @@ pub struct Gone;
 /// What a WebSocket goes over.
 enum Transport {
     /// TCP, as the listener took it in: it may rest.
-    Plain(Connection<TcpStream>),
+    Plain(Box<Connection<TcpStream>>),
     /// Anything else, such as TLS.
     Other(TokioIo<Upgraded>),
 }
@@ -81,7 +81,7 @@ impl Frames {
     pub async fn begin(upgraded: Upgraded, socket: Arc<Socket>, intake: Intake, bounds: &Bounds) -> Self {
         // Nothing is lost in between: who sends frames before the handshake was answered is refused.
         let transport = match upgraded.downcast::<TokioIo<Connection<TcpStream>>>() {
-            Ok(parts) => Transport::Plain(parts.io.into_inner()),
+            Ok(parts) => Transport::Plain(Box::new(parts.io.into_inner())),
             Err(upgraded) => Transport::Other(TokioIo::new(upgraded)),
         };
         Self::over(transport, socket, intake, bounds).await
@@ -91,7 +91,7 @@ impl Frames {
     pub async fn go_on(resting: Resting, socket: Arc<Socket>, bounds: &Bounds) -> io::Result<Self> {
         let connection = Connection::go_on(resting, *bounds)?;
         let intake = connection.intake().clone();
-        Ok(Self::over(Transport::Plain(connection), socket, intake, bounds).await)
+        Ok(Self::over(Transport::Plain(Box::new(connection)), socket, intake, bounds).await)
     }
 
     async fn over(transport: Transport, socket: Arc<Socket>, intake: Intake, bounds: &Bounds) -> Self {
