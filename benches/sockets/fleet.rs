@@ -73,7 +73,7 @@ impl Fleet {
         self.order(|_| Order::Churn { per_s: 0.0, returning: 0 });
         let share = |k: usize| to / count + usize::from(k < to % count);
         let more: Vec<usize> = (0..count).map(|k| share(k).saturating_sub(self.ordered[k])).collect();
-        let all: usize = more.iter().sum();
+        let all = more.iter().sum::<usize>().max(1);
         let per_s = |k: usize| self.come_per_s * more[k] as f64 / all as f64;
         ask_all(&mut self.crowds, |k| Order::Come { count: more[k], per_s: per_s(k) });
         (0..count).for_each(|k| self.ordered[k] += more[k]);
@@ -126,11 +126,11 @@ impl Fleet {
         ask_all(&mut self.crowds, |_| order(1.0 / count));
     }
 
-    /// The sale closes, the crowd goes, and what the journal has of it is proved. Tells what was said, and the exit status.
+    /// The crowd goes, the sale closes, and what the journal has of it is proved. Tells what was said, and the exit status.
     pub fn prove(&mut self) -> (String, Option<i32>) {
-        self.instances[0].close(SALE);
-        sleep(Duration::from_secs(3));
+        // First the crowd: closed out, it would come back and be refused for ever.
         self.crowds.clear();
+        self.instances[0].close(SALE);
         let waits = |fleet: &Self| {
             let name = format!("waitroom_journal_waiting_bytes{{sale=\"{SALE}\"}}");
             fleet.instances.iter().map(|one| one.metrics().get(&name)).fold(0.0, f64::max)
