@@ -70,9 +70,10 @@ impl Fleet {
             self.instances.push(instance);
             self.add_crowd();
         }
+        self.order(|_| Order::Churn { per_s: 0.0, returning: 0 });
         let share = |k: usize| to / count + usize::from(k < to % count);
         let more: Vec<usize> = (0..count).map(|k| share(k).saturating_sub(self.ordered[k])).collect();
-        let all: usize = more.iter().sum();
+        let all = more.iter().sum::<usize>().max(1);
         let per_s = |k: usize| self.come_per_s * more[k] as f64 / all as f64;
         ask_all(&mut self.crowds, |k| Order::Come { count: more[k], per_s: per_s(k) });
         (0..count).for_each(|k| self.ordered[k] += more[k]);
@@ -80,8 +81,8 @@ impl Fleet {
         let mut last = (0, Instant::now());
         loop {
             let seen = self.seen();
-            // Who is away just now, as he had his turn, does not hold us up.
-            if seen.waiting + 1_000.min(total / 100) >= total {
+            // Who had his turn just now, and whoever comes in his stead, does not hold us up.
+            if seen.open + seen.away >= total && seen.waiting + 1_000.min(total / 20) >= total {
                 eprintln!("{} wait, after {:.0} s", seen.waiting, began.elapsed().as_secs_f64());
                 return true;
             }
@@ -125,11 +126,11 @@ impl Fleet {
         ask_all(&mut self.crowds, |_| order(1.0 / count));
     }
 
-    /// The crowd goes, the sale closes, and what the journal has of it is proved; the verdict.
-    pub fn prove(&mut self) -> (String, bool) {
-        self.instances[0].close(SALE);
-        sleep(Duration::from_secs(3));
+    /// The crowd goes, the sale closes, and what the journal has of it is proved. Tells what was said, and the exit status.
+    pub fn prove(&mut self) -> (String, Option<i32>) {
+        // First the crowd: closed out, it would come back and be refused for ever.
         self.crowds.clear();
+        self.instances[0].close(SALE);
         let waits = |fleet: &Self| {
             let name = format!("waitroom_journal_waiting_bytes{{sale=\"{SALE}\"}}");
             fleet.instances.iter().map(|one| one.metrics().get(&name)).fold(0.0, f64::max)
@@ -140,7 +141,7 @@ impl Fleet {
         }
         sleep(Duration::from_secs(3));
         let began = Instant::now();
-        let (said, proved) = self.stores.prove(SALE);
-        (format!("{said}\n(read in {:.1} s)", began.elapsed().as_secs_f64()), proved)
+        let (said, status) = self.stores.prove(SALE);
+        (format!("{said}\n(read in {:.1} s)", began.elapsed().as_secs_f64()), status)
     }
 }

@@ -14,6 +14,7 @@ mod machine;
 mod memory;
 mod million;
 mod opens;
+mod plot;
 mod polls;
 mod pushes;
 mod rest;

@@ -31,6 +31,8 @@ pub fn run(words: &Words) {
 }
 
 fn measure(figures: &mut Figures, whose: &str, subject: &Subject, many: usize) {
+    sleep(Duration::from_secs(2));
+    let empty = machine::resident(subject.pid()) as f64;
     let mut crowd = Crowd::start(&subject.manners());
     let mut at = |count| {
         crowd.come(count);
@@ -47,6 +49,7 @@ fn measure(figures: &mut Figures, whose: &str, subject: &Subject, many: usize) {
         &[
             ("bytes a socket", a_socket),
             ("base, MB", (few - a_socket * FEW as f64) / 1e6),
+            ("without any, MB", empty / 1e6),
             ("all, MB", all / 1e6),
             ("the crowd's bytes a visitor", (crowd_all - crowd_few) / more),
         ],

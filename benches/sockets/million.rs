@@ -6,13 +6,15 @@
 //! sale is open and admits `--rate` (100) a second; whose turn has come leaves, and a new one comes. Everything is looked at
 //! each `--every` seconds, and in the end the journal is proved. Below 2 GB of free memory it ends itself (`--guard`).
 //!
-//! `--out FOLDER` keeps million.md, million.json (also for the graph of cost by size) and each look, million-looks.csv.
+//! `--out FOLDER` keeps million-table.md, million.json, million.svg (cost by size, while nobody comes or goes), each look in
+//! million-looks.csv and what `check` said in million-check.txt.
 
 use crate::{
     Words,
     crowd::Order,
     fleet::{Fleet, SALE},
-    sample::Sample,
+    plot,
+    sample::{self, Sample},
     table::{Figures, short},
 };
 use std::{
@@ -36,6 +38,8 @@ struct Part {
 struct Run {
     fleet: Fleet,
     figures: Figures,
+    /// Of each size, while nobody came or went.
+    quiet: Vec<sample::Figures>,
     /// A line a look.
     looks: String,
     every: Duration,
@@ -48,7 +52,7 @@ pub fn run(words: &Words) {
     let quiet = Duration::from_secs(words.get("--quiet", 60));
     let every = Duration::from_secs(words.get("--every", 5));
     let fleet = Fleet::start(words);
-    let mut run = Run { fleet, figures: Figures::default(), looks: String::new(), every };
+    let mut run = Run { fleet, figures: Figures::default(), quiet: Vec::new(), looks: String::new(), every };
     let last = *sizes.last().unwrap();
     for (i, size) in sizes.iter().enumerate() {
         if !run.fleet.grow(*size) {
@@ -88,7 +92,11 @@ impl Run {
             has_room = self.fleet.has_room();
         }
         let last = Sample::take(&mut self.fleet, true);
-        self.figures.add(&part.name, &last.thoroughly_since(&first, self.fleet.instances.len()));
+        let figures = last.thoroughly_since(&first, self.fleet.instances.len());
+        self.figures.add(&part.name, &figures);
+        if part.churn_per_s == 0.0 {
+            self.quiet.push(figures);
+        }
         if !last.seen.troubles.is_empty() {
             eprintln!("so far: {:?}", last.seen.troubles);
         }
@@ -114,12 +122,13 @@ impl Run {
             }
         };
         // Before the proof: whatever it says, this was measured.
-        keep("million.md", &table);
+        keep("million-table.md", &table);
         keep("million.json", &self.figures.json().to_string());
         keep("million-looks.csv", &self.looks);
-        let (said, proved) = self.fleet.prove();
+        keep("million.svg", &plot::svg(&self.quiet));
+        let (said, status) = self.fleet.prove();
         println!("{said}");
         keep("million-check.txt", &said);
-        assert!(proved, "the journal does not prove it");
+        assert_eq!(status, Some(0), "the journal does not prove it");
     }
 }

@@ -26,7 +26,6 @@ pub fn run(words: &Words) {
     for round in 0..rounds {
         for lines in [lines, 0] {
             let pushed = if lines > 0 { "while pushing" } else { "nothing pushed" };
-            let mut per_s = 0.0;
             for joins in [true, false] {
                 let name = format!("opens-{round}-{lines}-{joins}");
                 // The last line is that of the newcomers.
@@ -34,8 +33,9 @@ pub fn run(words: &Words) {
                 let whose = if joins { "waitroom, joins" } else { "waitroom, handshakes" };
                 let opened =
                     Opened { figures: &mut figures, whose: format!("{whose}, {pushed}"), lines, sockets };
-                per_s = opened.measure(&subject, joins, &stores);
+                opened.measure(&subject, joins, &stores);
             }
+            let per_s = (lines * NEAR * SWEEPS) as f64;
             let work = Work { pushes_per_s: per_s, watchers: lines * NEAR, ..Work::nothing() };
             for kind in [Kind::Axum, Kind::Bare] {
                 let whose = format!("{}, handshakes, {pushed}", kind.name());
@@ -65,8 +65,7 @@ struct Opened<'a> {
 }
 
 impl Opened<'_> {
-    /// How many pushes a second went on beside it.
-    fn measure(self, subject: &Subject, joins: bool, stores: &Stores) -> f64 {
+    fn measure(self, subject: &Subject, joins: bool, stores: &Stores) {
         let manners = subject.manners();
         let (paths, newcomers) = match subject {
             Subject::Ours(..) => (manners.paths[..self.lines].to_vec(), manners.paths[self.lines..].to_vec()),
@@ -105,6 +104,5 @@ impl Opened<'_> {
                 ("crowd µs", each(3)),
             ],
         );
-        per_s
     }
 }

@@ -22,7 +22,7 @@ pub const NEAR: usize = 1_000;
 /// Sweeps a second over who is near.
 pub const SWEEPS: usize = 4;
 /// Admissions a second of each line: more than sweeps, so that each rank changes; few enough, so that hardly anyone goes.
-pub const RATE: f64 = 6.0;
+pub const RATE: f64 = 8.0;
 const SETTLES: Duration = Duration::from_secs(4);
 
 pub fn run(words: &Words) {

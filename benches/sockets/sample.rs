@@ -32,7 +32,7 @@ pub struct RedisSays {
 pub type Figures = Vec<(&'static str, f64)>;
 
 impl Sample {
-    /// `thorough`: with each instance's metrics.
+    /// `thorough`: with each instance's metrics and open files.
     pub fn take(fleet: &mut Fleet, thorough: bool) -> Self {
         let seen = fleet.seen();
         let servers: Vec<u32> = fleet.instances.iter().map(|one| one.pid()).collect();
@@ -60,7 +60,7 @@ impl Sample {
             ],
             available,
             swapped,
-            files: servers.iter().map(|pid| machine::files(*pid)).sum(),
+            files: if thorough { servers.iter().map(|pid| machine::files(*pid)).sum() } else { 0 },
             redis: RedisSays::ask(&fleet.stores.redis.url()),
         }
     }
@@ -93,7 +93,6 @@ impl Sample {
             ("Redis' commands/s", (self.redis.commands - before.redis.commands) / seconds),
             ("Redis' keys", self.redis.keys as f64),
             ("Redis' slowest over 10 ms", self.redis.slowest_ms),
-            ("servers' files", self.files as f64),
             ("rank's age p50 s", self.seen.age_ms[0] as f64 / 1e3),
             ("p99 s", self.seen.age_ms[1] as f64 / 1e3),
             ("oldest s", self.seen.oldest_ms as f64 / 1e3),
@@ -114,6 +113,7 @@ impl Sample {
         figures.extend([
             ("grant to socket p99 ms", ms("waitroom_grant_delivery_seconds", 0.99)),
             ("join p99 ms", ms("waitroom_join_duration_seconds", 0.99)),
+            ("servers' files", self.files as f64),
             ("audit failures", self.metrics.get("waitroom_rank_audit_failures_total")),
         ]);
         figures

@@ -96,7 +96,7 @@ pub fn short(value: f64) -> String {
 }
 
 /// 1234567 as 1,234,567.
-fn group(number: i64) -> String {
+pub fn group(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {

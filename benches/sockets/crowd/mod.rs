@@ -141,6 +141,7 @@ impl Crowded {
             Order::Come { count, per_s } => {
                 (self.came_at, self.came_from, self.per_s) = (now, self.visitors.len(), per_s);
                 self.wanted = self.visitors.len() + count;
+                self.visitors.reserve_exact(count);
                 self.notes.begin_coming(self.now(), false);
             }
             Order::Churn { per_s, returning } => {

@@ -285,7 +285,7 @@ async fn watch_lag(meters: &Meters) {
 fn sources(options: &Options, visitors: usize, address: SocketAddr) -> Option<Sources> {
     let many = visitors > CONNECTIONS_AN_ADDRESS;
     let here = address.is_ipv4() && address.ip().is_loopback();
-    let spec = options.sources.clone().or_else(|| (many && here).then_some(SourceSpec::LOOPBACK));
+    let spec = options.sources.clone().or_else(|| here.then_some(SourceSpec::LOOPBACK));
     if many && spec.is_none() {
         eprintln!("more than {CONNECTIONS_AN_ADDRESS} connections from one address: give --source-ips");
     }
