@@ -95,6 +95,8 @@ struct Session {
     closing: bool,
     /// The server leaves; so as soon as no redeem is under way.
     restarting: bool,
+    /// Is not parked before something comes.
+    stays: bool,
 }
 
 /// Holds the conversation from the upgrade on.
@@ -194,7 +196,7 @@ async fn finish(mut frames: Frames, end: End) {
 
 impl Session {
     fn new(talk: Talk, socket: Arc<Socket>, frames: Frames) -> Self {
-        Self { talk, socket, frames, redeeming: None, closing: false, restarting: false }
+        Self { talk, socket, frames, redeeming: None, closing: false, restarting: false, stays: false }
     }
 
     /// Goes on where it was parked.
@@ -206,6 +208,8 @@ impl Session {
         };
         let mut session = Self::new(talk, socket, frames);
         let began = if is_behind { session.frames.flush().await.map_err(End::from) } else { Ok(()) };
+        // What woke it is yet to be seen here, such as an end that the runtime hears of in a moment.
+        session.stays = true;
         session.go_on(began).await;
     }
 
@@ -223,7 +227,6 @@ impl Session {
     /// The conversation after the first join; it ends with nothing if there is nothing but to wait.
     async fn talk(&mut self) -> Option<End> {
         let socket = self.socket.clone();
-        let mut stays = false;
         loop {
             if self.closing && self.redeeming.is_none() {
                 return Some(error(ErrorCode::SaleClosed, "the sale is closed"));
@@ -231,8 +234,7 @@ impl Session {
             if self.restarting && self.redeeming.is_none() {
                 return Some(RESTART);
             }
-            let may_park = !stays && self.may_park();
-            stays = false;
+            let may_park = !std::mem::take(&mut self.stays) && self.may_park();
             let step = tokio::select! {
                 biased;
                 redeemed = async { match &mut self.redeeming { Some(r) => r.await, None => pending().await } } => {
@@ -250,7 +252,7 @@ impl Session {
                     if self.frames.may_rest() && socket.may_park() {
                         return None;
                     }
-                    stays = true;
+                    self.stays = true;
                     Ok(())
                 }
             };
