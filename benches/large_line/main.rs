@@ -25,7 +25,7 @@ fn main() {
             let mut server = Server::start("everysec");
             let ours = Scripts::load(&mut server, &Scripts::ours());
             let theirs = folder.map(|folder| Scripts::load(&mut server, &folder));
-            calls::measure(&mut server, &ours, theirs.as_ref().unwrap_or(&ours), number);
+            calls::measure(&mut server, &ours, theirs.as_ref().unwrap_or(&ours), number as usize);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What one call to Redis does in a large line: the same few commands for however many visitors, and of what is due no more than some
 //! milliseconds' worth. Counted, not timed.
 
+use crate::world::{Server, World};
 use redis::{Commands, Connection};
+use serde_json::json;
 use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
@@ -299,4 +301,33 @@ async fn deadlines_move_some_a_call_and_all_by_the_same() {
     let told: Vec<_> = history.iter().filter_map(|changes| changes.shifted).collect();
     assert_eq!(told, [last.shift_ms]);
     assert!(history.iter().all(|changes| changes.lapsed.is_empty()));
+}
+
+/// Two instances that come at once read a large line once: one of them reads it, and shares what it has read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_line_is_read_by_one_for_all() {
+    const PLACES: u64 = 25_000;
+    let world = World::new();
+    let first = Server::start_with(&world, &[]).await;
+    let sale = first.sale(json!({})).await;
+    let redis = Redis::connect(Site::parse(&world.redis.url()).unwrap(), "crowd").await.unwrap();
+    let line = redis.line(&SaleId::parse(&sale).unwrap());
+    line.take_over(Position::default()).await.unwrap();
+    for some in visitors(0..PLACES).chunks(1_000) {
+        let joins: Vec<_> = some.iter().map(|visitor| join(visitor, None)).collect();
+        line.join(&joins).await.unwrap();
+    }
+    line.leave(&visitors(0..1_000)).await.unwrap();
+    let mut asks = redis::Client::open(world.redis.url()).unwrap().get_connection().unwrap();
+    redis::cmd("CONFIG").arg("RESETSTAT").exec(&mut asks).unwrap();
+    let (second, third) = tokio::join!(Server::start_with(&world, &[]), Server::start_with(&world, &[]));
+    for server in [&second, &third] {
+        let (status, body) = server.public("GET", &format!("/v1/sales/{sale}"), &[]).await;
+        assert_eq!((status, &body["waiting"]), (200, &json!(PLACES - 1_000)));
+    }
+    let info: String = redis::cmd("INFO").arg("commandstats").query(&mut asks).unwrap();
+    let reads = info.lines().find_map(|line| line.strip_prefix("cmdstat_zrange:calls=")?.split(',').next());
+    assert_eq!(reads, Some("4"), "three pages, and one that is empty");
+    let (_visitor, joined) = third.join(&sale).await;
+    assert_eq!(joined["rank"], PLACES - 1_000);
 }

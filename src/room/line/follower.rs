@@ -59,8 +59,8 @@ async fn follow(room: &Room, redis: &Redis) -> Result<(), StoreError> {
     let mut gaps = 0;
     let mut next = tokio::time::Instant::now();
     while line.drain() < Drain::Done && reader.is_good() {
-        let after = line.live().position;
         sleep_until(next).await;
+        let after = line.live().position;
         let entries = match reader.read(after).await {
             Err(StoreError::Corrupt(why)) => {
                 tracing::warn!(sale = %room.sale.id, "the stream has what is no entry after {after:?} ({why}): reading the line anew");
