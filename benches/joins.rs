@@ -156,7 +156,7 @@ impl Stage {
 
 fn redis_settings(url: &str) -> RedisSettings {
     RedisSettings {
-        redis_url: url.into(),
+        redis_url: url.to_owned().into(),
         redis_replicas: 0,
         redis_addresses: Vec::new(),
         allow_data_loss: false,
