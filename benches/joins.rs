@@ -1,5 +1,5 @@
-//! What the journal costs a join, and how soon a lost line is served again: `cargo bench --bench joins [-- restore PLACES]`.
-//! docs/journal.md quotes it.
+//! What the journal costs a join, how soon a lost line is served again, and how long it takes when everyone leaves:
+//! `cargo bench --bench joins [-- restore PLACES | -- leaves COUNT]`. docs/journal.md and docs/large-lines.md quote it.
 //!
 //! One instance without sockets, a Redis with `appendfsync always` and a PostgreSQL, all on this machine. The cost: joins at a
 //! steady rate, with the journal written and with its lease in a stranger's hands, by turns; CPU of this process, Redis and
@@ -35,7 +35,7 @@ use waitroom::{
 use wire::domain::{
     audit::Actor,
     ids::{SaleId, VisitorId},
-    line::{Join, JoinMode},
+    line::{Join, JoinMode, Position},
     plan::Plan,
     sale::{NewSale, SaleSettings},
     seats::SeatSet,
@@ -85,12 +85,7 @@ impl Stage {
         };
         let pool = connect::postgres_pool(&stores.postgres_url(), 8).unwrap();
         assert!(Sales::new(pool.clone()).create(&new, &Actor::admin()).await.unwrap());
-        let redis = RedisSettings {
-            redis_url: stores.redis_url().into(),
-            redis_replicas: 0,
-            redis_addresses: Vec::new(),
-            allow_data_loss: false,
-        };
+        let redis = redis_settings(&stores.redis_url());
         let redis = Redis::connect(Site::of(&redis).unwrap(), "bench").await.unwrap();
         let (leave, left) = watch::channel(Drain::NotYet);
         let rooms = Rooms::new(redis, pool.clone(), Arc::new(Health::default()), left);
@@ -159,6 +154,15 @@ impl Stage {
     }
 }
 
+fn redis_settings(url: &str) -> RedisSettings {
+    RedisSettings {
+        redis_url: url.to_owned().into(),
+        redis_replicas: 0,
+        redis_addresses: Vec::new(),
+        allow_data_loss: false,
+    }
+}
+
 fn join() -> Join {
     let visitor = VisitorId::anonymous();
     Join {
@@ -224,12 +228,53 @@ async fn restore(stage: &mut Stage, places: u64) {
     println!("{there} places stand in the line");
 }
 
+/// Everyone leaves at once, in batches and one a call, by turns.
+async fn leaves(stage: &Stage, count: u64) {
+    let settings = redis_settings(&stage.stores.redis_url());
+    let redis = Redis::connect(Site::of(&settings).unwrap(), "leaves").await.unwrap();
+    let line = redis.line(&stage.sale);
+    line.take_over(Position::default()).await.unwrap();
+    println!(
+        "| {count} leaves | answered within | Redis' CPU | entries | journaled within |\n|---|---|---|---|---|"
+    );
+    for round in 0..2 * ROUNDS {
+        let visitors: Vec<_> = (0..count).map(|_| VisitorId::anonymous()).collect();
+        for some in visitors.chunks(500) {
+            let joins: Vec<_> =
+                some.iter().map(|visitor| Join { visitor: visitor.clone(), ..join() }).collect();
+            line.join(&joins).await.unwrap();
+        }
+        stage.journaled().await;
+        let (began, cpu) = (Instant::now(), cpu::one(stage.stores.redis.pid()));
+        let before: u64 = stage.ask(&["HGET", &stage.key("sale"), "n"]).await;
+        let mut leaving = JoinSet::new();
+        for visitor in visitors {
+            let (room, line) = (stage.room.clone(), line.clone());
+            leaving.spawn(async move {
+                match round % 2 {
+                    0 => assert!(room.line.leave(&visitor).await.unwrap()),
+                    _ => assert_eq!(line.leave(&[visitor]).await.unwrap(), [true]),
+                }
+            });
+        }
+        while let Some(left) = leaving.join_next().await {
+            left.unwrap();
+        }
+        let (took, used) = (began.elapsed(), cpu::one(stage.stores.redis.pid()) - cpu);
+        let entries = stage.ask::<u64>(&["HGET", &stage.key("sale"), "n"]).await - before;
+        stage.journaled().await;
+        let how = if round % 2 == 0 { "in batches" } else { "one a call" };
+        println!("| {how} | {took:.2?} | {used:.2?} | {entries} | {:.1?} |", began.elapsed());
+    }
+}
+
 #[tokio::main]
 async fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let mut stage = Stage::start().await;
     match &args[..] {
         [what, places] if what == "restore" => restore(&mut stage, places.parse().unwrap()).await,
+        [what, count] if what == "leaves" => leaves(&stage, count.parse().unwrap()).await,
         _ => cost(&stage).await,
     }
 }

@@ -1,6 +1,6 @@
 //! What another instance is worth, and what a rate is worth on instances that are held back:
-//! `cargo bench --bench instances [-- ticks | -- scale [SOCKETS [CORES]] | -- leave [SOCKETS]]`; root, for `scale` and a part of
-//! `ticks`.
+//! `cargo bench --bench instances [-- ticks | -- scale [SOCKETS [CORES]] | -- leave [SOCKETS] | -- company [PLACES [INSTANCES...]]]`;
+//! root, for `scale` and a part of `ticks`.
 //!
 //! `ticks`: how much of a sale's rate is used while people wait, by one and by two instances that run freely, that are stopped for
 //! 100 ms of every 200, and that are held to a part of a core. What the ticks of the same run would have given out under
@@ -12,9 +12,13 @@
 //! `leave`: an instance with so many sockets (19,000) is asked to go, once with visitors who do as they are told, once with such as
 //! read nothing. docs/instances.md quotes it.
 //!
+//! `company`: what so many instances (1, 10, 50) cost Redis while so many (20,000) wait: before the sale opens, at 100 admissions a
+//! second, and with 2,000 joins a second besides, each by itself. docs/instances.md quotes it.
+//!
 //! `MEASURED_BIN=…` measures another program than this one, such as one with another clamp.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark has nobody to tell")]
 
+mod company;
 mod crowd;
 mod hold;
 mod leave;
@@ -39,7 +43,12 @@ fn main() {
         "ticks" => ticks(),
         "scale" => scale(number(1, 12_000.0) as usize, number(2, 0.3)),
         "leave" => send_on(number(1, 19_000.0) as usize),
-        other => panic!("ticks, scale or leave, not {other}"),
+        "company" => {
+            let counts: Vec<usize> = words.iter().skip(2).map(|word| word.parse().unwrap()).collect();
+            let counts = if counts.is_empty() { vec![1, 10, 50] } else { counts };
+            company::company(number(1, 20_000.0) as u64, &counts, 2_000);
+        }
+        other => panic!("ticks, scale, leave or company, not {other}"),
     }
 }
 

@@ -5,6 +5,7 @@ use rustix::process::Pid;
 use serde_json::json;
 use std::{
     cell::RefCell,
+    collections::HashMap,
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt,
@@ -34,7 +35,7 @@ pub struct Stage {
     pub instances: Vec<Instance>,
     redis: RefCell<redis::Connection>,
     postgres: Postgres,
-    _redis: Redis,
+    server: Redis,
     _folder: tempfile::TempDir,
 }
 
@@ -48,13 +49,47 @@ pub struct Instance {
 
 impl Stage {
     pub fn with(count: usize) -> Self {
+        Self::with_pools(count, 8)
+    }
+
+    /// Each instance with so many connections to PostgreSQL, which has a hundred.
+    pub fn with_pools(count: usize, pool: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711)).unwrap();
         let redis = Redis::start_at(&folder.path().join("redis")).unwrap();
         let postgres = Postgres::start_at(&folder.path().join("postgres")).unwrap();
-        let instances = (0..count).map(|_| Instance::start(&redis.url(), &postgres.url())).collect();
+        let instances = (0..count).map(|_| Instance::start(&redis.url(), &postgres.url(), pool)).collect();
         let connection = redis_client(&redis.url()).unwrap().get_connection().unwrap();
-        Self { instances, redis: RefCell::new(connection), postgres, _redis: redis, _folder: folder }
+        Self { instances, redis: RefCell::new(connection), postgres, server: redis, _folder: folder }
+    }
+
+    pub fn redis_url(&self) -> String {
+        self.server.url()
+    }
+
+    /// What Redis has used so far: of its main thread, by the scheduler's count.
+    pub fn redis_cpu(&self) -> Duration {
+        let pid = self.server.pid();
+        let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/schedstat")).unwrap();
+        Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+    }
+
+    /// How often Redis has run each command.
+    pub fn commands(&self) -> HashMap<String, u64> {
+        let info: String =
+            redis::cmd("INFO").arg("commandstats").query(&mut *self.redis.borrow_mut()).unwrap();
+        let calls = |line: &str| {
+            let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+            Some((name.to_owned(), rest.split(',').next()?.parse().ok()?))
+        };
+        info.lines().filter_map(calls).collect()
+    }
+
+    /// Until the journal has all that was written.
+    pub fn until_journaled(&self) {
+        while self.field("journaled") < self.field("written") {
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 
     pub fn make_sale(&self, rate: f64) {
@@ -129,7 +164,7 @@ impl Stage {
 }
 
 impl Instance {
-    fn start(redis: &str, postgres: &str) -> Self {
+    fn start(redis: &str, postgres: &str, pool: u32) -> Self {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (port, admin) = (free(), format!("127.0.0.1:{}", free()));
         let process = Command::new(waitroom())
@@ -138,6 +173,7 @@ impl Instance {
             .arg(format!("--admin-listen={admin}"))
             .arg(format!("--redis-url={redis}"))
             .arg(format!("--postgres-url={postgres}"))
+            .arg(format!("--postgres-pool={pool}"))
             .arg("--signing-keys=k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
             .env("WAITROOM_ADMIN_TOKEN", ADMIN_TOKEN)
             .stdout(Stdio::null())

@@ -112,8 +112,11 @@ impl Room {
         let Self { line, seats, redeems, sockets, journal, tasks, .. } = &**self;
         let (joins, polls, departures, tried) =
             (queue(asked.joins), queue(asked.polls), queue(asked.departures), queue(tried));
+        let (leaves, claims) = (queue(asked.leaves), queue(asked.claims));
         keep!(tasks, "joins", [line, joins] => line::joins::run(line, joins));
         keep!(tasks, "polls", [line, polls] => line::polls::run(line, polls));
+        keep!(tasks, "leaves", [line, leaves] => line::turns::leaves(line, leaves));
+        keep!(tasks, "claims", [line, claims] => line::turns::claims(line, claims));
         keep!(tasks, "presence", [line, departures, outbox] => line::presence::run(line, departures, outbox));
         keep!(tasks, "ticker", [line, redeems] => line::ticker::run(line, redeems));
         let (this, redis, drain) = (Arc::downgrade(self), parts.redis, parts.drain);

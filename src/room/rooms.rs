@@ -1,5 +1,6 @@
 //! The rooms of this instance: one for each sale that is not over.
 
+mod company;
 mod visitors;
 
 use super::{
@@ -312,10 +313,11 @@ impl Rooms {
             }
         };
         let upkeep = async {
-            let mut every = interval(Duration::from_secs(5));
+            let (mut every, mut instances) = (interval(Duration::from_secs(5)), 1);
             loop {
                 every.tick().await;
                 metrics::run_upkeep();
+                instances = self.count_instances(instances).await;
             }
         };
         let mut drain = self.drain.clone();

@@ -256,7 +256,7 @@ async fn grants_are_bounded_by_max_active_and_by_free_seats() {
     bench.crowd(150).await;
     assert_eq!(bench.tick().await.admitted, 7);
     assert_eq!(bench.tick().await.admitted, 0);
-    bench.line.leave(&visitor("v0")).await.unwrap();
+    bench.line.leave(&[visitor("v0")]).await.unwrap();
     assert_eq!(bench.tick().await.admitted, 1, "a grant that left frees its slot");
     // A held booking keeps its slot until it is confirmed.
     let booked = |grant, status| {
@@ -373,7 +373,7 @@ async fn a_token_restores_its_place_after_a_loss() {
     assert_eq!((late.seq, early.seq, early.rank), (1_000, 7, 0));
     assert_eq!(bench.join("new").await.seq, 1_001, "nobody gets a number that was given");
     // An ended place never comes back, token or not.
-    bench.line.leave(&visitor("early")).await.unwrap();
+    bench.line.leave(&[visitor("early")]).await.unwrap();
     let again = bench.join_as("early", Some(2), JoinMode::Join, Some(7)).await.unwrap();
     assert!(again.seq > 1_001);
 }
@@ -382,10 +382,10 @@ async fn a_token_restores_its_place_after_a_loss() {
 async fn every_place_ends_once_in_the_stream() {
     let bench = Bench::new(Rules { max_active: 10, ..RULES }).await;
     bench.crowd(30).await;
-    bench.line.leave(&visitor("v29")).await.unwrap();
+    bench.line.leave(&[visitor("v29")]).await.unwrap();
     bench.tick().await;
-    bench.line.leave(&visitor("v3")).await.unwrap();
-    bench.line.leave(&visitor("v3")).await.unwrap();
+    bench.line.leave(&[visitor("v3")]).await.unwrap();
+    bench.line.leave(&[visitor("v3")]).await.unwrap();
     let history = bench.history().await;
     let joined: Vec<_> = history.iter().filter_map(|c| c.joined).collect();
     assert_eq!(joined, [(1, 30)], "one entry for the batch");

@@ -16,6 +16,7 @@ mod hostile;
 mod journal;
 mod journal_guards;
 mod keys;
+mod large_line;
 mod leaving;
 mod limits;
 mod line;

@@ -24,7 +24,7 @@ use wire::domain::{
 /// Other instances notice the loss within this, and put on record what they heard.
 const WITNESSES: Duration = Duration::from_millis(2_500);
 /// Places brought back by one call: Redis is busy with it for some milliseconds.
-const PLACES_MAX: usize = 2_000;
+const PLACES_MAX: usize = 500;
 
 /// Restores the line, if `epoch` is a life that follows a lost one.
 pub(super) async fn if_lost(journal: &Journaling, epoch: u64) -> Result<(), Stopped> {
@@ -44,6 +44,7 @@ pub(super) async fn if_lost(journal: &Journaling, epoch: u64) -> Result<(), Stop
         .collect();
     unheard.iter().for_each(|(grant, _)| ledger.end(grant.seq, Stage::Booked));
     let lost = Lost { epoch, at_ms: ledger.at.max(line.ticked_ms()) };
+    know_bookers(journal, &lost).await?;
     if let Some(places) = bring_back(journal, &ledger, &lost).await?
         && line.store().restored(&lost, places, &ledger, &unknown).await?
     {
@@ -83,6 +84,18 @@ async fn tell(journal: &Journaling, unheard: &[(GrantKey, BookingRecord)]) {
         let sale = &journal.line.sale().id;
         tracing::warn!(%sale, "{} bookings are in PostgreSQL and on no record: {error}", told.len());
     }
+}
+
+/// Who has booked, and how many seats, is known before any of their places: those may be on no record. Seq 0 stands behind whatever
+/// is there.
+async fn know_bookers(journal: &Journaling, lost: &Lost) -> Result<(), StoreError> {
+    let booker =
+        |(visitor, owned)| Returning { visitor, seq: 0, stage: Stage::Booked, turn: 0, owned, grant: None };
+    let bookers: Vec<_> = journal.line.bookings().visitors().await?.into_iter().map(booker).collect();
+    for some in bookers.chunks(PLACES_MAX) {
+        journal.line.store().restore(lost, some).await?;
+    }
+    Ok(())
 }
 
 /// All places, those whose turn it is last: the time that this takes is not theirs. Answers how many; nothing if somebody

@@ -6,6 +6,8 @@ use wire::domain::ids::Seq;
 const WORDS: usize = 64;
 /// Seqs in a block.
 const BLOCK: u64 = 64 * WORDS as u64;
+/// Of a block as it is written for another instance: its number and its words.
+const BLOCK_BYTES: usize = 8 * (1 + WORDS);
 
 #[derive(Clone)]
 struct Block {
@@ -84,6 +86,36 @@ impl Board {
         Some(block.before + u64::from(full) + u64::from(partial))
     }
 
+    /// For another instance.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let block = |block: &Block| [block.number].into_iter().chain(block.words.iter().copied()).collect();
+        let numbers: Vec<u64> = self.blocks.iter().flat_map(|one| -> Vec<u64> { block(one) }).collect();
+        numbers.into_iter().flat_map(u64::to_le_bytes).collect()
+    }
+
+    /// What another instance wrote; nothing if it did not.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut board = Self::default();
+        if !bytes.len().is_multiple_of(BLOCK_BYTES) {
+            return None;
+        }
+        for block in bytes.chunks_exact(BLOCK_BYTES) {
+            let mut numbers =
+                block.chunks_exact(8).filter_map(|eight| Some(u64::from_le_bytes(eight.try_into().ok()?)));
+            let mut block = Block::new(numbers.next()?);
+            block.words.iter_mut().zip(numbers).for_each(|(word, number)| *word = number);
+            block.members = block.words.iter().map(|word| u64::from(word.count_ones())).sum();
+            let follows = board.blocks.last().is_none_or(|last| last.number < block.number);
+            if !follows || block.members == 0 {
+                return None;
+            }
+            board.len += block.members;
+            board.blocks.push(block);
+        }
+        board.recount();
+        Some(board)
+    }
+
     /// How many are in the line.
     pub fn len(&self) -> u64 {
         self.len
@@ -120,9 +152,25 @@ mod tests {
             for (rank, seq) in set.iter().enumerate() {
                 prop_assert_eq!(board.rank(*seq), Some(rank as u64));
             }
+            let copy = Board::from_bytes(&board.to_bytes()).unwrap();
+            prop_assert_eq!(copy.len(), board.len());
+            prop_assert!(set.iter().all(|seq| copy.rank(*seq) == board.rank(*seq)));
             for absent in (0..300).filter(|seq| !set.contains(seq)) {
                 prop_assert_eq!(board.rank(absent), None);
             }
         }
+    }
+
+    #[test]
+    fn what_is_no_board_is_not_taken_for_one() {
+        let mut board = Board::default();
+        [5, 5_000].iter().for_each(|seq| board.insert(*seq));
+        let bytes = board.to_bytes();
+        let swapped = [&bytes[BLOCK_BYTES..], &bytes[..BLOCK_BYTES]].concat();
+        let empty = [0; BLOCK_BYTES];
+        for wrong in [&bytes[1..], &swapped, &empty] {
+            assert!(Board::from_bytes(wrong).is_none());
+        }
+        assert!(Board::from_bytes(&[]).unwrap().is_empty());
     }
 }

@@ -15,13 +15,21 @@ use std::{
     sync::Weak,
     time::{Duration, Instant},
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 use wire::domain::{booking::BookingStatus, line::Position, phase::Phase, place::LapseReason};
 
 /// Pause after a stream that was lost, or has a gap; longer each time …
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// … up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// From one read to the next, for each instance that follows the stream: each entry wakes all of them, and would be all that Redis
+/// has time for …
+const READ_PAUSE: Duration = Duration::from_millis(1);
+/// … at least …
+const READ_PAUSE_MIN: Duration = Duration::from_millis(5);
+/// … and at most: what is told must reach its sockets.
+const READ_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// Follows until the server has stopped.
 pub(in crate::room) async fn run(room: Weak<Room>, redis: Redis) {
@@ -49,7 +57,9 @@ async fn follow(room: &Room, redis: &Redis) -> Result<(), StoreError> {
     let line = &room.line;
     let mut reader = redis.events(&line.store).await?;
     let mut gaps = 0;
+    let mut next = tokio::time::Instant::now();
     while line.drain() < Drain::Done && reader.is_good() {
+        sleep_until(next).await;
         let after = line.live().position;
         let entries = match reader.read(after).await {
             Err(StoreError::Corrupt(why)) => {
@@ -61,6 +71,7 @@ async fn follow(room: &Room, redis: &Redis) -> Result<(), StoreError> {
             }
             entries => entries?,
         };
+        next = (Instant::now() + read_pause(line.company())).into();
         if entries.is_empty() {
             // Silence may also mean that Redis lost what was there.
             if !line.is_current(after).await? {
@@ -90,6 +101,12 @@ async fn follow(room: &Room, redis: &Redis) -> Result<(), StoreError> {
         line.heard_now();
     }
     Ok(())
+}
+
+/// Those who follow read about a thousand times a second, all together, however many entries there are.
+fn read_pause(instances: u64) -> Duration {
+    let pause = READ_PAUSE * u32::try_from(instances).unwrap_or(u32::MAX).min(1000);
+    pause.clamp(READ_PAUSE_MIN, READ_PAUSE_MAX)
 }
 
 /// Entries are numbered without a gap within an epoch.
@@ -233,4 +250,15 @@ fn tell_booking(room: &Room, position: Position, change: &BookingChange) {
         None => News::BookingChanged(booking),
     };
     room.sockets.tell(visitor, position, news);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_follow_read_a_thousand_times_a_second_together_and_none_too_late() {
+        let ms = [0, 1, 5, 20, 53, u64::MAX].map(|instances| read_pause(instances).as_millis());
+        assert_eq!(ms, [5, 5, 5, 20, 50, 50]);
+    }
 }

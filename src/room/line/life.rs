@@ -1,7 +1,7 @@
 //! The line's life in Redis: how it begins, how this instance reads it anew after a gap or a loss, and how the operator's
 //! settings come into force there.
 
-use super::{LiveLine, board::Board};
+use super::LiveLine;
 use crate::{
     limits::JOINS_MAX,
     room::{
@@ -82,7 +82,9 @@ impl LiveLine {
     async fn begin(&self, lost_epoch: u64, last_epoch: u64) -> Result<(), StoreError> {
         let first_epoch = self.sale.first_epoch;
         let (booked_seats, held) = self.bookings.booked().await?;
-        let visitors = self.bookings.visitors().await?;
+        // In a life that follows another they come back with the places, a few at a time.
+        let is_first = last_epoch <= first_epoch;
+        let visitors = if is_first { self.bookings.visitors().await? } else { Vec::new() };
         let Some((epoch, shift_ms)) = self.sales.next_epoch(&self.sale, last_epoch).await? else {
             return Ok(());
         };
@@ -159,22 +161,6 @@ impl LiveLine {
             Err(error) => Err(error),
         }
     }
-
-    /// All places in the line, as Redis has them.
-    async fn read_board(&self) -> Result<Board, StoreError> {
-        let mut board = Board::default();
-        let mut last = None;
-        loop {
-            let seqs = self.store.seqs(last).await?;
-            seqs.iter().for_each(|seq| board.insert(*seq));
-            if seqs.is_empty() {
-                break;
-            }
-            last = seqs.last().copied();
-        }
-        board.recount();
-        Ok(board)
-    }
 }
 
 impl Room {
@@ -185,7 +171,7 @@ impl Room {
         let Some((position, phase)) = line.store.position().await? else {
             return Err(StoreError::Corrupt("the sale is not installed".into()));
         };
-        let board = line.read_board().await?;
+        let (position, board) = line.read_board(position).await?;
         let booked = line.store.booked_seats(self.sale.plan.seats.len()).await?;
         let held = line.store.held().await?;
         self.redeems.unspent.forget();

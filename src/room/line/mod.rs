@@ -9,8 +9,10 @@ mod life;
 mod pace;
 pub(super) mod polls;
 pub(super) mod presence;
+mod reading;
 pub(super) mod settings;
 pub(super) mod ticker;
+pub(super) mod turns;
 
 use super::{
     Parts,
@@ -21,7 +23,7 @@ use super::{
 };
 use crate::{
     drain::{self, Drain},
-    limits::{CLOSED_ROOM, JOINS_QUEUE_MAX, POLLS_QUEUE_MAX},
+    limits::{CLOSED_ROOM, JOINS_QUEUE_MAX, POLLS_QUEUE_MAX, TURNS_QUEUE_MAX},
     metrics,
     store::{
         bookings::Bookings,
@@ -67,6 +69,8 @@ pub struct LiveLine {
     pace: Mutex<PaceMeter>,
     joins: Batcher<Join, LineAnswer>,
     polls: Batcher<Poll, LineAnswer>,
+    leaves: Batcher<VisitorId, bool>,
+    claims: Batcher<VisitorId, bool>,
     departures: mpsc::UnboundedSender<(VisitorId, u64)>,
     /// The operator changed something: look at once.
     changed: Notify,
@@ -76,6 +80,8 @@ pub struct LiveLine {
     ticked_ms: AtomicI64,
     /// Grants that lived at the last tick; until the first nobody knows.
     grants: AtomicU64,
+    /// Instances that lived at the last tick, this one too.
+    instances: AtomicU64,
     /// When this instance heard that the sale is closed.
     closed_at: OnceLock<Instant>,
     revision: Revision,
@@ -93,6 +99,8 @@ pub(super) struct Live {
 pub(super) struct Asked {
     pub joins: mpsc::Receiver<batch::Asked<Join, LineAnswer>>,
     pub polls: mpsc::Receiver<batch::Asked<Poll, LineAnswer>>,
+    pub leaves: mpsc::Receiver<batch::Asked<VisitorId, bool>>,
+    pub claims: mpsc::Receiver<batch::Asked<VisitorId, bool>>,
     pub departures: mpsc::UnboundedReceiver<(VisitorId, u64)>,
 }
 
@@ -100,6 +108,8 @@ impl LiveLine {
     pub(super) fn new(sale: &Arc<Sale>, state: SaleState, store: Line, parts: &Parts) -> (Self, Asked) {
         let (joins, asked_joins) = batcher(JOINS_QUEUE_MAX);
         let (polls, asked_polls) = batcher(POLLS_QUEUE_MAX);
+        let (leaves, asked_leaves) = batcher(TURNS_QUEUE_MAX);
+        let (claims, asked_claims) = batcher(TURNS_QUEUE_MAX);
         let (departures, departed) = mpsc::unbounded_channel();
         let (position, board, phase) = (Position::default(), Board::default(), state.command);
         let line = Self {
@@ -116,15 +126,25 @@ impl LiveLine {
             pace: Mutex::default(),
             joins,
             polls,
+            leaves,
+            claims,
             departures,
             changed: Notify::new(),
             heard: Mutex::new(Instant::now()),
             ticked_ms: AtomicI64::new(0),
             grants: AtomicU64::new(u64::MAX),
+            instances: AtomicU64::new(1),
             closed_at: OnceLock::new(),
             revision: parts.revision.clone(),
         };
-        (line, Asked { joins: asked_joins, polls: asked_polls, departures: departed })
+        let asked = Asked {
+            joins: asked_joins,
+            polls: asked_polls,
+            leaves: asked_leaves,
+            claims: asked_claims,
+            departures: departed,
+        };
+        (line, asked)
     }
 
     /// Brings a visitor into the line, or back to his place.
@@ -158,16 +178,12 @@ impl LiveLine {
 
     /// The visitor used his turn for the first time; false if he holds no grant.
     pub async fn claim(&self, visitor: &VisitorId) -> Result<bool, RoomError> {
-        Ok(self.store.claim(visitor).await?)
+        self.claims.ask(visitor.clone()).await
     }
 
     /// The visitor gives the place up; false if there was none to give, or a redeem is under way.
     pub async fn leave(&self, visitor: &VisitorId) -> Result<bool, RoomError> {
-        let left = self.store.leave(visitor).await?;
-        if left {
-            metrics::lapses(self.sale.id.as_str(), "left", 1);
-        }
-        Ok(left)
+        self.leaves.ask(visitor.clone()).await
     }
 
     /// The visitor's socket is gone.
@@ -217,6 +233,11 @@ impl LiveLine {
 
     fn pace(&self) -> MutexGuard<'_, PaceMeter> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many instances share the line.
+    pub(in crate::room) fn company(&self) -> u64 {
+        self.instances.load(Ordering::Relaxed)
     }
 
     /// Milliseconds until Redis' clock shows `at_ms`.

@@ -3,6 +3,7 @@
 mod life;
 mod reads;
 mod scripts;
+mod shared;
 pub mod stream;
 mod survey;
 mod values;
@@ -137,8 +138,8 @@ impl Line {
     pub async fn tick(&self, proof_age_ms: u64) -> Result<(bool, Tick), StoreError> {
         let mut call = self.call(&SCRIPTS.tick);
         call.arg(&*self.instance).arg(proof_age_ms);
-        type Reply = (u8, i64, String, i64, u64, Vec<(VisitorText, Seq, u8)>, u64, u64, u64, u64);
-        let (decided, now_ms, phase, shift_ms, admitted, fences, missed, expired, closed, live): Reply =
+        type Reply = (u8, i64, String, i64, u64, Vec<(VisitorText, Seq, u8)>, u64, u64, u64, u64, u64);
+        let (what, now_ms, phase, shift_ms, admitted, fences, missed, expired, closed, live, instances): Reply =
             self.run(&SCRIPTS.tick, &call).await?;
         let expired_fences = fences
             .into_iter()
@@ -153,8 +154,11 @@ impl Line {
             expired_fences,
             lapsed: [missed, expired, closed],
             live,
+            instances,
+            is_early: what == EARLY,
+            goes_on: what == GOES_ON,
         };
-        Ok((decided == 1, tick))
+        Ok((what == DECIDED, tick))
     }
 
     /// Fences grants against lapse for `fence_ms` while PostgreSQL decides. For each: visitor, grant, and how many
@@ -218,16 +222,24 @@ impl Line {
         Ok(())
     }
 
-    /// The visitor used his turn for the first time; false if he holds no grant.
-    pub async fn claim(&self, visitor: &VisitorId) -> Result<bool, StoreError> {
-        let held: u8 = self.run(&SCRIPTS.claim, self.call(&SCRIPTS.claim).arg(visitor.as_str())).await?;
-        Ok(held == 1)
+    /// These used their turns for the first time; false for who holds no grant.
+    pub async fn claim(&self, visitors: &[VisitorId]) -> Result<Vec<bool>, StoreError> {
+        self.tell_of(&SCRIPTS.claim, visitors).await
     }
 
-    /// The visitor gives the place up; false if there was none, or it is being redeemed just now.
-    pub async fn leave(&self, visitor: &VisitorId) -> Result<bool, StoreError> {
-        let ended: u8 = self.run(&SCRIPTS.leave, self.call(&SCRIPTS.leave).arg(visitor.as_str())).await?;
-        Ok(ended == 1)
+    /// These give their places up; false where there was none, or it is being redeemed just now.
+    pub async fn leave(&self, visitors: &[VisitorId]) -> Result<Vec<bool>, StoreError> {
+        self.tell_of(&SCRIPTS.leave, visitors).await
+    }
+
+    /// A script that is told visitors, and answers 1 for each for whom it did something.
+    async fn tell_of(&self, script: &LineScript, visitors: &[VisitorId]) -> Result<Vec<bool>, StoreError> {
+        let mut call = self.call(script);
+        visitors.iter().for_each(|visitor| {
+            call.arg(visitor.as_str());
+        });
+        let done: Vec<u8> = self.run(script, &call).await?;
+        Ok(done.into_iter().map(|done| done == 1).collect())
     }
 
     /// The operator ends the visitor's place, and sends his sockets away; a line that is to `forget` him does not know him any
@@ -287,6 +299,13 @@ impl Line {
         self.run(&SCRIPTS.journaled, &call).await
     }
 }
+
+/// What came of a tick, as `lua/tick.lua` says it: somebody else had ticked just now …
+const EARLY: u8 = 0;
+/// … it decided …
+const DECIDED: u8 = 1;
+/// … or is to be called again at once.
+const GOES_ON: u8 = 3;
 
 /// What stands for a stage where too many came from a network.
 const TOO_MANY: &str = "t";

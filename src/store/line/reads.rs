@@ -48,14 +48,11 @@ impl Line {
     /// Up to 10,000 seqs of the line above `after`, in order.
     pub async fn seqs(&self, after: Option<Seq>) -> Result<Vec<Seq>, StoreError> {
         let low = after.map_or("-inf".to_owned(), |seq| format!("({seq}"));
-        let members: Vec<(VisitorText, Seq)> = redis::cmd("ZRANGEBYSCORE")
+        let members: Vec<(VisitorText, Seq)> = redis::cmd("ZRANGE")
             .arg(self.key(Key::Line))
             .arg(low)
             .arg("+inf")
-            .arg("WITHSCORES")
-            .arg("LIMIT")
-            .arg(0)
-            .arg(10_000)
+            .arg(&["BYSCORE", "LIMIT", "0", "10000", "WITHSCORES"])
             .query_async(&mut self.node.pool.get().await?)
             .await?;
         Ok(members.into_iter().map(|(_, seq)| seq).collect())

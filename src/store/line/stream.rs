@@ -18,8 +18,8 @@ use wire::domain::{
     plan::SeatIndex,
 };
 
-/// Entries read at once.
-const ENTRIES_MAX: usize = 500;
+/// Entries read at once: of full batches of joins, 5 MB.
+const ENTRIES_MAX: usize = 200;
 
 /// One entry: all that one call changed.
 #[derive(Debug)]

@@ -84,6 +84,12 @@ pub struct Tick {
     pub lapsed: [u64; 3],
     /// Grants that live now.
     pub live: u64,
+    /// Instances that live.
+    pub instances: u64,
+    /// Somebody else had ticked just now.
+    pub is_early: bool,
+    /// It has only begun what is to be done: the next is due at once.
+    pub goes_on: bool,
 }
 
 /// What became of a visitor who was to be removed.
@@ -222,7 +228,7 @@ pub struct Install<'a> {
     pub booked_seats: &'a SeatSet,
     /// Bookings that are held.
     pub held: &'a HashSet<Uuid>,
-    /// Visitors who booked, and how many seats.
+    /// Visitors who booked before the line's first life, and how many seats.
     pub visitors: &'a [(VisitorId, u32)],
 }
 

@@ -32,3 +32,11 @@ pub(super) fn bigint(number: u64) -> i64 {
 pub(super) fn unsigned(number: i64) -> u64 {
     number.max(0).unsigned_abs()
 }
+
+/// How many connections the server gives, to all instances together.
+pub async fn connections_max(pool: &Pool) -> Result<u64, StoreError> {
+    let query = "SELECT current_setting('max_connections')::int - \
+                 current_setting('superuser_reserved_connections')::int";
+    let free: i32 = pool.get().await?.query_one(query, &[]).await?.get(0);
+    Ok(u64::try_from(free).unwrap_or(0))
+}

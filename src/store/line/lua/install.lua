@@ -2,7 +2,7 @@
 -- the journal; what a deleted sale of the same id left goes.
 -- ARGV: epoch, the deleted sale's last epoch, the epoch that was found lost (0 for none), run id, first seq, seats, shift in
 -- all, command (phase), booked (bitmap), number of holds, holds..., then for each visitor who booked: visitor, seats owned
--- (his place has ended: its seq no longer matters). `format` numbers how all this is written: a program that knows only lower
+-- (his place has ended: its seq no longer matters); in a life that is restored they come by restore.lua, which takes few at a time. `format` numbers how all this is written: a program that knows only lower
 -- ones must not touch it.
 -- Answers 1 if it began, 0 if it has begun already.
 local before, first_epoch = number('epoch'), tonumber(ARGV[2])
@@ -10,7 +10,7 @@ if before > first_epoch and before ~= tonumber(ARGV[3]) then
   return 0
 end
 if before <= first_epoch then
-  redis.call('DEL', sale, line, returned, away, places, grants, claims, fences, presence, booked, held, events,
+  redis.call('UNLINK', sale, line, returned, away, places, grants, claims, fences, presence, booked, held, events,
     strangers, banned)
 end
 redis.call('HSET', sale, 'format', 1, 'epoch', ARGV[1], 'run_id', ARGV[4], 'taken_n', 0, 'seq', ARGV[5], 'seats', ARGV[6],
@@ -20,7 +20,8 @@ redis.call('HSET', sale, 'format', 1, 'epoch', ARGV[1], 'run_id', ARGV[4], 'take
 if tonumber(ARGV[1]) > first_epoch + 1 then
   redis.call('HSET', sale, 'restoring', 1)
 end
-redis.call('DEL', fences, held)
+redis.call('HDEL', sale, 'shifting', 'begun_by', 'unshifted_grants', 'unshifted_claims')
+redis.call('UNLINK', fences, held)
 redis.call('SET', booked, ARGV[9])
 local holds = tonumber(ARGV[10])
 for i = 11, 10 + holds do

@@ -20,57 +20,59 @@ local function may_draw(network, max)
   return true
 end
 local function write_strangers()
-  if next(drawn_by) == nil then
-    return
-  end
+  local counts = {}
   for network, count in pairs(drawn_by) do
-    redis.call('HSET', strangers, network, count)
+    write(counts, network, count)
   end
+  many('HSET', strangers, counts)
   -- All counts end together, ten minutes after the first: so they need no other care, and nobody's address is kept longer.
-  if redis.call('PTTL', strangers) < 0 then
+  if #counts > 0 and redis.call('PTTL', strangers) < 0 then
     redis.call('PEXPIRE', strangers, STRANGERS_MS)
   end
 end
 
-local drawn, full = 0, journal_is_full()
+local drawn, full, last_seq = 0, journal_is_full(), number('seq')
+local first_seq = last_seq
 local function draw(visitor, owned, before)
-  drawn = drawn + 1
-  local seq = redis.call('HINCRBY', sale, 'seq', 1)
-  local range = changes.joined
+  drawn, last_seq = drawn + 1, last_seq + 1
+  local seq, range = last_seq, changes.joined
   if range and range[2] ~= seq - 1 then
     note('restored', seq) -- a restored place in this batch made a gap: told one by one
   else
     changes.joined = { range and range[1] or seq, seq }
   end
   note('drawn', { visitor, seq, owned, before })
-  redis.call('ZADD', line, seq, visitor)
+  write(written.line, string.format('%.0f', seq), visitor)
   return { state = 'w', seq = seq, turn = 0, owned = owned }
 end
 
 -- A token without a record: Redis lost the line, or the place's end. The token's word counts.
 local function restore(visitor, seq)
-  redis.call('ZADD', line, seq, visitor)
-  if seq > number('seq') then
-    redis.call('HSET', sale, 'seq', seq)
-  end
+  write(written.line, string.format('%.0f', seq), visitor)
+  last_seq = math.max(last_seq, seq)
   note('restored', seq)
   note('found', { visitor, seq })
   return { state = 'w', seq = seq, turn = 0, owned = 0 }
 end
 
-local any_banned = redis.call('EXISTS', banned) == 1
+local visitors = {}
+for i = 2, #ARGV, 8 do
+  visitors[#visitors + 1] = ARGV[i]
+end
+know(visitors)
+local is_banned = redis.call('EXISTS', banned) == 1 and ask('SMISMEMBER', banned, visitors) or {}
 -- A place whose visitor is forgotten has ended, though nothing knows him.
 local function is_forgotten(seq)
   return redis.call('HEXISTS', places, 'forgotten:' .. seq) == 1
 end
 
 local answers = {}
-for i = 2, #ARGV, 8 do
-  local visitor, connection, poll_ms, mode, owned, token_seq, network, max = unpack(ARGV, i, i + 7)
-  local is_banned = any_banned and redis.call('SISMEMBER', banned, visitor) == 1
-  local place = not is_banned and place_of(visitor) or nil
-  local before, fresh, too_many = place and place.state, is_banned and 2 or 0, nil
-  if not closed and not is_banned then
+for at, visitor in ipairs(visitors) do
+  local connection, poll_ms, mode, owned, token_seq, network, max = unpack(ARGV, 8 * at - 5, 8 * at + 1)
+  local sent_away = is_banned[at] == 1
+  local place = not sent_away and place_in(records[visitor]) or nil
+  local before, fresh, too_many = place and place.state, sent_away and 2 or 0, nil
+  if not closed and not sent_away then
     if not place and token_seq ~= '' and not is_forgotten(token_seq) then
       place = restore(visitor, tonumber(token_seq))
     elseif mode ~= 'recheck' and (not place or place.state == 'x' or (place.state == 'b' and mode == 'again')) then
@@ -89,7 +91,7 @@ for i = 2, #ARGV, 8 do
     end
   end
   if place and place.state ~= before then
-    put_place(visitor, place)
+    put(visitor, place)
   end
   if place and connection ~= '' then
     connected(visitor, connection)
@@ -99,4 +101,7 @@ for i = 2, #ARGV, 8 do
   answers[#answers + 1] = { visitor, place, fresh, too_many }
 end
 write_strangers()
+if last_seq > first_seq then
+  redis.call('HSET', sale, 'seq', string.format('%.0f', last_seq))
+end
 return standings(answers, drawn)

@@ -1,21 +1,27 @@
--- The visitor gives the place up. ARGV: visitor.
--- Answers 1 if it ended, 0 if there was none, 2 while it is being redeemed.
-local visitor = ARGV[1]
-local place = place_of(visitor)
-if not place or place.state == 'x' or place.state == 'b' then
-  return 0
-end
-if place.state == 'g' then
-  if tonumber(redis.call('ZSCORE', fences, visitor) or 0) > now then
-    return 2
+-- Visitors give their places up. ARGV: visitors.
+-- Answers for each: 1 if it ended, 0 if there was none, 2 while it is being redeemed.
+local records, standing = ask('HMGET', places, ARGV), ask('ZMSCORE', fences, ARGV)
+local queues = { w = { line, {} }, r = { returned, {} }, a = { away, {} } }
+local answers, granted, put, ended = {}, {}, {}, {}
+for i, visitor in ipairs(ARGV) do
+  local place = not ended[visitor] and place_in(records[i])
+  answers[i] = 0
+  if place and place.state == 'g' and tonumber(standing[i] or 0) > now then
+    answers[i] = 2
+  elseif place and place.state ~= 'x' and place.state ~= 'b' then
+    answers[i], ended[visitor] = 1, true
+    local from = queues[place.state] and queues[place.state][2] or granted
+    from[#from + 1] = visitor
+    place.state = 'x'
+    put[#put + 1] = visitor
+    put[#put + 1] = record_of(place)
+    note('left', { visitor, place.seq })
   end
-  drop_grant(visitor)
 end
-redis.call('ZREM', line, visitor)
-redis.call('ZREM', returned, visitor)
-redis.call('ZREM', away, visitor)
-place.state = 'x'
-put_place(visitor, place)
-note('left', { visitor, place.seq })
+drop_grants(granted)
+for _, queue in pairs(queues) do
+  many('ZREM', queue[1], queue[2])
+end
+many('HSET', places, put)
 publish()
-return 1
+return answers

@@ -29,8 +29,8 @@ local function publish()
     return tonumber(redis.call('HGET', sale, 'n') or 0)
   end
   local n = redis.call('HINCRBY', sale, 'n', 1)
-  changes.at, changes.written = now, tonumber(redis.call('HGET', sale, 'written')) or 0
-  local epoch = redis.call('HGET', sale, 'epoch')
+  local epoch, before = unpack(redis.call('HMGET', sale, 'epoch', 'written'))
+  changes.at, changes.written = now, tonumber(before) or 0
   local entry = cjson.encode(changes)
   local function add()
     return redis.pcall('XADD', events, epoch .. '-' .. n, 'd', entry)
@@ -60,10 +60,15 @@ local function publish()
   return n
 end
 
--- An instance's sockets count as present while its lease lives.
+-- An instance's sockets count as present while its lease lives. It is not written anew by each call: that would be a write, and
+-- one to the disk, where otherwise nothing is.
 local LEASE_MS = 5000
+local RENEWED_MS = 500
 local function renew_lease(instance)
-  redis.call('ZADD', instances, now + LEASE_MS, instance)
+  local ends = tonumber(redis.call('ZSCORE', instances, instance) or 0)
+  if ends < now + LEASE_MS - RENEWED_MS or ends > now + LEASE_MS then
+    redis.call('ZADD', instances, now + LEASE_MS, instance)
+  end
 end
 
 local function number(field)
@@ -72,14 +77,14 @@ end
 
 -- Whether so much waits for the journal that nothing may be added which can wait: draws and ticks.
 local function journal_is_full()
-  return number('written') - number('journaled') > (tonumber(redis.call('HGET', sale, 'unjournaled_max')) or UNJOURNALED_MAX)
+  local written, journaled, max = unpack(redis.call('HMGET', sale, 'written', 'journaled', 'unjournaled_max'))
+  return (tonumber(written) or 0) - (tonumber(journaled) or 0) > (tonumber(max) or UNJOURNALED_MAX)
 end
 
 -- A place is 'state:seq:turn:owned'. States: w in the line, r returned, a away (or missed: turn 1), g granted,
 -- b booked, x ended. owned: seats that the visitor had booked when the place was drawn. What a newer program wrote
 -- after that is kept as it is.
-local function place_of(visitor)
-  local record = redis.call('HGET', places, visitor)
+local function place_in(record)
   if not record then
     return nil
   end
@@ -87,16 +92,15 @@ local function place_of(visitor)
   return { state = state, seq = tonumber(seq), turn = tonumber(turn), owned = tonumber(owned), rest = rest }
 end
 
+local function record_of(place)
+  return string.format('%s:%.0f:%d:%d', place.state, place.seq, place.turn, place.owned) .. (place.rest or '')
+end
+
 -- The seats owned, if the record is a place with just this grant alive. It comes once for each redeem, so it takes
 -- nothing apart.
 local function owned_of_granted(record, seq, turn)
   local start = 'g:' .. seq .. ':' .. turn .. ':'
   return record and record:sub(1, #start) == start and record:match('^%d+', #start + 1) or nil
-end
-
-local function put_place(visitor, place)
-  local record = string.format('%s:%.0f:%d:%d', place.state, place.seq, place.turn, place.owned) .. (place.rest or '')
-  redis.call('HSET', places, visitor, record)
 end
 
 -- A batch is written by few commands of many members: each command costs as much as a handful of members. Members
@@ -134,25 +138,28 @@ local function members(bitmap)
   return next(list) and list
 end
 
--- Takes the visitor out of every set that a live grant is in.
-local function drop_grant(visitor)
-  redis.call('ZREM', grants, visitor)
-  redis.call('ZREM', claims, visitor)
-  redis.call('ZREM', fences, visitor)
+-- Takes visitors out of every set that a live grant is in.
+local function drop_grants(visitors)
+  for _, key in ipairs({ grants, claims, fences }) do
+    many('ZREM', key, visitors)
+  end
 end
 
--- Milliseconds since the visitor was last here; 0 while he is.
-local function absent_ms(visitor)
-  local record = redis.call('HGET', presence, visitor) or 'a:0'
-  local kind, rest = record:sub(1, 1), record:sub(3)
+-- Milliseconds since a visitor was last here, by his record in presence; 0 while he is.
+local leases, outage_end = {}, nil
+local function absent_ms(record)
+  local kind, rest = record and record:sub(1, 1) or 'a', record and record:sub(3) or '0'
   local since
   if kind == 'i' then
-    since = tonumber(redis.call('ZSCORE', instances, rest:match('^([^:]+)')) or 0)
+    local his = rest:match('^([^:]+)')
+    leases[his] = leases[his] or tonumber(redis.call('ZSCORE', instances, his) or 0)
+    since = leases[his]
   else
     since = tonumber(rest) -- p: a poll is good until then; a: gone since then
   end
   -- Nobody is called absent for the time in which he could not come.
-  return math.max(0, now - math.max(since, number('outage_end')))
+  outage_end = outage_end or number('outage_end')
+  return math.max(0, now - math.max(since, outage_end))
 end
 
 -- Counts the free seats anew and moves the phase with them: all_held and sold_out follow from the seats alone.

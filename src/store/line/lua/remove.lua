@@ -3,7 +3,7 @@
 -- Answers {1 if a place ended, 0 if none lived, 2 while it is being redeemed; n, 0 if the line never knew him}.
 local visitor, forget = ARGV[1], ARGV[2] == 'forget'
 local closed = redis.call('HGET', sale, 'command') == 'closed'
-local place = place_of(visitor)
+local place = place_in(redis.call('HGET', places, visitor))
 local lives = place and place.state ~= 'x' and place.state ~= 'b'
 -- Whether a try that was not settled has booked, only PostgreSQL knows.
 if lives and redis.call('ZSCORE', fences, visitor) then
@@ -13,13 +13,13 @@ end
 local is_known = place or redis.call('HEXISTS', presence, visitor) == 1
 local nobody = place and 'forgotten:' .. string.format('%.0f', place.seq)
 if lives and not closed then
-  drop_grant(visitor)
+  drop_grants({ visitor })
   for _, queue in ipairs({ line, returned, away }) do
     redis.call('ZREM', queue, visitor)
   end
   -- Told to whoever asks without a socket; gone with the next place.
   place.state, place.rest = 'x', ':removed'
-  put_place(visitor, place)
+  redis.call('HSET', places, visitor, record_of(place))
   note('left', { visitor, place.seq })
 end
 if not closed and is_known then
@@ -29,7 +29,7 @@ redis.call('HDEL', presence, visitor)
 if forget then
   redis.call('SREM', banned, visitor)
   if place then
-    put_place(nobody, place)
+    redis.call('HSET', places, nobody, record_of(place))
     redis.call('HDEL', places, visitor)
   end
   -- In a closed sale nothing ends any more: who waited keeps waiting, as nobody.

@@ -39,7 +39,7 @@ for i, visitor in ipairs(visitors) do
       for _, queue in pairs(queues) do
         redis.call('ZREM', queue[1], visitor)
       end
-      drop_grant(visitor)
+      drop_grants({ visitor })
     end
     put[#put + 1] = visitor
     put[#put + 1] = string.format('%s:%.0f:%s:%s', state, seq, ARGV[at + 3], ARGV[at + 4])
