@@ -86,7 +86,7 @@ impl Balance {
 }
 
 /// Counts a connection's incoming frames.
-pub(super) struct Counter {
+pub struct Counter {
     intake: Intake,
     frame: Frame,
     /// The last frame that was no control frame was not its message's last.
