@@ -12,7 +12,7 @@ BOUNDED := timeout -k 10 600
 # What `make dist` builds for.
 TARGET ?= x86_64-unknown-linux-gnu
 
-.PHONY: help demo test chaos forgeries deploy-test deps deps-test build dist lint fmt unit foreign browser bench deny check-deploy clean
+.PHONY: help demo test chaos forgeries fuzz deploy-test deps deps-test build dist lint fmt unit foreign browser bench deny check-deploy clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ chaos: deps-test ## Everything breaks while a crowd is there (HOURS=2 SEED=7 KIN
 
 forgeries: deps-test ## A hundred thousand tokens that are not what they say (minutes)
 	$(CARGO) test --locked --test it -- --ignored --nocapture forgeries
+
+fuzz: ## Every parser under a fuzzer, SECONDS=60 each (TARGETS="token plan"): docs/security.md
+	scripts/fuzz.sh $(or $(SECONDS),60)
 
 deploy-test: deps-test ## A full room moves between two hosts, and between releases (VISITORS=2000 ROUNDS=20 BIN=…): docs/blue-green.md
 	COLOURS_OLD=$$(tests/previous/build.sh) COLOURS_BIN=$(BIN) \

@@ -73,6 +73,9 @@ pub const CACHE_BYTES_MAX: u64 = 64 << 20;
 /// How long a cached answer of the public API lives.
 pub const CACHE_TTL: Duration = Duration::from_secs(1);
 
+/// How long a connection may be silent where too many are: many times what a handshake and a request take.
+pub const SILENT_WITHIN: Duration = Duration::from_secs(2);
+
 /// The edge's bounds on whoever connects. A server has the default; a test takes one of them away, to see the attack that it is
 /// there against.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +85,9 @@ pub struct Bounds {
     pub head_within: Duration,
     /// A TLS handshake must be over within this; then the time for the first request's head begins.
     pub handshake_within: Duration,
+    /// Where more connections than this have not asked for anything yet, TLS handshakes among them, each has only
+    /// [`SILENT_WITHIN`]: those that have been silent for longest go, and who speaks gets in.
+    pub silent_max: u32,
     /// A request's body must be here within this.
     pub body_within: Duration,
     /// A socket must join within this.
@@ -98,6 +104,10 @@ pub struct Bounds {
     pub checks_origin: bool,
     /// Whether who waits is parked: no bound, but what a test compares.
     pub parks: bool,
+    /// Whether a token does only what its role is for, in its own sales.
+    pub checks_rights: bool,
+    /// Whether wrong admin tokens are answered late.
+    pub slows_guesses: bool,
 }
 
 impl Default for Bounds {
@@ -105,6 +115,8 @@ impl Default for Bounds {
         Self {
             head_within: Duration::from_secs(8),
             handshake_within: Duration::from_secs(8),
+            // About 100 MB of handshakes.
+            silent_max: 5_000,
             body_within: Duration::from_secs(10),
             join_within: Duration::from_secs(10),
             messages_per_s: 20.0,
@@ -113,6 +125,8 @@ impl Default for Bounds {
             frame_bytes_max: CLIENT_FRAME_BYTES_MAX,
             checks_origin: true,
             parks: true,
+            checks_rights: true,
+            slows_guesses: true,
         }
     }
 }

@@ -8,7 +8,7 @@ use waitroom::{
     edge::{self, Edge, EdgeState, keys::Keys, operator::access::Access},
     embedded::{Postgres, Redis},
     limits::Bounds,
-    room::{health::Health, rooms::Rooms},
+    room::{health::Health, rooms::Rooms, sockets::Lot},
     settings::{KeyArgs, KeySettings, ProofOfWork, SigningKey, StrangerSettings},
     store::{
         postgres::{connect, migrations},
@@ -69,6 +69,7 @@ impl Server {
             trusted_proxies: Vec::new(),
             access: Access::new("the-admin-token-of-the-bench", &[]),
             connections_max: 10_000,
+            lot: Lot::open().unwrap(),
             strangers: StrangerSettings {
                 address_places: 0,
                 address_sockets: 0,

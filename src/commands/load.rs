@@ -23,9 +23,12 @@ use wire::domain::ids::SaleId;
 /// cannot be written; 99 a promise or a threshold was broken.
 #[derive(Debug, Clone, Args)]
 pub struct LoadArgs {
-    /// The waiting room's public address.
+    /// The waiting room's public address, with or without TLS.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: String,
+    /// Over TLS, the authorities to believe, as PEM; else those that browsers believe.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// What kind of crowd: opening, worldcup, steady, impatient, no-show, hot-seats, reconnect-herd, bots, rush, or a file.
     /// The flags below change what it says.
     #[arg(long, value_name = "NAME|FILE")]
@@ -209,7 +212,7 @@ fn options(args: LoadArgs) -> Result<(Options, Option<SaleWanted>), LoadError> {
     };
     let sale = sale.ok_or_else(|| LoadError::Usage("--sale: 1 to 64 of a-z, 0-9 and -".into()))?;
     let options = Options {
-        target: Target::parse(&args.url, sale)?,
+        target: Target::with(&args.url, sale, args.ca_file.as_deref())?,
         scenario: scenario.name,
         visitors: scenario.visitors,
         arrivals: scenario.arrivals,
@@ -218,6 +221,7 @@ fn options(args: LoadArgs) -> Result<(Options, Option<SaleWanted>), LoadError> {
         start_at: args.start_at,
         history: args.history,
         behaviour,
+        attackers: scenario.attackers,
         timeout: args.timeout.unwrap_or(scenario.timeout),
         seed: args.seed,
         identity_key: identity_key.transpose()?.map(|key| key.bytes().to_vec()),
@@ -268,7 +272,7 @@ mod tests {
     fn nonsense_is_refused() {
         for bad in [
             "load --visitors 0",
-            "load --url https://example.org",
+            "load --url https://example.org --ca-file /no/such/file",
             "load --admin http://127.0.0.1:9090",
             "load --max join_p99",
             "load --sale A",

@@ -82,6 +82,26 @@ mod tests {
     }
 
     #[test]
+    fn the_wait_is_for_what_is_missing() {
+        let (allowances, now) = (Allowances::default(), Instant::now());
+        assert!(allowances.take_at(now, 1, 38.0, BOUNDS).is_ok());
+        assert_eq!(allowances.take_at(now, 1, 4.0, BOUNDS), Err(Duration::from_millis(100)));
+        // By the clock, and for whoever asks.
+        assert!(allowances.take(&"kim", 1.0, (1e-9, 1.0)).is_ok());
+        assert!(allowances.take(&"kim", 1.0, (1e-9, 1.0)).is_err());
+        assert!(allowances.take(&"lee", 1.0, (1e-9, 1.0)).is_ok());
+    }
+
+    #[test]
+    fn who_was_refused_is_not_forgotten_for_others_who_come() {
+        let (allowances, now) = (Allowances::default(), Instant::now());
+        let take = |who: u64| allowances.take_at(now, who, 40.0, BOUNDS).is_ok();
+        assert!((0..10).all(take) && !(0..10).any(take));
+        // As many as a generation holds, and those who are in it come again.
+        assert!((10..GENERATION_MAX as u64).all(take) && !(0..GENERATION_MAX as u64).any(take));
+    }
+
+    #[test]
     fn no_flood_makes_it_grow() {
         let (allowances, now) = (Allowances::default(), Instant::now());
         for who in 0..10 * GENERATION_MAX as u64 {

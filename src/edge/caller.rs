@@ -13,8 +13,8 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// The log tells at most so often of a proxy that is not trusted.
 const LOG_EVERY: usize = 10_000;
 
@@ -98,7 +98,7 @@ impl Caller {
         }
     }
 
-    fn at(arrival: Arrival, headers: &HeaderMap, proxies: &[Cidr]) -> Self {
+    pub(super) fn at(arrival: Arrival, headers: &HeaderMap, proxies: &[Cidr]) -> Self {
         let is_proxy = |address: IpAddr| proxies.iter().any(|proxy| proxy.contains(address));
         let (mut address, trusted) = (arrival.peer.ip(), is_proxy(arrival.peer.ip()));
         if trusted {
@@ -210,6 +210,8 @@ mod tests {
     #[test]
     fn tls_is_what_ends_here_or_what_a_trusted_proxy_says() {
         let of = |peer, tls, said| called(peer, tls, &[(FORWARDED_PROTO, said)]).scheme;
+        let secure = |peer, said| called(peer, false, &[(FORWARDED_PROTO, said)]).is_secure();
+        assert!(secure("10.0.0.1", "https") && !secure("10.0.0.1", "http") && !secure("192.0.2.1", "https"));
         assert_eq!(of("192.0.2.1", true, "http"), Scheme::Https);
         assert_eq!(of("192.0.2.1", false, "https"), Scheme::Unsaid);
         assert_eq!(of("10.0.0.1", false, "https"), Scheme::Https);

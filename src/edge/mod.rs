@@ -5,6 +5,7 @@ mod allowance;
 mod cache;
 mod caller;
 mod checks;
+pub mod doors;
 mod error;
 mod headers;
 pub mod keys;

@@ -98,6 +98,12 @@ mod tests {
         assert_eq!(full.until(&sale, 7, now), Some(minute));
         assert_eq!(full.until(&sale, 7, now + minute), None);
         assert!(full.until(&other, 7, now).is_none() && full.until(&sale, 8, now).is_none());
+        full.remember(&sale, 9, now + minute);
+        full.remember(&other, 7, now + minute);
+        assert_eq!(
+            [(&sale, 7), (&sale, 9), (&other, 7)].map(|(of, n)| full.until(of, n, now)),
+            [Some(minute); 3]
+        );
         for network in 0..3 * FULL_MAX as u64 {
             full.remember(&sale, network, now + minute);
         }

@@ -59,6 +59,15 @@ mod tests {
     }
 
     #[test]
+    fn work_is_asked_for_as_it_is_set() {
+        let rush = Rush::default();
+        assert_eq!((rush.comes(ProofOfWork::Off), rush.comes(ProofOfWork::Bits(7))), (0, 7));
+        assert_eq!(rush.comes(ProofOfWork::Auto), 0, "nobody else is there");
+        let asked: Vec<u8> = (0..4_000).map(|_| rush.comes(ProofOfWork::Auto)).collect();
+        assert!(asked[3_999] >= BITS_MIN, "{asked:?}");
+    }
+
+    #[test]
     fn a_rush_is_seen_and_forgotten() {
         let (rush, start) = (Rush::default(), Instant::now());
         let mut rate = 0.0;

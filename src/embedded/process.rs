@@ -44,8 +44,11 @@ pub(super) fn spawn(mut command: Command, on_death: Signal) -> io::Result<Child>
         // If the parent died before the line above, no signal will come.
         if getppid() == Some(parent) { Ok(()) } else { Err(rustix::io::Errno::SRCH.into()) }
     };
+    #[allow(unsafe_code, reason = "nothing safe ties a child's life to its parent's")]
     // SAFETY: between fork and exec only system calls are made; nothing allocates, locks or touches shared state.
-    unsafe { command.pre_exec(before_exec) };
+    unsafe {
+        command.pre_exec(before_exec)
+    };
     let (answer, child) = mpsc::channel();
     let job = Box::new(move || {
         // The caller waits on the other end; if it is gone, so is the need for an answer.

@@ -122,7 +122,7 @@ impl fmt::Debug for SigningKey {
 }
 
 /// Reads `kid:base64,kid2:base64`.
-pub(super) fn signing_keys(text: &str) -> Result<Vec<SigningKey>, String> {
+pub fn signing_keys(text: &str) -> Result<Vec<SigningKey>, String> {
     let mut keys: Vec<SigningKey> = Vec::new();
     for (index, entry) in text.split(',').map(str::trim).enumerate() {
         let nth = index + 1;
@@ -219,7 +219,7 @@ pub enum ProofOfWork {
 }
 
 /// Reads `off`, `auto` or a number of bits.
-pub(super) fn proof_of_work(text: &str) -> Result<ProofOfWork, String> {
+pub fn proof_of_work(text: &str) -> Result<ProofOfWork, String> {
     match (text, text.parse()) {
         ("off", _) => Ok(ProofOfWork::Off),
         ("auto", _) => Ok(ProofOfWork::Auto),
@@ -229,7 +229,7 @@ pub(super) fn proof_of_work(text: &str) -> Result<ProofOfWork, String> {
 }
 
 /// Reads an address or `address/prefix`.
-pub(crate) fn cidr(text: &str) -> Result<Cidr, String> {
+pub fn cidr(text: &str) -> Result<Cidr, String> {
     let fault = || "is neither an address nor a block such as 10.0.0.0/8".to_owned();
     let (address, prefix) = text.trim().split_once('/').map_or((text.trim(), None), |(a, p)| (a, Some(p)));
     let address: IpAddr = address.parse().map_err(|_| fault())?;
@@ -253,7 +253,7 @@ const REDIS_SCHEMES: [&str; 7] =
     ["redis", "rediss", "redis+unix", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"];
 
 /// Whether the URL is one of Redis, by its beginning.
-pub(super) fn redis_scheme(url: &str) -> Result<(), String> {
+pub fn redis_scheme(url: &str) -> Result<(), String> {
     let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     match scheme {
         Some(scheme) if REDIS_SCHEMES.contains(&scheme.as_str()) => Ok(()),
@@ -262,14 +262,14 @@ pub(super) fn redis_scheme(url: &str) -> Result<(), String> {
 }
 
 /// Reads `announced=reachable`.
-pub(crate) fn addresses(text: &str) -> Result<(String, String), String> {
+pub fn addresses(text: &str) -> Result<(String, String), String> {
     let (announced, reachable) =
         text.split_once('=').ok_or("is not announced=reachable, such as 10.0.0.5:6379=localhost:7000")?;
     Ok((announced.trim().to_owned(), reachable.trim().to_owned()))
 }
 
 /// Reads an origin as browsers write it: no path, no default port, lower case.
-pub(super) fn origin(text: &str) -> Result<String, String> {
+pub fn origin(text: &str) -> Result<String, String> {
     let fault = || "is no origin; write scheme://host or scheme://host:port, without a path".to_owned();
     let lower = text.trim().to_ascii_lowercase();
     let (scheme, authority) = lower.split_once("://").ok_or_else(fault)?;
@@ -300,7 +300,7 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
 }
 
 /// Checks a log filter, and keeps the text.
-pub(super) fn log_filter(text: &str) -> Result<String, String> {
+pub fn log_filter(text: &str) -> Result<String, String> {
     tracing_subscriber::EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| {
         format!("is no log filter ({error}); write a level, or target=level, comma-separated")
     })

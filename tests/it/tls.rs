@@ -7,7 +7,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{path::Path, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
@@ -17,6 +17,7 @@ use tokio_tungstenite::{
     client_async,
     tungstenite::{Message, client::IntoClientRequest},
 };
+use wire::domain::ids::SaleId;
 
 const CERT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates/one.cert.pem");
 const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates/one.key.pem");
@@ -145,4 +146,40 @@ async fn a_socket_over_tls_has_the_same_bounds() {
     let mut answer = vec![0; 12];
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(answer, b"HTTP/1.1 413");
+}
+
+/// The load generator comes over TLS as well, and believes the authorities that it is told to, and no others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_comes_over_tls() {
+    let server = server().await;
+    let sale = server.sale(json!({})).await;
+    server.open(&sale).await;
+    let crowd = async |ca_file: Option<&str>| {
+        let url = format!("https://localhost:{}", server.public.port());
+        let target = load::Target::with(&url, SaleId::parse(&sale).unwrap(), ca_file.map(Path::new)).unwrap();
+        let options = load::Options {
+            target,
+            scenario: "tls".into(),
+            visitors: 5,
+            arrivals: load::arrivals::ramp(Duration::from_millis(200)),
+            part: (1, 1),
+            run: None,
+            start_at: None,
+            history: None,
+            behaviour: load::Behaviour { think: Default::default(), ..Default::default() },
+            attackers: Default::default(),
+            timeout: Duration::from_secs(60),
+            seed: 1,
+            identity_key: None,
+            sources: None,
+            admin: None,
+            thresholds: Vec::new(),
+            require_drain: true,
+            quiet: true,
+        };
+        load::run(options).await
+    };
+    let report = crowd(Some(CERT)).await.unwrap();
+    assert!(report.joined == 5 && !report.broken(), "{report}");
+    assert!(crowd(None).await.is_err(), "nobody vouches for this certificate");
 }

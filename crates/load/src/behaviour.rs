@@ -92,6 +92,9 @@ impl Behaviour {
     }
 }
 
+/// No run takes a year.
+const DURATION_MAX: Duration = Duration::from_secs(365 * 86_400);
+
 /// A duration such as `250ms`, `5s`, `2m`, `1h`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let fault = || format!("{text:?} is no duration: write 250ms, 5s, 2m or 1h");
@@ -106,7 +109,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "h" => 3600.0,
         _ => return Err(fault()),
     };
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| fault())
+    let duration = Duration::try_from_secs_f64(number * seconds).map_err(|_| fault())?;
+    if duration > DURATION_MAX { Err(format!("{text:?} is more than a year")) } else { Ok(duration) }
 }
 
 /// Durations from and to, such as `0s..2s`, or one, such as `1s`.
@@ -140,7 +144,7 @@ mod tests {
         assert_eq!(parse_durations("1s"), Ok((Duration::from_secs(1), Duration::from_secs(1))));
         assert_eq!(parse_counts("1..2"), Ok((1, 2)));
         assert_eq!(parse_counts("2"), Ok((2, 2)));
-        for bad in ["", "5", "s", "-1s", "5 s", "1d", "1e9h"] {
+        for bad in ["", "5", "s", "-1s", "5 s", "1d", "1e9h", "9000h", "10000000000000000000s"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
         for bad in ["", "0", "2..1", "1..", "-1", "x"] {

@@ -1,6 +1,11 @@
 //! Opening a WebSocket.
 
-use super::{outcome::Next, sources::Sources, target::Target};
+use super::{
+    outcome::Next,
+    sources::Sources,
+    stream::{Stream, Tls},
+    target::Target,
+};
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -30,7 +35,7 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
 /// An open WebSocket.
-pub type Socket = WebSocketStream<TcpStream>;
+pub type Socket = WebSocketStream<Stream>;
 
 /// Why there is no WebSocket.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +82,7 @@ impl DialError {
 pub struct Dialer {
     address: SocketAddr,
     request: Request,
+    tls: Option<Tls>,
     sources: Option<Sources>,
 }
 
@@ -85,7 +91,7 @@ impl Dialer {
     pub fn new(target: &Target, address: SocketAddr, sources: Option<Sources>) -> Result<Self, String> {
         let mut request = target.ws().into_client_request().map_err(|e| e.to_string())?;
         request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-        Ok(Self { address, request, sources })
+        Ok(Self { address, request, tls: target.tls.clone(), sources })
     }
 
     /// One attempt, and the cookie that came with it, if any. Box it: its state is far bigger than that of
@@ -99,11 +105,18 @@ impl Dialer {
             Some(sources) => sources.connect(self.address).await,
             None => TcpStream::connect(self.address).await,
         };
-        let mut stream = stream?;
+        let stream = stream?;
         // A redeem is one small frame: without this it would wait for the acknowledgement of the one before.
         stream.set_nodelay(true)?;
+        let mut stream = match &self.tls {
+            Some(tls) => {
+                tls.connect(stream).await.map_err(|error| DialError::Handshake(error.to_string()))?
+            }
+            None => Stream::Plain(stream),
+        };
         let (request, key) = self.request(cookie)?;
         stream.write_all(&request).await?;
+        stream.flush().await?;
         let (response, rest) = read_head(&mut stream).await?;
         check(&response, &key)?;
         // Small buffers: the defaults take 128 KiB a socket and zero it at each read. The handshake of the
@@ -133,7 +146,7 @@ impl Dialer {
 }
 
 /// The head of the answer, and what came behind it.
-async fn read_head(stream: &mut TcpStream) -> Result<(Response, Vec<u8>), DialError> {
+async fn read_head(stream: &mut Stream) -> Result<(Response, Vec<u8>), DialError> {
     let mut head = Vec::with_capacity(1024);
     loop {
         if stream.read_buf(&mut head).await? == 0 {

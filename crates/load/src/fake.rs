@@ -357,6 +357,7 @@ pub fn options(url: &str) -> Options {
             think: (Duration::ZERO, Duration::from_millis(50)),
             ..Behaviour::default()
         },
+        attackers: Default::default(),
         timeout: Duration::from_secs(8),
         seed: 1,
         identity_key: None,

@@ -8,7 +8,12 @@ use std::{
     io::{BufRead, BufReader},
     time::Duration,
 };
-use ureq::{Body, RequestBuilder, http::Response, typestate::WithBody};
+use ureq::{
+    Body, RequestBuilder,
+    http::Response,
+    tls::{Certificate, RootCerts, TlsConfig},
+    typestate::{WithBody, WithoutBody},
+};
 use uuid::Uuid;
 use wire::domain::{
     booking::BookingStatus,
@@ -56,9 +61,9 @@ pub fn plan(target: &Target) -> Result<Plan, LoadError> {
         phase: Phase,
     }
     let garbage = |path: &str, e: String| LoadError::Unreachable(format!("{}: {e}", target.http(path)));
-    let sale = read(&target.http(""), PLAN_BYTES_MAX)?;
+    let sale = read(target, "")?;
     serde_json::from_slice::<Sale>(&sale).map_err(|e| garbage("", e.to_string()))?;
-    let plan = read(&target.http("/plan"), PLAN_BYTES_MAX)?;
+    let plan = read(target, "/plan")?;
     Plan::parse(&plan).map_err(|e| garbage("/plan", e.to_string()))
 }
 
@@ -135,9 +140,15 @@ fn admin_url(admin: &Admin, sale: &SaleId, path: &str) -> String {
     format!("{}/v1/admin/sales/{sale}{path}", admin.url.trim_end_matches('/'))
 }
 
-fn read(url: &str, bytes_max: usize) -> Result<Vec<u8>, LoadError> {
-    let mut response = get(url, PATIENCE, None)?;
-    let body = response.body_mut().with_config().limit(bytes_max as u64 + 1);
+fn read(target: &Target, path: &str) -> Result<Vec<u8>, LoadError> {
+    let (url, ours) = (target.http(path), target.tls.as_ref().map_or(&[][..], |tls| &tls.authorities));
+    let authorities: Vec<_> = ours.iter().map(|one| Certificate::from_der(one).to_owned()).collect();
+    let roots = if ours.is_empty() { RootCerts::WebPki } else { RootCerts::new_with_certs(&authorities) };
+    let tls = TlsConfig::builder().root_certs(roots).build();
+    let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).proxy(None).tls_config(tls);
+    let agent = config.http_status_as_error(false).build().new_agent();
+    let mut response = answered(&url, agent.get(&url))?;
+    let body = response.body_mut().with_config().limit(PLAN_BYTES_MAX as u64 + 1);
     body.read_to_vec().map_err(|e| LoadError::Unreachable(format!("{url}: {e}")))
 }
 
@@ -153,6 +164,10 @@ fn get(url: &str, patience: Duration, admin: Option<&Admin>) -> Result<Response<
         let bearer = format!("Bearer {}", admin.token);
         request = request.header("Authorization", bearer).header("Accept", "application/x-ndjson");
     }
+    answered(url, request)
+}
+
+fn answered(url: &str, request: RequestBuilder<WithoutBody>) -> Result<Response<Body>, LoadError> {
     let fail = |why: String| LoadError::Unreachable(format!("{url}: {why}"));
     let response = request.call().map_err(|e| fail(e.to_string()))?;
     match response.status().as_u16() {

@@ -24,10 +24,12 @@
 //!
 //! **What it does not measure.** How old a rank is on the visitor's screen, and how long a grant took from its
 //! tick to the socket: the messages carry no clock, and the generator does not guess at one (the server's
-//! own histograms say it). It speaks no TLS: aim it behind the balancer, or at one without. It does not run
-//! a page's scripts, and it does not poll.
+//! own histograms say it). It does not run a page's scripts, and it does not poll.
+
+#![forbid(unsafe_code)]
 
 pub mod arrivals;
+pub mod attack;
 pub mod behaviour;
 mod bot;
 pub mod checker;
@@ -50,6 +52,7 @@ mod scenario;
 mod scene;
 mod session;
 mod sources;
+mod stream;
 pub mod summary;
 mod target;
 mod threshold;

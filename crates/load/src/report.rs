@@ -1,6 +1,7 @@
 //! What came out of a run: for people as a table, for programs as JSON.
 
 use super::{
+    attack::{self, Answers},
     clicks::Clicks,
     facts::VisitorFacts,
     meters::{Measure, Meters, lock},
@@ -62,6 +63,8 @@ pub struct Report {
     pub errors: BTreeMap<String, u64>,
     /// Failed attempts to connect, by reason.
     pub dial_failures: BTreeMap<String, u64>,
+    /// What attackers were answered, by kind.
+    pub attacks: Answers,
     /// Places whose order was checked.
     pub places_checked: u64,
     /// Visitors whose place token could not be read, so that their order could not be checked.
@@ -159,6 +162,16 @@ impl Report {
             violations: findings.iter().map(violation).collect(),
             ..Self::default()
         }
+    }
+
+    /// Takes in what attackers were answered; a forgery that was taken is a broken promise.
+    pub(super) fn were_attacked(&mut self, answers: Answers) {
+        let count = attack::taken(&answers);
+        if count > 0 {
+            let examples = vec!["a place token that was changed by a letter drew a `joined`".into()];
+            self.violations.push(Violation { kind: "forgery", count, examples });
+        }
+        self.attacks = answers;
     }
 
     /// How late the generator's own event loop was at worst, in microseconds.
@@ -264,6 +277,9 @@ impl Display for Report {
             if !map.is_empty() {
                 writeln!(f, "  {name:<12} {}", own(map))?;
             }
+        }
+        for (kind, answers) in &self.attacks {
+            writeln!(f, "  {kind:<12} {}", own(answers))?;
         }
         if self.clicks.answered > 0 {
             writeln!(f, "  clicks       {}", self.clicks)?;

@@ -3,6 +3,7 @@
 use super::{
     Behaviour, LoadError, SourceSpec, Target, Threshold,
     arrivals::{self, Wave},
+    attack::{Attack, Attackers},
     connect::Dialer,
     facts::VisitorFacts,
     hangup::hangup,
@@ -69,6 +70,8 @@ pub struct Options {
     pub history: Option<PathBuf>,
     /// How they behave.
     pub behaviour: Behaviour,
+    /// Who attacks meanwhile.
+    pub attackers: Attackers,
     /// How long the run may go on after the last arrival.
     pub timeout: Duration,
     /// What the dice are thrown with.
@@ -142,7 +145,10 @@ pub(super) async fn run_onto<W: Write + Send + 'static>(
     let facts = (0..visitors).map(|_| Mutex::default()).collect();
     let run = Arc::new(Run { world: World { scene, dialer }, facts });
 
+    let attack = Attack::begin(&options.attackers, &options.target, address, options.seed);
     let interrupted = crowd_through(&run, &options, &run_id).await;
+    let answers = attack.answers();
+    drop(attack);
     let duration = run.world.scene.start.elapsed();
     let export = match options.admin.clone() {
         // The others' bookings are not this part's to miss; `waitroom check` sees all.
@@ -153,6 +159,7 @@ pub(super) async fn run_onto<W: Write + Send + 'static>(
         _ => None,
     };
     let mut report = conclude(&run, &options, duration, interrupted, export);
+    report.were_attacked(answers);
     if let (Some(recorder), Some(path)) = (&run.world.scene.recorder, &options.history) {
         let lag_us = report.lag_us();
         report.history_fault =

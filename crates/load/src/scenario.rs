@@ -4,6 +4,7 @@
 use super::{
     Behaviour, LoadError, Threshold, WishKind,
     arrivals::{self, Wave},
+    attack::Attackers,
     behaviour::{parse_counts, parse_duration, parse_durations},
     threshold::parse_threshold,
 };
@@ -27,6 +28,9 @@ const SHIPPED: [(&str, &str); 9] = [
 const WORLDCUP: (&str, &str) =
     ("worldcup98-1998-06-30.csv", include_str!("../../../data/worldcup98-1998-06-30.csv"));
 
+/// Shares are relative to each other: no sum of them may be infinite.
+const SHARE_MAX: f64 = 1e9;
+
 /// A scenario, ready to be played.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -38,6 +42,8 @@ pub struct Scenario {
     pub arrivals: Vec<Wave>,
     /// How they behave.
     pub behaviour: Behaviour,
+    /// Who attacks meanwhile.
+    pub attackers: Attackers,
     /// How long the run may go on after the last arrival.
     pub timeout: Duration,
     /// What must hold.
@@ -54,6 +60,7 @@ impl Default for Scenario {
             visitors: 2000,
             arrivals: arrivals::ramp(Duration::from_secs(5)),
             behaviour: Behaviour::default(),
+            attackers: Attackers::default(),
             timeout: Duration::from_secs(120),
             thresholds: Vec::new(),
             sale: None,
@@ -96,6 +103,8 @@ struct File {
     trace: Option<Trace>,
     people: People,
     sale: Option<SaleWanted>,
+    #[serde(default)]
+    attackers: Attackers,
     #[serde(default)]
     thresholds: Vec<String>,
 }
@@ -164,7 +173,11 @@ impl Scenario {
         Self::parse(&stem, &text, folder).map_err(|fault| LoadError::Usage(format!("{name}: {fault}")))
     }
 
-    fn parse(name: &str, text: &str, folder: &Path) -> Result<Self, String> {
+    /// One from its text; `folder` is where a trace that it names is looked for.
+    ///
+    /// # Errors
+    /// It says nonsense: which key, and what to write.
+    pub fn parse(name: &str, text: &str, folder: &Path) -> Result<Self, String> {
         let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
         if file.visitors == 0 {
             return Err("visitors: must be at least 1".into());
@@ -186,6 +199,7 @@ impl Scenario {
             visitors: file.visitors,
             arrivals,
             behaviour: behaviour(&file.people)?,
+            attackers: file.attackers,
             timeout: file.timeout,
             thresholds: thresholds.filter_map(Result::transpose).collect::<Result<_, String>>()?,
             sale: file.sale,
@@ -201,8 +215,8 @@ impl Scenario {
 }
 
 fn waves(arrivals: &[Arrivals]) -> Result<Vec<Wave>, String> {
-    if arrivals.iter().any(|wave| !(wave.share > 0.0 && wave.share.is_finite())) {
-        return Err("arrivals.share: must be above 0".into());
+    if arrivals.iter().any(|wave| !(wave.share > 0.0 && wave.share <= SHARE_MAX)) {
+        return Err(format!("arrivals.share: must be above 0 and at most {SHARE_MAX}"));
     }
     let wave = |a: &Arrivals| Wave { weight: a.share, from: a.from, over: a.over };
     Ok(arrivals.iter().map(wave).collect())

@@ -1,46 +1,58 @@
 //! Where the waiting room is.
 
-use super::LoadError;
-use std::net::SocketAddr;
+use super::{LoadError, stream::Tls};
+use std::{net::SocketAddr, path::Path};
 use tokio::net::{TcpStream, lookup_host};
 use wire::domain::ids::SaleId;
 
 /// A waiting room's address and one of its sales.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Target {
     /// `host:port`, as in the `Host` header.
     authority: String,
     /// The sale.
     pub sale: SaleId,
+    /// Where it is spoken to over TLS.
+    pub(super) tls: Option<Tls>,
 }
 
 impl Target {
-    /// From an address such as `http://127.0.0.1:8080`.
+    /// From an address such as `http://127.0.0.1:8080` or `wss://room.example`.
     pub fn parse(url: &str, sale: SaleId) -> Result<Self, LoadError> {
+        Self::with(url, sale, None)
+    }
+
+    /// The same; over TLS it believes the authorities in that file alone.
+    pub fn with(url: &str, sale: SaleId, ca_file: Option<&Path>) -> Result<Self, LoadError> {
         let usage = |fault: &str| LoadError::Usage(format!("--url {url:?}: {fault}"));
-        if url.starts_with("https:") || url.starts_with("wss:") {
-            return Err(usage("the generator speaks no TLS; aim it at the server behind the balancer"));
-        }
-        let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("ws://"));
-        let rest = rest.ok_or_else(|| usage("must look like http://127.0.0.1:8080"))?;
+        let schemes = [("http://", false), ("ws://", false), ("https://", true), ("wss://", true)];
+        let known = schemes.iter().find_map(|(scheme, tls)| Some((url.strip_prefix(scheme)?, *tls)));
+        let (rest, tls) = known.ok_or_else(|| usage("must look like http://127.0.0.1:8080"))?;
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         let plain = |c: char| c.is_ascii_alphanumeric() || "-.:[]_".contains(c);
         if authority.is_empty() || !authority.chars().all(plain) {
             return Err(usage("must be a host and a port without a path"));
         }
-        let with_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let authority = if with_port { authority.into() } else { format!("{authority}:80") };
-        Ok(Self { authority, sale })
+        let port = authority.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+        let host = port.map_or(authority, |(host, _)| host);
+        let port = port.map_or(if tls { "443" } else { "80" }, |(_, port)| port);
+        let tls = tls.then(|| Tls::with(host, ca_file)).transpose();
+        Ok(Self { authority: format!("{host}:{port}"), sale, tls: tls.map_err(|fault| usage(&fault))? })
     }
 
     /// The HTTP address of `path` under the sale.
     pub fn http(&self, path: &str) -> String {
-        format!("http://{}/v1/sales/{}{path}", self.authority, self.sale)
+        self.url("http", path)
     }
 
     /// The WebSocket's address.
     pub fn ws(&self) -> String {
-        format!("ws://{}/v1/sales/{}/ws", self.authority, self.sale)
+        self.url("ws", "/ws")
+    }
+
+    fn url(&self, scheme: &str, path: &str) -> String {
+        let secure = if self.tls.is_some() { "s" } else { "" };
+        format!("{scheme}{secure}://{}/v1/sales/{}{path}", self.authority, self.sale)
     }
 
     /// The first of the host's addresses at which someone answers: looked up once, so that the crowd does
@@ -70,7 +82,18 @@ mod tests {
         assert_eq!(target.ws(), "ws://127.0.0.1:8080/v1/sales/demo/ws");
         assert_eq!(target.http("/plan"), "http://127.0.0.1:8080/v1/sales/demo/plan");
         assert_eq!(parse("http://[::1]").unwrap().authority, "[::1]:80");
-        for bad in ["", "127.0.0.1:8080", "https://x", "http://", "http://a/b", "ftp://a", "http://u@h"] {
+        assert_eq!(parse("https://room.example").unwrap().ws(), "wss://room.example:443/v1/sales/demo/ws");
+        assert_eq!(parse("wss://[::1]:8443/").unwrap().http(""), "https://[::1]:8443/v1/sales/demo");
+        for bad in [
+            "",
+            "127.0.0.1:8080",
+            "wss://",
+            "https://a_b:x",
+            "http://",
+            "http://a/b",
+            "ftp://a",
+            "http://u@h",
+        ] {
             assert!(matches!(parse(bad), Err(LoadError::Usage(_))), "{bad}");
         }
     }

@@ -11,5 +11,7 @@
 //! use tokio::net::TcpStream;
 //! ```
 
+#![forbid(unsafe_code)]
+
 pub mod domain;
 pub mod protocol;

@@ -86,7 +86,7 @@ impl Balance {
 }
 
 /// Counts a connection's incoming frames.
-pub(super) struct Counter {
+pub struct Counter {
     intake: Intake,
     frame: Frame,
     /// The last frame that was no control frame was not its message's last.
@@ -209,6 +209,7 @@ fn length(byte: u8) -> Frame {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::time::Duration;
 
     fn frame(payload: usize) -> Vec<u8> {
         let mut frame = vec![0x89];
@@ -260,6 +261,41 @@ mod tests {
             let taken = counter.take(&frame);
             assert_eq!((counter.intake.is_misframed(), taken < frame.len()), (is_misframed, is_misframed));
         }
+    }
+
+    #[test]
+    fn a_balance_fills_by_the_second() {
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        let bounds = Bounds::default();
+        assert!(Balance { left: 0.0, at: ago(2) }.take(40, &bounds));
+        assert!(!Balance { left: 1.0, at: Instant::now() }.take(21, &bounds));
+        assert!(!Balance { left: 0.0, at: ago(3_600) }.take(41, &bounds), "more than the burst");
+    }
+
+    #[test]
+    fn a_socket_may_rest_between_two_messages_alone() {
+        let (whole, first, last) =
+            ([0x81, 0x80, 1, 2, 3, 4], [0x01, 0x80, 1, 2, 3, 4], [0x80, 0x80, 1, 2, 3, 4]);
+        let mut counter = websocket();
+        let rests = |counter: &Counter| counter.between_messages().is_some();
+        assert!(rests(&counter) && !counter.intake().has_flooded());
+        counter.take(&whole[..3]);
+        assert!(!rests(&counter), "half a frame");
+        counter.take(&whole[3..]);
+        assert!(rests(&counter));
+        counter.take(&first);
+        counter.take(&frame(0));
+        assert!(!rests(&counter), "half a message, with a ping in it");
+        counter.take(&last);
+        assert!(rests(&counter));
+        counter.intake().charge(1);
+        assert!(!rests(&counter), "it owes for a message");
+        counter.take(&whole);
+        assert!(rests(&counter));
+        // It goes on where it was: what it had sent counts.
+        let mut on = Counter::go_on(counter.between_messages().unwrap(), Bounds::default());
+        let sent = (0..100).take_while(|_| on.take(&whole) == whole.len()).count();
+        assert!((30..40).contains(&sent) && on.intake().has_flooded() && !rests(&on), "{sent}");
     }
 
     #[test]

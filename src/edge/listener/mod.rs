@@ -3,7 +3,7 @@
 
 mod connection;
 mod instead;
-mod intake;
+pub(super) mod intake;
 mod refuse;
 mod silent;
 pub mod tls;
@@ -43,7 +43,7 @@ pub use intake::{Balance, Intake};
 
 use crate::{
     drain::{Counted, Drain, Gauge, Traffic, reached},
-    limits::Bounds,
+    limits::{Bounds, SILENT_WITHIN},
     metrics::{self, Listeners},
     settings::Cidr,
 };
@@ -140,9 +140,13 @@ impl Listener {
         let (drain, requests) = (self.drain.clone(), self.traffic.requests.clone());
         let one = One { peer, slot, patience, drain, requests, bounds };
         let (router, tls) = (router.clone(), self.tls.clone());
-        match self.of {
-            Listeners::Admin => silent.watch(|quiet| one.take_in(stream, tls, router, Some(Arc::new(quiet)))),
-            Listeners::Public => drop(tokio::spawn(one.take_in(stream, tls, router, None))),
+        if is_proxy {
+            // It keeps connections for visitors who are to come.
+            drop(tokio::spawn(one.take_in(stream, tls, router, None)));
+        } else {
+            silent.watch(|quiet| one.take_in(stream, tls, router, Some(Arc::new(quiet))));
+            let ended = silent.end_the_many(bounds.silent_max as usize, SILENT_WITHIN);
+            metrics::connections_refused("silent", ended);
         }
     }
 
@@ -230,15 +234,16 @@ impl One {
         }
     }
 
-    /// Where `quiet` is watched, an answer ends the connection: one that rests would be in the way as well.
+    /// `quiet` is told of the first request. On the admin listener an answer ends the connection: one that rests would be in the
+    /// way as well.
     async fn serve(self, stream: impl Stream, tls: bool, router: Router, quiet: Option<Arc<Quiet>>) {
         let Self { peer, slot, patience, drain, requests, bounds } = self;
         let intake = Intake::default();
-        // The slot lives as long as the connection, also as a WebSocket.
-        let connection = Connection::new(stream, intake.clone(), bounds, slot);
         // Counted from its first request to its end: after that it rests, which only a server that stays allows.
         let asked = Arc::new(OnceLock::new());
-        let (has_asked, is_public) = (asked.clone(), quiet.is_none());
+        let (has_asked, is_public) = (asked.clone(), slot.of == Listeners::Public);
+        // The slot lives as long as the connection, also as a WebSocket.
+        let connection = Connection::new(stream, intake.clone(), bounds, slot);
         let add = move |mut request: hyper::Request<hyper::body::Incoming>| {
             has_asked.get_or_init(|| requests.take(usize::MAX));
             quiet.as_ref().inspect(|quiet| quiet.has_spoken());

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
 
@@ -14,8 +15,8 @@ pub(super) struct Silent(Arc<Mutex<Waiting>>);
 #[derive(Default)]
 struct Waiting {
     next: u64,
-    /// Told to end.
-    all: BTreeMap<u64, oneshot::Sender<()>>,
+    /// Since when each is, and how it is told to end.
+    all: BTreeMap<u64, (Instant, oneshot::Sender<()>)>,
 }
 
 impl Silent {
@@ -26,7 +27,7 @@ impl Silent {
             let mut waiting = self.lock();
             waiting.next += 1;
             let number = waiting.next;
-            waiting.all.insert(number, end);
+            waiting.all.insert(number, (Instant::now(), end));
             number
         };
         let served = serve(Quiet { silent: self.clone(), number });
@@ -42,7 +43,21 @@ impl Silent {
     /// Ends the connection that has been silent for longest; false if none is.
     pub fn end_the_longest(&self) -> bool {
         let mut longest = std::iter::from_fn(|| self.lock().all.pop_first());
-        longest.any(|(_, end)| end.send(()).is_ok())
+        longest.any(|(_, (_, end))| end.send(()).is_ok())
+    }
+
+    /// Where more than `max` are silent, ends those that have been for longer than `within`; how many.
+    pub fn end_the_many(&self, max: usize, within: Duration) -> u64 {
+        let mut ended = 0;
+        loop {
+            let mut waiting = self.lock();
+            let has_many = waiting.all.len() > max;
+            let longest = waiting.all.first_entry();
+            let Some(longest) = longest.filter(|one| has_many && one.get().0.elapsed() > within) else {
+                return ended;
+            };
+            ended += u64::from(longest.remove().1.send(()).is_ok());
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

@@ -123,7 +123,7 @@ pub async fn authenticate(
         request.extensions_mut().insert(caller);
         return Ok(next.run(request).await);
     }
-    if token.is_some() {
+    if token.is_some() && edge.bounds.slows_guesses {
         edge.access.guesses.slow_down(peer.ip()).await?;
     }
     let message = "send the admin token: Authorization: Bearer <token>";
@@ -131,9 +131,9 @@ pub async fn authenticate(
         .header(header::WWW_AUTHENTICATE, "Bearer realm=\"waitroom admin\""))
 }
 
-/// Lets through whose role has the right, and whose token is for the sale in the path.
+/// Lets through whose role has the right, and whose token is for the sale in the path; everyone where a test has it `checks` nothing.
 pub async fn permit(
-    State(right): State<Right>,
+    State((right, checks)): State<(Right, bool)>,
     params: RawPathParams,
     request: Request,
     next: Next,
@@ -141,6 +141,9 @@ pub async fn permit(
     let caller = request.extensions().get::<Arc<Caller>>();
     // Without one nobody was authenticated, which would be a bug: nothing is done then.
     let caller = caller.ok_or_else(|| HttpError::new(StatusCode::FORBIDDEN, "forbidden", "nobody calls"))?;
+    if !checks {
+        return Ok(next.run(request).await);
+    }
     if !caller.has(right) {
         return Err(caller.forbidden(&format!("a token of role {} may not do this", caller.role)));
     }

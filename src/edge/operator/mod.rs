@@ -50,8 +50,10 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/v1/admin/sales/{sale}", delete(sales::delete).patch(sales::change))
         .route("/v1/admin/sales/{sale}/visitors/{visitor}", delete(visitors::remove))
         .route("/v1/admin/visitors/{visitor}", delete(visitors::forget));
-    let allowed =
-        |routes: Router<Arc<Edge>>, right: Right| routes.route_layer(from_fn_with_state(right, permit));
+    let checks = edge.bounds.checks_rights;
+    let allowed = |routes: Router<Arc<Edge>>, right: Right| {
+        routes.route_layer(from_fn_with_state((right, checks), permit))
+    };
     let admin = allowed(read, Right::Read)
         .merge(allowed(read_bookings, Right::ReadBookings))
         .merge(allowed(change_bookings, Right::Bookings))

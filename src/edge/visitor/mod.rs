@@ -26,6 +26,8 @@ use axum::{
 use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub(super) use who::cookie_of;
+
 /// How large a body a visitor may send.
 const BODY_BYTES_MAX: usize = 64 << 10;
 

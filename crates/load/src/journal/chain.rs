@@ -1,6 +1,9 @@
 //! The chain: whether every entry is where it was when it was hashed.
 
-use super::findings::{Findings, Rule};
+use super::{
+    findings::{Findings, Rule},
+    possible,
+};
 use wire::domain::{
     ids::SaleId,
     journal::{Batch, Entry, Hash, Head, Tree, Written, entry_leaf, place_leaf},
@@ -49,7 +52,7 @@ impl Chain {
     ) {
         findings.over(Rule::Chain, written.len() as u64);
         let (number, previous) =
-            self.last.as_ref().map_or((1, Hash::default()), |last| (last.batch + 1, last.hash));
+            self.last.as_ref().map_or((1, Hash::default()), |last| (last.batch.saturating_add(1), last.hash));
         if batch.batch != number {
             findings.add(Rule::Chain, Some(batch.batch), || {
                 format!(
@@ -82,7 +85,7 @@ impl Chain {
     /// Entries are numbered without a gap, in each life of the line from 1.
     fn numbers(&mut self, batch: &Batch, written: &[Written], findings: &mut Findings) {
         let begins = batch.epoch > self.position.epoch;
-        let mut next = if begins { 1 } else { self.position.n + 1 };
+        let mut next = if begins { 1 } else { self.position.n.saturating_add(1) };
         let ends = (written.first().map(|w| w.n), written.last().map(|w| w.n));
         if batch.epoch < self.position.epoch || ends != (Some(batch.first), Some(batch.last)) {
             findings.add(Rule::Chain, Some(batch.batch), || {
@@ -102,7 +105,7 @@ impl Chain {
                     format!("entry {n} of epoch {} stands where entry {next} must be", batch.epoch)
                 });
             }
-            next = n + 1;
+            next = n.saturating_add(1);
         }
         self.position = Position { epoch: batch.epoch, n: next - 1 };
     }
@@ -161,7 +164,7 @@ pub(super) fn leaves(epoch: u64, written: &[Written], entries: &[Option<Entry>])
     Some(leaves)
 }
 
-/// The entries' texts, read; nothing where this program cannot.
+/// The entries' texts, read; nothing where this program cannot, or where they are of no line.
 pub(super) fn read(written: &[Written]) -> Vec<Option<Entry>> {
     read_some(written, |_| true)
 }
@@ -170,7 +173,7 @@ pub(super) fn read(written: &[Written]) -> Vec<Option<Entry>> {
 pub(super) fn read_some(written: &[Written], is_wanted: impl Fn(&str) -> bool) -> Vec<Option<Entry>> {
     let read = |written: &Written| {
         let is_read = !written.commitments.is_empty() || is_wanted(&written.text);
-        if is_read { serde_json::from_str(&written.text).ok() } else { None }
+        if is_read { serde_json::from_str(&written.text).ok().filter(possible::entry) } else { None }
     };
     written.iter().map(read).collect()
 }

@@ -4,6 +4,7 @@ use super::{
     findings::{Findings, Rule},
     pace::Pace,
     places::Places,
+    possible::NUMBER_MAX,
     seats::Seats,
 };
 use std::collections::HashMap;
@@ -74,7 +75,7 @@ impl Line {
         }
         self.install(entry, findings);
         self.command(entry, findings);
-        self.shifted += entry.shifted;
+        self.shifted = (self.shifted + entry.shifted).clamp(-NUMBER_MAX, NUMBER_MAX);
         self.lapse(entry, findings);
         if !entry.admitted.is_empty() || !entry.away.is_empty() {
             self.admit(entry, findings);

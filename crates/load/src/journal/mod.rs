@@ -13,6 +13,7 @@ mod line;
 mod numbers;
 mod pace;
 mod places;
+mod possible;
 mod receipt;
 mod report;
 mod seats;
@@ -74,7 +75,10 @@ impl Proof {
     }
 
     fn batch(&mut self, batch: &Batch, written: &[Written]) {
-        let entries = chain::read(written);
+        let mut entries = chain::read(written);
+        if !possible::batch(batch) {
+            entries.fill(None);
+        }
         self.chain.follow(batch, written, &entries, &mut self.findings);
         for (written, entry) in written.iter().zip(&entries) {
             let Some(entry) = entry else {

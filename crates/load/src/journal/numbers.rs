@@ -130,7 +130,7 @@ impl Counter {
         n.claimed += entry.claimed.len() as u64;
         n.left += entry.left.iter().filter(|seq| !entry.removed.contains(seq)).count() as u64;
         n.removed += entry.removed.len() as u64;
-        n.shifted_ms += entry.shifted;
+        n.shifted_ms = n.shifted_ms.saturating_add(entry.shifted);
         for (_, reason) in &entry.lapsed {
             *match reason {
                 LapseReason::Missed => &mut n.missed,

@@ -7,6 +7,8 @@ use wire::domain::{ids::Seq, place::Stage};
 const SEQS_PER_EPOCH: Seq = 1_000_000_000;
 /// Numbers in a row that are no places of the journal: beyond it a seq is none.
 const GAP_MAX: u64 = 1_000_000;
+/// And in all: a file must not make more of it than memory holds.
+const GAPS_MAX: u64 = 64 * GAP_MAX;
 
 const STAGE: u8 = 0b111;
 /// It missed its turn once.
@@ -20,6 +22,8 @@ const HERE: u8 = 1 << 5;
 #[derive(Default)]
 pub(super) struct Places {
     lives: BTreeMap<u64, Vec<u8>>,
+    /// Numbers in them that are no places.
+    gaps: u64,
     /// No smaller seq waits.
     next: Seq,
     waiting: u64,
@@ -77,10 +81,12 @@ impl Places {
     pub fn add(&mut self, seq: Seq) -> bool {
         let (life, at) = Self::parts(seq);
         let places = self.lives.entry(life).or_default();
-        if at as u64 > places.len() as u64 + GAP_MAX {
+        let gap = at.saturating_sub(places.len()) as u64;
+        if gap > GAP_MAX || self.gaps + gap > GAPS_MAX {
             return false;
         }
         if at >= places.len() {
+            self.gaps += gap;
             places.resize(at + 1, 0);
         }
         places[at] |= HERE;
@@ -188,6 +194,13 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_cannot_ask_for_all_memory() {
+        let mut places = Places::default();
+        let last_of_each_life = (0..1000).map(|life| life * SEQS_PER_EPOCH + GAP_MAX + 1);
+        assert_eq!(last_of_each_life.filter(|seq| places.add(*seq)).count(), 64);
+    }
 
     #[test]
     fn the_head_is_the_smallest_that_waits_over_all_lives() {

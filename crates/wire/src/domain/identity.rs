@@ -150,7 +150,12 @@ fn encode(value: &impl Serialize) -> String {
 }
 
 fn decode<T: for<'a> Deserialize<'a>>(part: &str) -> Option<T> {
-    serde_json::from_slice(&BASE64.decode(part).ok()?).ok()
+    let json = BASE64.decode(part).ok()?;
+    // serde would take a list of the values for an object too.
+    if json.trim_ascii_start().first() != Some(&b'{') {
+        return None;
+    }
+    serde_json::from_slice(&json).ok()
 }
 
 #[cfg(test)]
@@ -245,6 +250,15 @@ mod tests {
         let signed = format!("{}.{}", BASE64.encode(header), BASE64.encode(claims));
         let signature = BASE64.encode(mac(KEY, signed.as_bytes()).finalize().into_bytes());
         format!("{signed}.{signature}")
+    }
+
+    #[test]
+    fn a_list_is_no_header_and_no_claims() {
+        let (header, claims) = (r#"{"alg":"HS256"}"#, r#"{"sub":"kim","aud":"demo","exp":1000}"#);
+        assert!(verify(KEY, &signed(header, &format!(" {claims}")), &sale(), 1).is_ok());
+        for (header, claims) in [(header, r#"["kim","demo",1000]"#), (r#"["HS256"]"#, claims)] {
+            assert_eq!(verify(KEY, &signed(header, claims), &sale(), 1), Err(IdentityError::Malformed));
+        }
     }
 
     proptest! {
