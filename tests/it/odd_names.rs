@@ -106,8 +106,8 @@ async fn lived(names: &[String], seed: u64) -> Vec<String> {
                 let polled = line.poll(&[Poll { visitor: who, poll_ms: 1 }]).await.unwrap();
                 format!("{:?}", polled.standings[0].place().map(|p| (p.seq, p.stage, p.rank)))
             }
-            7 => format!("{:?}", line.leave(&who).await.unwrap()),
-            8 => format!("{:?}", line.claim(&who).await.unwrap()),
+            7 => format!("{:?}", line.leave(std::slice::from_ref(&who)).await.unwrap()),
+            8 => format!("{:?}", line.claim(std::slice::from_ref(&who)).await.unwrap()),
             9 => format!("{:?}", line.gone(&[(who, seq)]).await.unwrap()),
             10 => {
                 let fenced = line.fence(60_000, &[(who, GrantKey { seq, turn }, seq)]).await.unwrap();
