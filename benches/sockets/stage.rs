@@ -17,6 +17,8 @@ use wire::domain::sample_plan::sample_plan;
 const ADMIN_TOKEN: &str = "the-admin-token-of-the-bench";
 /// As many turns as that may be live at once.
 const SEATS: u32 = 5_000;
+/// Of a call that is answered with 503.
+const TRIES: u32 = 30;
 /// Connections to PostgreSQL of all instances.
 const CONNECTIONS: &str = "max_connections=500";
 
@@ -122,8 +124,18 @@ impl Instance {
 
     fn admin(&self, method: &str, path: &str, body: &Value) {
         let url = format!("http://{}/v1/admin/{path}", self.admin);
-        let call = if method == "POST" { ureq::post(url) } else { ureq::patch(url) };
-        call.header("Authorization", format!("Bearer {ADMIN_TOKEN}")).send_json(body).unwrap();
+        let call = || {
+            let call = if method == "POST" { ureq::post(&url) } else { ureq::patch(&url) };
+            call.header("Authorization", format!("Bearer {ADMIN_TOKEN}")).send_json(body)
+        };
+        // On a machine that is busy a store may not answer in time.
+        for _ in 0..TRIES {
+            match call() {
+                Err(ureq::Error::StatusCode(503)) => thread::sleep(Duration::from_secs(1)),
+                answer => return drop(answer.unwrap()),
+            }
+        }
+        panic!("{path}: 503 again and again");
     }
 }
 
