@@ -31,7 +31,7 @@ pub struct Size {
     pub watch_s: u32,
 }
 
-pub const SMALL: Size = Size { visitors: 150, over_s: 3, rate: 4, drain_s: 3, watch_s: 1 };
+pub const SMALL: Size = Size { visitors: 150, over_s: 3, rate: 1, drain_s: 3, watch_s: 1 };
 
 pub struct Stage {
     pub tool: Tool,
