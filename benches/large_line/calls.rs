@@ -4,7 +4,7 @@ use crate::server::{SEATS, Scripts, Server, join_args, joins, key};
 use redis::Value;
 use std::{thread::sleep, time::Duration};
 
-const FILL: usize = 2_000;
+const FILL: usize = 512;
 const BATCH: usize = 512;
 const ROUNDS: usize = 5;
 /// Live grants, when their deadlines are moved and they lapse.

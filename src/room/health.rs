@@ -16,8 +16,10 @@ use std::{
 };
 use tokio::time::{interval, timeout};
 
-/// How often each store is asked.
-const EVERY: Duration = Duration::from_millis(500);
+/// How often PostgreSQL is asked: a tick wants a fresh proof …
+const POSTGRES_EVERY: Duration = Duration::from_millis(500);
+/// … and Redis: each proof is a write to its disk.
+const REDIS_EVERY: Duration = Duration::from_secs(1);
 /// An answer that takes longer is none.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// A store that has not answered for so long is away.
@@ -84,20 +86,21 @@ impl Health {
     /// Asks both stores, for ever.
     pub async fn watch(&self, redis: &Redis, sales: &Sales) {
         tokio::join!(
-            self.ask(Store::Redis, &self.redis_ms, &self.asking[0], || redis.prove()),
-            self.ask(Store::Postgres, &self.postgres_ms, &self.asking[1], || sales.prove()),
+            self.ask(Store::Redis, REDIS_EVERY, &self.redis_ms, &self.asking[0], || redis.prove()),
+            self.ask(Store::Postgres, POSTGRES_EVERY, &self.postgres_ms, &self.asking[1], || sales.prove()),
         );
     }
 
     async fn ask<F: Future<Output = Result<(), StoreError>>>(
         &self,
         store: Store,
+        every: Duration,
         at: &AtomicU64,
         pulse: &Pulse,
         ask: impl Fn() -> F,
     ) {
         let name = store.name();
-        let mut every = interval(EVERY);
+        let mut every = interval(every);
         let mut was_away = false;
         loop {
             every.tick().await;

@@ -17,7 +17,7 @@ use waitroom::{
 };
 use wire::domain::{
     ids::{SaleId, VisitorId},
-    line::{Join, JoinMode, Position},
+    line::{Join, JoinMode, Position, TICK_MS_MAX},
     phase::Phase,
     place::Stage,
     seats::SeatSet,
@@ -27,6 +27,9 @@ const SEATS: usize = 10_000;
 /// Lapses and admissions of one call, and deadlines moved, as in `lua/tick.lua`.
 const BATCH: u64 = 300;
 const SHIFTS: u64 = 1_000;
+
+/// A second. A machine that is busy with others must be able to give it out.
+const RATE: f64 = 2_000.0;
 
 /// A Redis of its own, whose commands are counted, and a line in it.
 struct Large {
@@ -79,7 +82,7 @@ impl Large {
         let settings = LineSettings {
             version: self.version,
             command,
-            rate: 10_000.0,
+            rate: RATE,
             max_active: 100_000,
             grant_ttl_ms: ms,
             claim_ms: ms,
@@ -241,24 +244,30 @@ async fn who_comes_in_a_batch_is_answered_as_if_he_came_alone() {
     assert_eq!(last.restored, [70, 2].into_iter().chain(71..=81).collect::<Vec<_>>());
 }
 
-/// A tick of which a thousand are due gives them out by calls that come at once, and no more in all than one would.
+/// A tick of which hundreds are due gives them out by calls that come at once, and no more in all than one would.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tick_admits_and_lapses_some_a_call() {
     let mut large = Large::new().await;
     large.join(&visitors(0..9_000)).await;
     large.command(Phase::Open).await;
     let mut in_all = 0;
-    for left_by_another in [0, 900] {
+    for left_by_another in [0, 900, 900] {
         // What another instance has begun, and left, is not made up for.
-        large.set("bucket", left_by_another);
-        let began = large.let_pass(100);
-        let ticks = large.ticks().await;
-        assert!(ticks.iter().all(|tick| tick.admitted <= BATCH) && ticks.len() >= 4, "{ticks:?}");
-        let admitted: u64 = ticks.iter().map(|tick| tick.admitted).sum();
-        let took = (large.now_ms() - began) as u64;
-        assert!((1_000..=1_010 + 10 * took).contains(&admitted), "{admitted} of 100 ms and {took} more");
-        in_all += admitted;
         large.asks.borrow_mut().hset::<_, _, _, ()>(Large::key("sale"), "begun_by", "another").unwrap();
+        large.set("bucket", left_by_another);
+        let ago = large.let_pass(200) - 200;
+        let ticks = large.ticks().await;
+        let admitted: u64 = ticks.iter().map(|tick| tick.admitted).sum();
+        in_all += admitted;
+        assert!(ticks.iter().all(|tick| tick.admitted <= BATCH), "{ticks:?}");
+        // A busy machine may call too late for that.
+        if ticks.iter().all(|tick| tick.now_ms - ago < TICK_MS_MAX) {
+            let allowed = (RATE * (ticks[ticks.len() - 1].now_ms - ago) as f64 / 1000.0) as u64;
+            assert!(
+                ticks.len() > 1 && (allowed - 1..=allowed + 1).contains(&admitted),
+                "{allowed} {ticks:?}"
+            );
+        }
     }
     large.command(Phase::Closed).await;
     large.let_pass(100);
