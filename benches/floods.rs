@@ -22,8 +22,7 @@ use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 use waitroom::embedded::{Postgres, Redis};
 use wire::domain::ids::SaleId;
 
-/// A turn, and how often each is taken.
-const TURN: Duration = Duration::from_secs(15);
+/// How often each turn is taken; SECONDS=… says how long one is.
 const TURNS: usize = 3;
 /// Between two honest visitors.
 const PACE: Duration = Duration::from_millis(50);
@@ -94,6 +93,11 @@ fn main() {
     }
 }
 
+fn turn() -> Duration {
+    let seconds = std::env::var("SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(15))
+}
+
 fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
@@ -127,7 +131,7 @@ async fn attacks(to: &str, sale: &str, attackers: &str) {
     let target = Target::parse(&format!("http://{to}"), SaleId::parse(sale).unwrap()).unwrap();
     let attackers: Attackers = serde_json::from_str(attackers).unwrap();
     let attack = Attack::begin(&attackers, &target, to.parse().unwrap(), 7);
-    sleep(BEGIN + TURN).await;
+    sleep(BEGIN + turn()).await;
     println!("{}", json!(attack.answers()));
 }
 
@@ -175,7 +179,7 @@ async fn measure(name: &str, flood: &[(Kind, u32)], server: &Served) {
         format!("{none:>5.1} {with:>5.1} {:>4.1}x", with / none)
     });
     let times: Vec<String> = times.collect();
-    let all = TURN.as_secs_f64() * TURNS as f64 / 100.0;
+    let all = turn().as_secs_f64() * TURNS as f64 / 100.0;
     println!(
         "{name:<30} {}  {:>7.0} % {:>7.0} % {:>7.0} {:>9.1}",
         times.join(" "),
@@ -202,7 +206,7 @@ async fn honest(server: &Served, sale: &str) -> Times {
     let (mut ticks, start, mut all) = (interval(PACE), Instant::now(), Vec::new());
     for n in 0_u32.. {
         ticks.tick().await;
-        if start.elapsed() > TURN {
+        if start.elapsed() > turn() {
             break;
         }
         let (times, path, to, due) = (times.clone(), path.clone(), server.public, start + PACE * n);

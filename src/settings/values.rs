@@ -301,6 +301,12 @@ pub fn origin(text: &str) -> Result<String, String> {
 
 /// Checks a log filter, and keeps the text.
 pub fn log_filter(text: &str) -> Result<String, String> {
+    // Whoever reads filters breaks on other letters.
+    if !text.is_ascii() {
+        return Err(
+            "is no log filter (it has letters beyond ASCII); write a level, or target=level".to_owned()
+        );
+    }
     tracing_subscriber::EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| {
         format!("is no log filter ({error}); write a level, or target=level, comma-separated")
     })

@@ -253,6 +253,33 @@ mod tests {
     }
 
     #[test]
+    fn an_identity_is_for_the_sales_that_it_names() {
+        for (aud, is_for_it) in
+            [(r#"["other","demo"]"#, true), (r#"["other"]"#, false), ("[]", false), (r#""demo""#, true)]
+        {
+            let claims = format!(r#"{{"sub":"kim","aud":{aud},"exp":1000}}"#);
+            assert_eq!(
+                verify(KEY, &signed(r#"{"alg":"HS256"}"#, &claims), &sale(), 1).is_ok(),
+                is_for_it,
+                "{aud}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_identity_has_so_many_bytes() {
+        let of = |pad: usize| {
+            let claims = format!(r#"{{"sub":"kim","aud":"demo","exp":1000,"pad":"{}"}}"#, "x".repeat(pad));
+            // Base64 leaves one length of four out; the header makes up for it.
+            signed(&format!(r#"{{"alg":"HS256"}}{}"#, " ".repeat(pad % 3)), &claims)
+        };
+        let longest = (2_700..3_100).map(of).find(|one| one.len() == IDENTITY_BYTES_MAX).unwrap();
+        assert!(verify(KEY, &longest, &sale(), 1).is_ok());
+        let too_long = (2_700..3_100).map(of).find(|one| one.len() > IDENTITY_BYTES_MAX).unwrap();
+        assert_eq!(verify(KEY, &too_long, &sale(), 1), Err(IdentityError::Malformed));
+    }
+
+    #[test]
     fn a_list_is_no_header_and_no_claims() {
         let (header, claims) = (r#"{"alg":"HS256"}"#, r#"{"sub":"kim","aud":"demo","exp":1000}"#);
         assert!(verify(KEY, &signed(header, &format!(" {claims}")), &sale(), 1).is_ok());
