@@ -7,11 +7,11 @@ mod describe;
 mod journal;
 
 pub use connections::*;
-use metrics::{counter, gauge, histogram};
+use metrics::{Counter, Histogram, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{
     collections::HashSet,
-    sync::{OnceLock, PoisonError, RwLock},
+    sync::{LazyLock, OnceLock, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -210,8 +210,13 @@ pub fn token_invalid(sale: &str) {
 
 /// A rank was sent.
 pub fn rank_push(age: Duration) {
-    counter!("waitroom_rank_pushes_total").increment(1);
-    histogram!("waitroom_rank_age_seconds").record(age.as_secs_f64());
+    // Looked up once: there are tens of thousands a second.
+    static SERIES: LazyLock<(Counter, Histogram)> = LazyLock::new(|| {
+        handle();
+        (counter!("waitroom_rank_pushes_total"), histogram!("waitroom_rank_age_seconds"))
+    });
+    SERIES.0.increment(1);
+    SERIES.1.record(age.as_secs_f64());
 }
 
 /// How long it took to offer everyone his rank once; more than `limits::FAR_ROUND` if the machine does not keep up.
