@@ -201,14 +201,17 @@ impl Session {
 
     /// Goes on where it was parked.
     async fn wake(parked: ParkedTalk, socket: Arc<Socket>) {
-        let ParkedTalk { talk, resting } = parked;
+        let ParkedTalk { talk, resting, is_over } = parked;
+        if is_over {
+            return talk.room.detach(&talk.visitor, &socket);
+        }
         let is_behind = !resting.unwritten.is_empty();
         let Ok(frames) = Frames::go_on(resting, socket.clone(), &talk.edge.bounds).await else {
             return talk.room.detach(&talk.visitor, &socket);
         };
         let mut session = Self::new(talk, socket, frames);
         let began = if is_behind { session.frames.flush().await.map_err(End::from) } else { Ok(()) };
-        // What woke it is yet to be seen here, such as an end that the runtime hears of in a moment.
+        // What woke it is yet to be seen here.
         session.stays = true;
         session.go_on(began).await;
     }
@@ -266,7 +269,7 @@ impl Session {
         let Self { talk, socket, frames, .. } = self;
         let Some(resting) = frames.rest() else { return talk.room.detach(&talk.visitor, &socket) };
         let lot = talk.edge.lot.clone();
-        if let Err(parked) = socket.park(Box::new(ParkedTalk { talk, resting }), &lot) {
+        if let Err(parked) = socket.park(Box::new(ParkedTalk { talk, resting, is_over: false }), &lot) {
             parked.wake(socket);
         }
     }

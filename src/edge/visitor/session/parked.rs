@@ -29,6 +29,8 @@ const MASK_BYTES: usize = 4;
 pub(super) struct ParkedTalk {
     pub talk: Talk,
     pub resting: Resting,
+    /// The peer has hung up.
+    pub is_over: bool,
 }
 
 impl AsFd for ParkedTalk {
@@ -55,14 +57,14 @@ impl Parked for ParkedTalk {
 
     fn read(&mut self, buffer: &mut [u8]) -> Took {
         let read = match self.resting.stream.read(buffer) {
-            Ok(read) => read,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                 return Took::Silent;
             }
-            Err(_) => return Took::Not,
+            read => read.unwrap_or(0),
         };
+        self.is_over = read == 0;
         let mut rest = &mut buffer[..read];
-        let mut took = if read == 0 { Took::Not } else { Took::Silent };
+        let mut took = if self.is_over { Took::Not } else { Took::Silent };
         while took != Took::Not && took != Took::Full && !rest.is_empty() {
             let Some((first, payload)) = control_frame(rest) else {
                 took = Took::Not;
