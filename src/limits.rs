@@ -42,6 +42,8 @@ pub const NEAR_RANK: u64 = 1_000;
 pub const NEAR_ROUND: Duration = Duration::from_millis(250);
 /// … and all others (contract: at most 5 s old).
 pub const FAR_ROUND: Duration = Duration::from_secs(3);
+/// On a machine that has no more to give, those wait for up to so many times as long (contract: at most 30 s).
+pub const FAR_STRETCH_MAX: f64 = 8.0;
 /// A silent socket is pinged after so many seconds.
 pub const PING_S: u32 = 20;
 /// A socket whose peer says nothing for so many seconds is dropped.

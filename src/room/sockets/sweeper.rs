@@ -4,7 +4,7 @@
 use super::{Hub, RankUpdate, Socket};
 use crate::{
     drain::Drain,
-    limits::{DROP_S, FAR_ROUND, NEAR_RANK, NEAR_ROUND, PING_S},
+    limits::{DROP_S, FAR_ROUND, FAR_STRETCH_MAX, NEAR_RANK, NEAR_ROUND, PING_S},
     metrics::{self, SaleGauges},
     room::line::LiveLine,
 };
@@ -50,6 +50,7 @@ async fn sweep(hub: &Hub, line: &LiveLine) {
         if hub.is_empty() {
             // Many sales are open that nobody waits for.
             sleep(NEAR_ROUND).await;
+            far.last = Instant::now();
         }
         let (began, pace) = (Instant::now(), line.current_pace());
         near.step(hub, line, pace).await;
@@ -104,19 +105,42 @@ struct Far {
     /// Slots that are due, and were not looked at.
     due: f64,
     began: Instant,
+    last: Instant,
+    stretch: Stretch,
+}
+
+/// By how much a round takes longer. Steps that come late say that this machine has no more to give: ranks are what can wait, so
+/// that joins, turns and the stores get what they need.
+struct Stretch(f64);
+
+impl Stretch {
+    /// A step that comes so long after the last is late …
+    const LATE: Duration = STEP.saturating_mul(2);
+    /// … and a few seconds of them stretch it to the utmost; now and then one of them, by nothing to speak of.
+    const MORE: f64 = 1.03;
+    const LESS: f64 = 0.995;
+
+    /// A step comes, so long after the last: by how much the round is longer now.
+    fn step(&mut self, since: Duration) -> f64 {
+        let by = if since > Self::LATE { Self::MORE } else { Self::LESS };
+        self.0 = (self.0 * by).clamp(1.0, FAR_STRETCH_MAX);
+        self.0
+    }
 }
 
 impl Far {
     const STEPS: f64 = FAR_ROUND.as_millis() as f64 / STEP.as_millis() as f64;
 
     fn begin() -> Self {
-        Self { at: 0, due: 0.0, began: Instant::now() }
+        let now = Instant::now();
+        Self { at: 0, due: 0.0, began: now, last: now, stretch: Stretch(1.0) }
     }
 
     async fn step(&mut self, hub: &Hub, line: &LiveLine, pace: Option<Pace>, until: Instant) {
         let slots = hub.slots_len();
+        let stretch = self.stretch.step(std::mem::replace(&mut self.last, Instant::now()).elapsed());
         // One round at most: what was not done in its time is not done twice later.
-        self.due = (self.due + slots as f64 / Self::STEPS).min(slots as f64);
+        self.due = (self.due + slots as f64 / (Self::STEPS * stretch)).min(slots as f64);
         while self.due >= 1.0 && Instant::now() < until {
             let count = (self.due as usize).min(SLICE).min(slots - self.at);
             for socket in hub.in_slots(self.at..self.at + count) {
@@ -182,5 +206,28 @@ async fn audit(hub: &Hub, line: &LiveLine, skip: usize) {
     if board(at).is_some_and(|shown| shown != rank) {
         metrics::rank_audit_failure();
         tracing::error!(sale = %line.sale().id, "the board's rank is not Redis' at {at:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_far_back_waits_longer_where_the_machine_has_no_more_to_give() {
+        let mut stretch = Stretch(1.0);
+        // Late once in a while: nobody waits for it.
+        for step in 0..1_000 {
+            let since = if step % 20 == 0 { 3 * STEP } else { STEP };
+            assert!(stretch.step(since) < 1.1);
+        }
+        for _ in 0..100 {
+            stretch.step(3 * STEP);
+        }
+        assert_eq!(stretch.0, FAR_STRETCH_MAX);
+        for _ in 0..500 {
+            stretch.step(STEP);
+        }
+        assert_eq!(stretch.0, 1.0);
     }
 }
