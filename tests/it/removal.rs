@@ -250,10 +250,10 @@ async fn a_person_is_forgotten_and_what_was_proved_stays_proved() {
     let token = kim.hear("granted").await["token"].clone();
     kim.say(json!({ "type": "redeem", "request": "r", "token": token, "seats": ["A-1"] })).await;
     let booking = kim.hear("booking").await["booking"].as_str().unwrap().to_owned();
+    lee.hear("granted").await;
     server.patch(&sale, json!({ "phase": "paused" })).await;
     kim.say(json!({ "type": "join", "again": true })).await;
     let again = kim.hear_past(&["booking"], "joined").await;
-    lee.hear("granted").await;
     let receipt_path = format!("/v1/sales/{sale}/places/me/receipt");
     let bearer = |place: &Value| format!("Bearer {}", place.as_str().unwrap());
     let mine = receipt(&server, &receipt_path, &bearer(&first["place"])).await;

@@ -294,9 +294,13 @@ impl Visitor {
 
     /// The next message, whatever it is; a close is `{"close": code}`.
     pub async fn next(&mut self) -> Value {
+        // Pings are no answer: they would go on for ever.
+        timeout(PATIENCE, self.heard()).await.expect("the server is silent")
+    }
+
+    async fn heard(&mut self) -> Value {
         loop {
-            let frame = timeout(PATIENCE, self.socket.next()).await.expect("the server is silent");
-            match frame {
+            match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
                 Some(Ok(Message::Close(frame))) => {
                     return json!({ "close": frame.map(|frame| u16::from(frame.code)) });
