@@ -361,15 +361,17 @@ impl Socket {
         self.inner().watch
     }
 
-    /// Pings a silent socket, ends a dead one.
+    /// Pings a silent socket, ends a dead one. Who has answered the last ping is there, however long ago that was: a server that is
+    /// late has not asked him since.
     pub fn check_alive(self: &Arc<Self>, ping_after_s: u32, drop_after_s: u32) {
+        let [sent, heard, pinged] =
+            [&self.sent_s, &self.heard_s, &self.pinged_s].map(|at| at.load(Ordering::Relaxed));
         let now = self.now_s();
-        let ago = |at: &AtomicU32| now.saturating_sub(at.load(Ordering::Relaxed));
-        if ago(&self.heard_s) >= drop_after_s {
-            return self.kill("silent");
-        }
-        let quiet = ago(&self.sent_s) >= ping_after_s || ago(&self.heard_s) >= ping_after_s;
-        if quiet && ago(&self.pinged_s) >= ping_after_s / 2 {
+        if pinged > heard {
+            if now.saturating_sub(pinged) >= drop_after_s.saturating_sub(ping_after_s) {
+                self.kill("silent");
+            }
+        } else if now.saturating_sub(sent.min(heard)) >= ping_after_s {
             self.pinged_s.store(now, Ordering::Relaxed);
             self.tell(Position::default(), News::Ping);
         }
@@ -384,3 +386,6 @@ pub enum Next {
     /// A rank to be shown.
     Rank(RankUpdate),
 }
+
+#[cfg(test)]
+mod tests;
