@@ -47,7 +47,7 @@ pub fn certificate_expires(at: SystemTime) {
     gauge!("waitroom_certificate_expires_timestamp_seconds").set(at.as_secs_f64());
 }
 
-/// Sockets were given up: `lane_full`, `unread` (a frame that the peer did not take), `silent` or `flood`.
+/// Sockets were given up: `lane_full`, `unread` (a frame that the peer did not take), `silent`, `flood` or `broken` (a fault of ours).
 pub fn sockets_dropped(reason: &'static str, count: u64) {
     counter!("waitroom_sockets_dropped_total", "reason" => reason).increment(count);
 }
@@ -120,7 +120,9 @@ pub(super) fn start() {
     for why in Refused::ALL {
         counter!("waitroom_visitors_refused_total", "reason" => why.reason()).increment(0);
     }
-    ["lane_full", "unread", "silent", "flood"].into_iter().for_each(|reason| sockets_dropped(reason, 0));
+    ["lane_full", "unread", "silent", "flood", "broken"]
+        .into_iter()
+        .for_each(|reason| sockets_dropped(reason, 0));
     connections(0);
     open_connections(Listeners::Public, 0);
     open_connections(Listeners::Admin, 0);

@@ -200,8 +200,7 @@ impl<S: Stream> AsyncWrite for Connection<S> {
                 Some(written) => written,
                 None => self.stream()?.poll_write(cx, buf),
             },
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => Poll::Pending,
+            unwritten => unwritten.map_ok(|()| 0),
         };
         self.watched(cx, written)
     }

@@ -11,6 +11,7 @@ use std::{
     io,
     mem::MaybeUninit,
     os::fd::{BorrowedFd, OwnedFd},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::{
@@ -102,8 +103,10 @@ impl Lot {
         for event in &*events {
             // One that was woken meanwhile, or another in its place, has nothing to read: that does no harm.
             let socket = self.sockets().get(event.data.u64() as usize).cloned();
-            if let Some(socket) = socket {
-                socket.readable(buffer);
+            let Some(socket) = socket else { continue };
+            // One that breaks this must not make the others unheard.
+            if catch_unwind(AssertUnwindSafe(|| socket.readable(buffer))).is_err() {
+                socket.kill("broken");
             }
         }
         events.len()
@@ -117,5 +120,63 @@ impl Berth {
         let _ = epoll::delete(self.lot.epoll.get_ref(), connection);
         self.lot.sockets().try_remove(self.key as usize);
         metrics::parked_connections(self.lot.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::room::sockets::{News, Parked, RankUpdate, Took};
+    use std::time::Duration;
+    use std::{
+        io::{Read, Write},
+        os::{fd::AsFd, unix::net::UnixStream},
+    };
+    use tokio::{sync::mpsc, time::timeout};
+    use wire::domain::line::Position;
+
+    /// Says what it reads, or panics.
+    struct Fake(UnixStream, Option<mpsc::UnboundedSender<u8>>);
+
+    impl AsFd for Fake {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+    }
+
+    impl Parked for Fake {
+        fn hear(&mut self, _: Position, _: &News) -> Took {
+            Took::Silent
+        }
+        fn show(&mut self, _: RankUpdate) -> Took {
+            Took::Silent
+        }
+        fn read(&mut self, buffer: &mut [u8]) -> Took {
+            let heard = self.1.as_ref().expect("planted");
+            self.0.read_exact(&mut buffer[..1]).unwrap();
+            heard.send(buffer[0]).unwrap();
+            Took::Silent
+        }
+        fn wake(self: Box<Self>, _: Arc<Socket>) {}
+    }
+
+    #[tokio::test]
+    async fn one_that_breaks_the_lot_leaves_the_others_heard() {
+        let lot = Lot::open().unwrap();
+        let (say, mut heard) = mpsc::unbounded_channel();
+        let mut peers = Vec::new();
+        for (id, say) in [(1, None), (2, Some(say))] {
+            let (mut peer, ours) = UnixStream::pair().unwrap();
+            assert!(Socket::new(id).park(Box::new(Fake(ours, say)), &lot).is_ok());
+            peer.write_all(&[id as u8]).unwrap();
+            peers.push(peer);
+        }
+        assert_eq!(lot.len(), 2);
+        tokio::spawn(lot.clone().run());
+        for _ in 0..2 {
+            assert_eq!(timeout(Duration::from_secs(60), heard.recv()).await.unwrap(), Some(2));
+            // After the panic too.
+            peers[1].write_all(&[2]).unwrap();
+        }
     }
 }

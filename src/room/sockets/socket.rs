@@ -312,7 +312,7 @@ impl Socket {
     }
 
     /// Ends the socket at once: it does not read what it is sent.
-    fn kill(self: &Arc<Self>, reason: &'static str) {
+    pub(super) fn kill(self: &Arc<Self>, reason: &'static str) {
         if !self.dead.swap(true, Ordering::Relaxed) {
             metrics::sockets_dropped(reason, 1);
         }
