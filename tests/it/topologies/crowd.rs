@@ -37,6 +37,18 @@ pub async fn until_served(server: &Server, sale: &str) {
     timeout(PATIENCE, served).await.expect("nobody is served any more");
 }
 
+/// Waits until these places are on record, as their receipts tell.
+pub async fn journaled(server: &Server, sale: &str, told: &[Told]) {
+    for Told { token } in told {
+        let on_record = async {
+            while asked(server, sale, "/receipt", token).await.0 != 200 {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE, on_record).await.expect("a place is never on record");
+    }
+}
+
 /// How many of these places the line does not know. Asking brings none back.
 pub async fn lost(server: &Server, sale: &str, told: &[Told]) -> usize {
     let mut lost = 0;
@@ -44,7 +56,7 @@ pub async fn lost(server: &Server, sale: &str, told: &[Told]) -> usize {
         let known = async {
             loop {
                 // Each connection is found anew by itself.
-                match standing(server, sale, token).await {
+                match asked(server, sale, "", token).await {
                     (503, _) => sleep(Duration::from_millis(50)).await,
                     (200, _) => return true,
                     (404, _) => return false,
@@ -57,9 +69,11 @@ pub async fn lost(server: &Server, sale: &str, told: &[Told]) -> usize {
     lost
 }
 
-async fn standing(server: &Server, sale: &str, token: &str) -> (u16, Value) {
+/// What a place's owner hears of it.
+async fn asked(server: &Server, sale: &str, of_it: &str, token: &str) -> (u16, Value) {
     let bearer = format!("Bearer {token}");
-    server.public("GET", &format!("/v1/sales/{sale}/places/me"), &[("Authorization", &bearer)]).await
+    let path = format!("/v1/sales/{sale}/places/me{of_it}");
+    server.public("GET", &path, &[("Authorization", &bearer)]).await
 }
 
 /// A visitor is admitted and books: everything of a sale works, perhaps not at once.
