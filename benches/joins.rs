@@ -85,7 +85,7 @@ impl Stage {
         };
         let pool = connect::postgres_pool(&stores.postgres_url(), 8).unwrap();
         assert!(Sales::new(pool.clone()).create(&new, &Actor::admin()).await.unwrap());
-        let redis = redis_settings(&stores.redis_url());
+        let redis = RedisSettings::at(stores.redis_url());
         let redis = Redis::connect(Site::of(&redis).unwrap(), "bench").await.unwrap();
         let (leave, left) = watch::channel(Drain::NotYet);
         let rooms = Rooms::new(redis, pool.clone(), Arc::new(Health::default()), left);
@@ -151,15 +151,6 @@ impl Stage {
             }
             sleep(Duration::from_millis(50)).await;
         }
-    }
-}
-
-fn redis_settings(url: &str) -> RedisSettings {
-    RedisSettings {
-        redis_url: url.to_owned().into(),
-        redis_replicas: 0,
-        redis_addresses: Vec::new(),
-        allow_data_loss: false,
     }
 }
 
@@ -230,7 +221,7 @@ async fn restore(stage: &mut Stage, places: u64) {
 
 /// Everyone leaves at once, in batches and one a call, by turns.
 async fn leaves(stage: &Stage, count: u64) {
-    let settings = redis_settings(&stage.stores.redis_url());
+    let settings = RedisSettings::at(stage.stores.redis_url());
     let redis = Redis::connect(Site::of(&settings).unwrap(), "leaves").await.unwrap();
     let line = redis.line(&stage.sale);
     line.take_over(Position::default()).await.unwrap();

@@ -39,13 +39,12 @@ fn server(extra: &[&str]) -> (embedded::Redis, u16, tempfile::TempDir) {
     (embedded::Redis::start_with(&folder.path().join("redis"), &words).unwrap(), port, folder)
 }
 
+fn settings(port: u16, redis_replicas: u32) -> RedisSettings {
+    RedisSettings { redis_replicas, ..RedisSettings::at(format!("redis://127.0.0.1:{port}")) }
+}
+
 async fn line(port: u16, redis_replicas: u32) -> Line {
-    let settings = RedisSettings {
-        redis_url: format!("redis://127.0.0.1:{port}").into(),
-        redis_replicas,
-        redis_addresses: Vec::new(),
-        allow_data_loss: false,
-    };
+    let settings = settings(port, redis_replicas);
     let redis = Redis::connect(Site::of(&settings).unwrap(), "bench").await.unwrap();
     let line = redis.line(&SaleId::parse(&format!("bench-{redis_replicas}")).unwrap());
     let install = Install {
@@ -96,13 +95,7 @@ async fn main() {
     let (_replica, _, _two) = server(&["--replicaof", "127.0.0.1", &to]);
     // Answers once the replica is there.
     let waiting = loop {
-        let site = RedisSettings {
-            redis_url: format!("redis://127.0.0.1:{port}").into(),
-            redis_replicas: 1,
-            redis_addresses: Vec::new(),
-            allow_data_loss: false,
-        };
-        if Redis::connect(Site::of(&site).unwrap(), "probe").await.is_ok() {
+        if Redis::connect(Site::of(&settings(port, 1)).unwrap(), "probe").await.is_ok() {
             break line(port, 1).await;
         }
     };

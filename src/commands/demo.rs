@@ -95,12 +95,7 @@ fn settings(args: &DemoArgs, embedded: &Embedded) -> anyhow::Result<ServeSetting
         strangers: args.strangers.clone(),
         admin_tokens: args.roles.resolve(&admin.admin_token)?,
         admin,
-        redis: RedisSettings {
-            redis_url: embedded.redis_url().into(),
-            redis_replicas: 0,
-            redis_addresses: Vec::new(),
-            allow_data_loss: false,
-        },
+        redis: RedisSettings::at(embedded.redis_url()),
         postgres: PostgresSettings { postgres_url: embedded.postgres_url().into(), postgres_pool: 8 },
         keys: keys.resolve()?,
         log: args.log.clone(),

@@ -1,7 +1,7 @@
 //! What visitors connect to, and what of them is allowed who prove nothing.
 
 use super::{
-    SettingsError, refused,
+    SettingsError, pair,
     values::{self, Cidr, ProofOfWork},
 };
 use clap::{Args, builder::BoolishValueParser, value_parser};
@@ -51,17 +51,9 @@ pub struct TlsSettings {
 impl TlsArgs {
     /// Both files, or nothing where TLS ends elsewhere.
     pub fn resolve(&self) -> Result<Option<TlsSettings>, SettingsError> {
-        let alone = |given: &str, other: &str| {
-            refused(other, format!("is missing; {given} is given, and a certificate needs its key"))
-        };
-        match (&self.tls_cert_file, &self.tls_key_file) {
-            (None, None) => Ok(None),
-            (Some(cert), Some(key)) => {
-                Ok(Some(TlsSettings { tls_cert_file: cert.clone(), tls_key_file: key.clone() }))
-            }
-            (Some(_), None) => Err(alone("tls_cert_file", "tls_key_file")),
-            (None, Some(_)) => Err(alone("tls_key_file", "tls_cert_file")),
-        }
+        let key = ("tls_key_file", self.tls_key_file.as_ref());
+        let files = pair(("tls_cert_file", self.tls_cert_file.as_ref()), key)?;
+        Ok(files.map(|(tls_cert_file, tls_key_file)| TlsSettings { tls_cert_file, tls_key_file }))
     }
 }
 

@@ -6,16 +6,18 @@ mod admin;
 mod http;
 mod keys;
 pub mod layers;
+mod redis;
 mod secrets;
 pub mod values;
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum, builder::BoolishValueParser, value_parser};
+use clap::{Args, ValueEnum, value_parser};
 
 pub use admin::{AdminArgs, AdminSettings, NamedToken, Role, RoleArgs};
 pub use http::{HttpSettings, StrangerSettings, TlsArgs, TlsSettings};
 pub use keys::{IdentityArgs, KeyArgs, KeySettings};
+pub use redis::{RedisArgs, RedisSettings, RedisTls};
 use secrets::secret;
 pub use values::{Cidr, IdentityKey, KEY_BYTES, ProofOfWork, Secret, SecretUrl, SigningKey};
 
@@ -48,55 +50,6 @@ pub enum SettingsError {
 /// A refusal of `key`.
 pub(crate) fn refused(key: impl Into<String>, problem: impl Into<String>) -> SettingsError {
     SettingsError::Refused { key: key.into(), problem: problem.into() }
-}
-
-/// The line's Redis, as clap reads it.
-#[derive(Debug, Clone, Args)]
-pub struct RedisArgs {
-    /// The line's Redis: redis://, rediss://, redis+unix:///path, redis-sentinel://host:port,host:port/master, redis-cluster://host:port,host:port
-    #[arg(long, value_name = "URL")]
-    pub redis_url: Option<SecretUrl>,
-    /// A file with the Redis URL
-    #[arg(long, value_name = "FILE")]
-    pub redis_url_file: Option<PathBuf>,
-    /// How many replicas must have a join before it is acknowledged
-    #[arg(long, value_name = "COUNT", default_value = "0", value_parser = value_parser!(u32).range(0..=16))]
-    pub redis_replicas: u32,
-    /// Where nodes are reached that announce addresses which cannot be reached from here: announced=reachable, comma-separated
-    #[arg(long, value_name = "PAIRS", value_delimiter = ',', value_parser = values::addresses)]
-    pub redis_addresses: Vec<(String, String)>,
-    /// Start although Redis or PostgreSQL does not keep what it confirms
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
-          default_missing_value = "true", value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
-    pub allow_data_loss: bool,
-}
-
-/// The line's Redis.
-#[derive(Debug, Clone)]
-pub struct RedisSettings {
-    /// Where it is.
-    pub redis_url: SecretUrl,
-    /// How many replicas must have a join before it is acknowledged.
-    pub redis_replicas: u32,
-    /// Where nodes are reached that announce addresses which cannot be reached from here: announced, reachable.
-    pub redis_addresses: Vec<(String, String)>,
-    /// Start although Redis or PostgreSQL does not keep what it confirms.
-    pub allow_data_loss: bool,
-}
-
-impl RedisArgs {
-    /// The complete settings; the URL is required.
-    pub fn resolve(&self) -> Result<RedisSettings, SettingsError> {
-        let url = secret("redis_url", self.redis_url.as_ref(), self.redis_url_file.as_deref())?;
-        let redis_url = url.ok_or_else(|| missing("redis_url"))?;
-        values::redis_scheme(redis_url.expose()).map_err(|why| refused("redis_url", why))?;
-        Ok(RedisSettings {
-            redis_url,
-            redis_replicas: self.redis_replicas,
-            redis_addresses: self.redis_addresses.clone(),
-            allow_data_loss: self.allow_data_loss,
-        })
-    }
 }
 
 /// The bookings' PostgreSQL, as clap reads it.
@@ -258,6 +211,22 @@ impl ServeArgs {
             "admin_listen",
             format!("{admin} is the address of listen ({public}) too; give another port"),
         ))
+    }
+}
+
+/// A certificate and its key: both, or neither.
+fn pair(
+    (cert, cert_file): (&str, Option<&PathBuf>),
+    (key, key_file): (&str, Option<&PathBuf>),
+) -> Result<Option<(PathBuf, PathBuf)>, SettingsError> {
+    let alone = |given: &str, other: &str| {
+        refused(other, format!("is missing; {given} is given, and a certificate needs its key"))
+    };
+    match (cert_file, key_file) {
+        (None, None) => Ok(None),
+        (Some(cert), Some(key)) => Ok(Some((cert.clone(), key.clone()))),
+        (Some(_), None) => Err(alone(cert, key)),
+        (None, Some(_)) => Err(alone(key, cert)),
     }
 }
 

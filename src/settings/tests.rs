@@ -195,7 +195,8 @@ fn what_strangers_may_do_and_what_they_are_shown() {
         let args = parse(&["--proof-of-work", text], &complete()).unwrap();
         assert_eq!(args.strangers.proof_of_work, work);
     }
-    for (given, other) in [("tls_cert_file", "tls_key_file"), ("tls_key_file", "tls_cert_file")] {
+    let pairs = [("tls_cert_file", "tls_key_file"), ("redis_cert_file", "redis_key_file")];
+    for (given, other) in pairs.into_iter().flat_map(|(cert, key)| [(cert, key), (key, cert)]) {
         let error = fault(&[&format!("--{}=x", given.replace('_', "-"))], &complete());
         assert!(error.starts_with(&format!("{other}: is missing")), "{error}");
     }

@@ -3,7 +3,7 @@
 use crate::{
     crowd::Newcomers,
     machine::KEYS,
-    node::Node,
+    nodes::{Nature, Node},
     stage::{SMALL, Size, Stage},
 };
 use waitroom::store::postgres::connect;
@@ -104,7 +104,7 @@ impl Green {
 
     /// It is deployed, and blue goes on serving.
     pub async fn is_refused(self, stage: &Stage) {
-        let other = Node::start(&[], None);
+        let other = Node::start(Nature::default());
         let why = self.break_it(stage, &other).await;
         let said = stage.tool.leaves("blue", why);
         assert_eq!(said.text.contains(" start "), self.is_started(), "{self:?}: {}", said.text);

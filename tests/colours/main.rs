@@ -4,14 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helper may fail its test")]
 
 #[allow(dead_code, reason = "the fault suite uses all of it")]
-#[path = "../faults/clock.rs"]
-mod clock;
-#[allow(dead_code, reason = "the fault suite uses all of it")]
 #[path = "../faults/hosts.rs"]
 mod hosts;
-#[allow(dead_code, reason = "the fault suite uses all of it")]
-#[path = "../faults/node.rs"]
-mod node;
+#[allow(dead_code, unused_imports, reason = "the fault suite uses all of it")]
+#[path = "../shared/redis/mod.rs"]
+mod nodes;
 #[allow(dead_code, reason = "the fault suite uses all of it")]
 #[path = "../faults/told.rs"]
 mod told;

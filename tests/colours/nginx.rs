@@ -1,6 +1,6 @@
 //! The nginx of deploy/nginx, as it is shipped but for addresses, names and what only a whole machine has.
 
-use crate::{machine::Machine, node::until};
+use crate::{machine::Machine, nodes::until};
 use std::{
     fs,
     net::TcpStream,

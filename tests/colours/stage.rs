@@ -5,7 +5,7 @@ use crate::{
     ground::Ground,
     machine::{ADMIN_TOKEN, Machine, Wiring, build},
     nginx::Nginx,
-    node::{Node, PATIENCE, free_port, until},
+    nodes::{Nature, Node, PATIENCE, free_port, until},
     told::Told,
     tool::Tool,
 };
@@ -59,7 +59,7 @@ impl Stage {
         // PostgreSQL's own user must get in, also when we are root.
         fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711)).unwrap();
         let postgres = Postgres::start_at(&folder.path().join("postgres")).unwrap();
-        let redis = Node::start(&[], None);
+        let redis = Node::start(Nature::default());
         let ground = Ground::new();
         let (port, admin_port) = (free_port(), free_port());
         let redis_url = format!("redis://{}:{}", ground.middle(), redis.port);

@@ -1,6 +1,7 @@
 //! A wall clock that can be moved, for one process.
 
 use std::{
+    ffi::OsString,
     fs,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -24,8 +25,9 @@ impl Clock {
         self.0.as_file().write_all_at(&seconds.to_ne_bytes(), 0).unwrap();
     }
 
-    pub fn wear(&self, command: &mut Command) {
-        command.env("LD_PRELOAD", library()).env("CLOCK_OFFSET", self.0.path());
+    /// What makes a process believe it.
+    pub fn environment(&self) -> Vec<(&'static str, OsString)> {
+        vec![("LD_PRELOAD", library().into()), ("CLOCK_OFFSET", self.0.path().into())]
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::{
     guests::Guests,
-    node::until,
+    nodes::until,
     stage::{SALE, Stage, Topology, sql},
 };
 use rustix::process::Signal;
@@ -81,8 +81,7 @@ async fn confirmation(guard: Guard) {
     scene.hold_the_journal(false).await;
     scene.stage.redis.nodes[1].mend();
     scene.stage.redis.nodes[0].restart();
-    let port = scene.stage.redis.nodes[1].port.to_string();
-    scene.stage.redis.nodes[0].say::<()>(&["REPLICAOF", "127.0.0.1", &port]);
+    scene.stage.redis.nodes[0].follow(&scene.stage.redis.nodes[1]);
     scene.start_instances().await;
     scene.ends(guard, "Redis does not have it").await;
 }

@@ -3,7 +3,7 @@
 use crate::{
     clock::Clock,
     door::Door,
-    node::{free_port, until},
+    nodes::{free_port, until},
     proxy::Proxy,
 };
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
@@ -48,7 +48,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// At an address of its own, or beside others at theirs.
+    /// At an address of its own, or beside others at theirs. Where a store is broken it may refuse to.
     pub async fn start(wiring: Wiring, beside: Option<String>) -> Self {
         let host = wiring.host.as_ref().map_or("127.0.0.1", |(_, address)| address.as_str());
         let public = beside.unwrap_or_else(|| format!("{host}:{}", free_port()));
@@ -56,7 +56,7 @@ impl Instance {
         let door = Door::before(public.clone()).await;
         let mut instance = Self { admin, door, wiring, public, child: None };
         instance.launch();
-        until("the server starts", || instance.is_up());
+        until("the server starts, or refuses to", || instance.is_up() || instance.has_ended());
         instance
     }
 
@@ -83,7 +83,7 @@ impl Instance {
             command.arg(format!("--redis-replicas={replicas}"));
         }
         if let Some(clock) = clock {
-            clock.wear(&mut command);
+            command.envs(clock.environment());
         }
         self.child = Some(command.stdout(Stdio::null()).spawn().unwrap());
     }

@@ -9,6 +9,10 @@ mod frames;
 #[path = "../chaos/proxy.rs"]
 mod proxy;
 
+#[allow(dead_code, unused_imports, reason = "tests/it uses all of it")]
+#[path = "../shared/redis/mod.rs"]
+mod nodes;
+
 mod clock;
 mod crowd;
 mod door;
@@ -16,7 +20,6 @@ mod guests;
 mod hosts;
 mod instance;
 mod kinds;
-mod node;
 mod proof;
 mod redises;
 mod report;

@@ -3,7 +3,7 @@
 
 use crate::{
     instance::waitroom,
-    node::PATIENCE,
+    nodes::PATIENCE,
     stage::{SALE, Stage},
     told::Told,
 };

@@ -2,14 +2,10 @@
 
 use crate::{
     clock::Clock,
-    node::{Node, free_port, until},
+    nodes::{Cluster, Nature, Node, Sentinels},
     stage::{SALE, Topology},
 };
-use std::{
-    fs,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 /// The name that Sentinels know the primary by.
 const NAME: &str = "line";
@@ -17,44 +13,44 @@ const NAME: &str = "line";
 /// The nodes, and what watches over them.
 pub struct Redises {
     pub nodes: Vec<Node>,
-    sentinels: Vec<(Child, u16)>,
-    _folder: tempfile::TempDir,
+    sentinels: Option<Sentinels>,
+    clock: Option<Clock>,
     topology: Topology,
 }
 
 impl Redises {
     pub fn start(topology: Topology) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let clock = (topology == Topology::Clocked).then(Clock::right);
-        let nodes = match topology {
-            Topology::Cluster => cluster(),
-            _ => vec![Node::start(&[], clock)],
+        let environment = clock.as_ref().map(Clock::environment).unwrap_or_default();
+        let mut nodes = match topology {
+            Topology::Cluster => Cluster::start(Nature::default(), |cluster| cluster.home(SALE)).nodes,
+            _ => vec![Node::start(Nature { environment, ..Nature::default() })],
         };
-        let mut redises = Self { nodes, sentinels: Vec::new(), _folder: folder, topology };
         let replicas = topology.replicas();
-        if replicas > 0 {
-            redises
-                .nodes
-                .extend((0..replicas).map(|_| Node::replica_of(&redises.nodes[0])).collect::<Vec<_>>());
-            redises.watch();
-        }
-        redises
+        let sentinels = (replicas > 0).then(|| {
+            nodes.extend((0..replicas).map(|_| Node::replica_of(&nodes[0])).collect::<Vec<_>>());
+            let sentinels = Sentinels::over(&nodes[0], NAME, "");
+            sentinels.ready(replicas);
+            sentinels
+        });
+        Self { nodes, sentinels, clock, topology }
     }
 
     /// What instances are told.
     pub fn url(&self) -> String {
-        match self.topology {
-            Topology::Cluster => {
+        match (&self.sentinels, self.topology) {
+            (Some(sentinels), _) => format!("redis-sentinel://{}/{NAME}", sentinels.hosts()),
+            (None, Topology::Cluster) => {
                 let nodes: Vec<_> = self.nodes.iter().map(Node::address).collect();
                 format!("redis-cluster://{}", nodes.join(","))
             }
-            _ if self.sentinels.is_empty() => self.nodes[0].url(),
-            _ => {
-                let hosts: Vec<_> =
-                    self.sentinels.iter().map(|(_, port)| format!("127.0.0.1:{port}")).collect();
-                format!("redis-sentinel://{}/{NAME}", hosts.join(","))
-            }
+            _ => self.nodes[0].url(),
         }
+    }
+
+    /// The clock of the one Redis, so many seconds off.
+    pub fn set_clock(&self, seconds: i64) {
+        self.clock.as_ref().expect("its clock can be moved").set(seconds);
     }
 
     /// The one that has the line: a primary, by its own word.
@@ -64,32 +60,6 @@ impl Redises {
             node.info("role") == "master" && node.try_say::<u64>(&["EXISTS", &key]).is_ok_and(|n| n == 1)
         };
         self.nodes.iter().position(has)
-    }
-
-    /// Three Sentinels over the primary.
-    fn watch(&mut self) {
-        let port = self.nodes[0].port;
-        for i in 0..3 {
-            let own = free_port();
-            let config = self._folder.path().join(format!("{i}.conf"));
-            let lines = format!(
-                "port {own}\ndir {}\nlogfile {i}.log\nprotected-mode no\nsentinel monitor {NAME} 127.0.0.1 {port} 2\n\
-                 sentinel down-after-milliseconds {NAME} 1500\nsentinel failover-timeout {NAME} 4000\n",
-                self._folder.path().display()
-            );
-            fs::write(&config, lines).unwrap();
-            let mut command = Command::new("redis-server");
-            command.arg(config).arg("--sentinel").stdout(Stdio::null()).stderr(Stdio::null());
-            self.sentinels.push((command.spawn().unwrap(), own));
-        }
-        let replicas = self.topology.replicas();
-        for (_, port) in &self.sentinels {
-            until("the Sentinels know each other", || {
-                ask::<String>(*port, &["CKQUORUM", NAME]).is_ok_and(|said| said.contains("3 usable"))
-                    && ask::<Vec<redis::Value>>(*port, &["REPLICAS", NAME])
-                        .is_ok_and(|known| known.len() == replicas)
-            });
-        }
     }
 
     /// Moves the slot of the sale to another node, key by key, while the sale goes on.
@@ -117,46 +87,4 @@ impl Redises {
             let _ = node.try_say::<redis::Value>(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
         }
     }
-}
-
-impl Drop for Redises {
-    fn drop(&mut self) {
-        for (child, _) in &mut self.sentinels {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-fn ask<T: redis::FromRedisValue>(port: u16, words: &[&str]) -> redis::RedisResult<T> {
-    let client = redis::Client::open(format!("redis://127.0.0.1:{port}"))?;
-    redis::cmd("SENTINEL").arg(words).query(&mut client.get_connection_with_timeout(Duration::from_secs(5))?)
-}
-
-/// Slots of the three primaries.
-const THIRDS: [(u16, u16); 3] = [(0, 5460), (5461, 10922), (10923, 16383)];
-
-/// Three primaries, and a replica of the one that has the sale.
-fn cluster() -> Vec<Node> {
-    let words = ["--cluster-enabled", "yes", "--cluster-port", "BUS", "--cluster-node-timeout", "2000"];
-    let nodes: Vec<_> = (0..4).map(|_| Node::start(&words, None)).collect();
-    for (node, (first, last)) in nodes.iter().zip(THIRDS) {
-        node.say::<()>(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
-    }
-    for node in &nodes[1..] {
-        let (port, bus) = (node.port.to_string(), node.bus.to_string());
-        nodes[0].say::<()>(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
-    }
-    for node in &nodes {
-        until("the cluster is up", || {
-            let info: String = node.say(&["CLUSTER", "INFO"]);
-            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:4")
-        });
-    }
-    let slot: u16 = nodes[0].say(&["CLUSTER", "KEYSLOT", SALE]);
-    let home = THIRDS.iter().position(|(first, last)| (*first..=*last).contains(&slot)).unwrap();
-    let home: String = nodes[home].say(&["CLUSTER", "MYID"]);
-    nodes[3].say::<()>(&["CLUSTER", "REPLICATE", &home]);
-    until("the cluster has a replica", || nodes[3].info("master_link_status") == "up");
-    nodes
 }

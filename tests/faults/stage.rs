@@ -4,7 +4,7 @@ use crate::{
     clock::Clock,
     hosts::Hosts,
     instance::{ADMIN_TOKEN, Instance, Wiring, waitroom},
-    node::{Node, PATIENCE},
+    nodes::{Node, PATIENCE},
     proxy::Proxy,
     redises::Redises,
     standby::Standby,
@@ -92,7 +92,9 @@ impl Stage {
         };
         for i in 0..2 {
             let wiring = stage.wiring(i);
-            stage.instances.push(Instance::start(wiring, None).await);
+            let instance = Instance::start(wiring, None).await;
+            assert!(instance.is_up(), "the server refuses to start");
+            stage.instances.push(instance);
         }
         stage
     }
@@ -169,8 +171,10 @@ impl Stage {
         loop {
             let home = &self.redis.nodes[self.redis.home().unwrap()];
             let line: (i64, i64) = home.say(&["HMGET", &key, "epoch", "n"]);
-            let head = client.query_one("SELECT epoch, n FROM journal_heads", &[]).await.unwrap();
-            if (head.get::<_, i64>(0), head.get::<_, i64>(1)) >= line {
+            // None before somebody writes it.
+            let head = client.query_opt("SELECT epoch, n FROM journal_heads", &[]).await.unwrap();
+            let head: Option<(i64, i64)> = head.map(|head| (head.get(0), head.get(1)));
+            if head >= Some(line) {
                 return;
             }
             assert!(began.elapsed() < PATIENCE, "the journal has {head:?}, and the line is at {line:?}");

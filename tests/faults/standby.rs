@@ -1,6 +1,6 @@
 //! A second PostgreSQL that follows the first, has what is committed, and takes its place.
 
-use crate::{node::until, stage::sql};
+use crate::{nodes::until, stage::sql};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,

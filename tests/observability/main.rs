@@ -132,6 +132,8 @@ fn every_panel_shows_data_of_a_server_under_load() {
     }
     let empty: Vec<_> = empty.iter().map(|query| format!("{}: {}", query.panel, query.expr)).collect();
     assert!(empty.is_empty(), "{empty:#?}");
+    let parked = "max_over_time(waitroom_parked_connections[5m]) > 10";
+    assert!(prometheus.has_data(parked, from), "those who wait are not parked");
     // The guard itself: neither what is not there nor a quantile of nothing counts as data.
     assert!(!prometheus.has_data("waitroom_joins", from));
     assert!(!prometheus.has_data("histogram_quantile(0.99, 0 * waitroom_copy_rows_bucket)", from));

@@ -1,6 +1,6 @@
 //! Redis and PostgreSQL as JSON lines, there and back.
 
-use crate::node::Node;
+use crate::nodes::Node;
 use serde_json::{Value, json};
 use std::{
     fs,

@@ -2,7 +2,7 @@
 
 use crate::{
     fixture,
-    node::{Node, PATIENCE},
+    nodes::{Nature, Node, PATIENCE},
     record::SALE,
     server::Server,
 };
@@ -31,7 +31,7 @@ impl After {
         let folder = tempfile::tempdir().unwrap();
         std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
         let postgres = Postgres::start_at(&folder.path().join("postgres")).unwrap();
-        let redis = Node::start(&[], None);
+        let redis = Node::start(Nature::default());
         fixture::replay_redis(&redis);
         fixture::replay_postgres(&postgres.url()).await;
         let server = Server::start(Path::new(PROGRAM), &redis.url(), &postgres.url());

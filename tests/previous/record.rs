@@ -1,7 +1,11 @@
 //! Makes data/ anew, by a program of the release before: `COLOURS_OLD=$(tests/previous/build.sh) cargo test --test previous
 //! record -- --ignored`.
 
-use crate::{fixture, node::Node, server::Server};
+use crate::{
+    fixture,
+    nodes::{Nature, Node},
+    server::Server,
+};
 use serde_json::{Value, json};
 use std::{path::PathBuf, thread::sleep, time::Duration};
 use waitroom::embedded::Postgres;
@@ -60,7 +64,7 @@ async fn record() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
     let postgres = Postgres::start_at(&folder.path().join("postgres")).unwrap();
-    let redis = Node::start(&[], None);
+    let redis = Node::start(Nature::default());
     let mut server = Server::start(&old, &redis.url(), &postgres.url());
     let told = sale(&server, &postgres);
     fixture::record_redis(&redis);

@@ -1,6 +1,6 @@
 //! A `waitroom serve` of any release, and what is said to it over HTTP.
 
-use crate::node::{free_port, until};
+use crate::nodes::{free_port, until};
 use serde_json::Value;
 use std::{
     net::TcpStream,

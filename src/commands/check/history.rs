@@ -83,9 +83,9 @@ async fn final_state(args: &CheckArgs, log: &Log) -> anyhow::Result<FinalState> 
 }
 
 async fn line_state(url: &SecretUrl, args: &CheckArgs, sale: &SaleId) -> anyhow::Result<Option<LineState>> {
-    let redis_addresses = args.redis_addresses.clone();
-    let settings =
-        RedisSettings { redis_url: url.clone(), redis_addresses, redis_replicas: 0, allow_data_loss: true };
+    args.redis_tls.check(url)?;
+    let (redis_addresses, tls) = (args.redis_addresses.clone(), args.redis_tls.clone());
+    let settings = RedisSettings { redis_addresses, tls, ..RedisSettings::at(url.clone()) };
     let site = Site::of(&settings).map_err(StoreError::from)?;
     // Reads only: it needs no lease, and so no name.
     let redis = Redis::connect(site, "check").await?;

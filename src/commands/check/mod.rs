@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::sale::sale_id;
 use super::{Exit, ExitError, output};
-use crate::settings::{PostgresArgs, SecretUrl, values::addresses};
+use crate::settings::{PostgresArgs, RedisTls, SecretUrl, values::addresses};
 use load::checker::Status;
 use load::journal::is_journal;
 use wire::domain::ids::SaleId;
@@ -47,6 +47,8 @@ pub struct CheckArgs {
     /// Where nodes of Redis are reached that announce other addresses: announced=reachable, comma-separated
     #[arg(long, value_name = "PAIRS", value_delimiter = ',', value_parser = addresses)]
     redis_addresses: Vec<(String, String)>,
+    #[command(flatten)]
+    redis_tls: RedisTls,
     #[command(flatten)]
     postgres: PostgresArgs,
     /// What is printed

@@ -53,21 +53,26 @@ impl Lot {
         socket: &Arc<Socket>,
         connection: BorrowedFd<'_>,
     ) -> io::Result<Berth> {
-        let key = self.sockets().insert(socket.clone());
+        let key = self.change(|sockets| sockets.insert(socket.clone()));
         let added = u32::try_from(key).map_err(io::Error::other).and_then(|_| {
             let flags = EventFlags::IN | EventFlags::RDHUP;
             Ok(epoll::add(self.epoll.get_ref(), connection, EventData::new_u64(key as u64), flags)?)
         });
         match added {
-            Ok(()) => {
-                metrics::parked_connections(self.len());
-                Ok(Berth { lot: self.clone(), key: key as u32 })
-            }
+            Ok(()) => Ok(Berth { lot: self.clone(), key: key as u32 }),
             Err(error) => {
-                self.sockets().remove(key);
+                self.change(|sockets| sockets.try_remove(key));
                 Err(error)
             }
         }
+    }
+
+    /// How many there are is told by whoever changes it, before another may.
+    fn change<T>(&self, change: impl FnOnce(&mut Slab<Arc<Socket>>) -> T) -> T {
+        let mut sockets = self.sockets();
+        let changed = change(&mut sockets);
+        metrics::parked_connections(sockets.len());
+        changed
     }
 
     fn sockets(&self) -> MutexGuard<'_, Slab<Arc<Socket>>> {
@@ -118,8 +123,7 @@ impl Berth {
     pub(super) fn leave(self, connection: BorrowedFd<'_>) {
         // Fails for a connection that is not there: then there is nothing to be heard of it.
         let _ = epoll::delete(self.lot.epoll.get_ref(), connection);
-        self.lot.sockets().try_remove(self.key as usize);
-        metrics::parked_connections(self.lot.len());
+        self.lot.change(|sockets| sockets.try_remove(self.key as usize));
     }
 }
 

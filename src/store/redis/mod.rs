@@ -9,6 +9,7 @@ mod pool;
 pub mod review;
 mod site;
 mod slot;
+mod tls;
 mod trouble;
 
 use super::{

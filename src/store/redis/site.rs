@@ -1,7 +1,7 @@
 //! Where Redis is, as the operator says it: one server, Sentinels that know the primary's name, or nodes of a cluster.
 
 use super::address::{Address, Addresses};
-use super::find::Asked;
+use super::{find::Asked, tls::with_files};
 use crate::{
     settings::RedisSettings,
     store::{errors::ConnectError, postgres::tls},
@@ -53,7 +53,8 @@ impl Site {
             key: "redis_addresses",
             problem: "give announced=reachable, each a host:port or a host".to_owned(),
         })?;
-        Ok(Self { addresses, replicas: settings.redis_replicas, ..site })
+        let node = with_files(site.node, &settings.tls)?;
+        Ok(Self { node, addresses, replicas: settings.redis_replicas, ..site })
     }
 
     /// From a URL alone: nothing is announced that cannot be reached, and no replica is waited for.
@@ -76,6 +77,10 @@ impl Site {
     /// Whether the next sale may be on another node than this.
     pub(super) fn is_cluster(&self) -> bool {
         matches!(self.kind, Kind::Cluster { .. })
+    }
+
+    pub(super) fn is_by_tls(&self) -> bool {
+        matches!(self.node.addr(), ConnectionAddr::TcpTls { .. })
     }
 
     pub(super) fn db(&self) -> i64 {

@@ -1,7 +1,7 @@
 //! What happens to instances, and to visitors' ways there.
 
 use super::{Held, Kind};
-use crate::{instance::Instance, node::until, stage::Stage};
+use crate::{instance::Instance, nodes::until, stage::Stage};
 use rustix::process::Signal;
 
 /// How far a clock is off, in seconds.
@@ -11,6 +11,11 @@ pub async fn inject(kind: Kind, stage: &mut Stage) -> Held {
     if kind == Kind::InstancesComeAndGo {
         for i in 0..stage.instances.len() {
             let spare = stage.start_beside(i).await;
+            // A store is broken too: nobody goes before another has come.
+            if !spare.is_up() {
+                stage.spares.clear();
+                return Held::Nothing;
+            }
             stage.spares.push(spare);
         }
         stage.instances.iter().for_each(|instance| instance.signal(Signal::TERM));
@@ -32,7 +37,7 @@ pub async fn inject(kind: Kind, stage: &mut Stage) -> Held {
 }
 
 pub async fn heal(kind: Kind, stage: &mut Stage) {
-    if kind == Kind::InstancesComeAndGo {
+    if kind == Kind::InstancesComeAndGo && !stage.spares.is_empty() {
         have_gone(&mut stage.instances);
         come_up(stage);
         stage.spares.iter().for_each(|spare| spare.signal(Signal::TERM));

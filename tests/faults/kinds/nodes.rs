@@ -1,7 +1,7 @@
 //! What happens to Redis where it is several.
 
 use super::{Held, Kind};
-use crate::{node::until, stage::Stage};
+use crate::{nodes::until, stage::Stage};
 use std::time::Duration;
 use tokio::time::sleep;
 

@@ -1,7 +1,7 @@
 //! What happens to Redis and to the way there.
 
 use super::{Held, Kind};
-use crate::{node::until, proxy::Proxy, stage::Stage};
+use crate::{nodes::until, proxy::Proxy, stage::Stage};
 use rustix::process::Signal;
 use std::{fs, time::Duration};
 use tokio::time::sleep;
@@ -34,8 +34,8 @@ pub async fn inject(kind: Kind, stage: &mut Stage) -> Held {
             stage.redis().go_back_to(&kept);
         }
         Kind::RedisFull => stage.redis().say(&["CONFIG", "SET", "maxmemory", "1"]),
-        Kind::RedisClockForward => stage.redis().set_clock(HOUR),
-        Kind::RedisClockBack => stage.redis().set_clock(-HOUR),
+        Kind::RedisClockForward => stage.redis.set_clock(HOUR),
+        Kind::RedisClockBack => stage.redis.set_clock(-HOUR),
         _ => unreachable!("{kind:?} is not about Redis"),
     }
     Held::Nothing
@@ -56,7 +56,7 @@ pub async fn heal(kind: Kind, stage: &mut Stage, _: Held) {
         }
         Kind::RedisSlow => links(stage).for_each(|link| link.lag(Duration::ZERO)),
         Kind::RedisFull => stage.redis().say(&["CONFIG", "SET", "maxmemory", "0"]),
-        Kind::RedisClockForward | Kind::RedisClockBack => stage.redis().set_clock(0),
+        Kind::RedisClockForward | Kind::RedisClockBack => stage.redis.set_clock(0),
         _ => {}
     }
     until("Redis answers", || stage.redis().try_say::<String>(&["PING"]).is_ok());

@@ -2,9 +2,12 @@
 
 use super::{
     crowd::{come, comes, lost, sells, until_served},
-    nodes::{Cluster, serve, until},
+    serve::serve,
 };
-use crate::world::Server;
+use crate::{
+    nodes::{Cluster, Nature, until},
+    world::Server,
+};
 use serde_json::json;
 use waitroom::store::{
     line::Found,
@@ -25,7 +28,7 @@ async fn sales(cluster: &Cluster, server: &Server) -> [String; 3] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sales_are_spread_and_each_outlives_its_node() {
-    let mut cluster = Cluster::start(None);
+    let mut cluster = Cluster::start(Nature::default(), |_| 0);
     // One node is enough to find the others, also when it is gone itself.
     let url = format!("redis-cluster://{}", cluster.nodes[0].address());
     let server = serve(&url, &[]).await;
@@ -48,7 +51,7 @@ async fn sales_are_spread_and_each_outlives_its_node() {
     }
     let (first, replica) = (&cluster.nodes[0], &cluster.nodes[3]);
     until("the replica has them", || replica.info("slave_repl_offset") == first.info("master_repl_offset"));
-    cluster.nodes[0].server.kill();
+    cluster.nodes[0].kill();
     // The others go on.
     assert!(comes(&server, &sales[1]).await.is_some());
     until("the replica is promoted", || cluster.nodes[3].info("role") == "master");
@@ -62,7 +65,7 @@ async fn sales_are_spread_and_each_outlives_its_node() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sale_stands_still_while_its_slot_moves_and_goes_on_after() {
-    let cluster = Cluster::start(None);
+    let cluster = Cluster::start(Nature::default(), |_| 0);
     let server = serve(&format!("redis-cluster://{}", cluster.hosts()), &[]).await;
     let sales = sales(&cluster, &server).await;
     let [_, moving, staying] = &sales;
@@ -98,7 +101,7 @@ async fn a_sale_stands_still_while_its_slot_moves_and_goes_on_after() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_announce_other_addresses() {
-    let cluster = Cluster::start(Some("inside.invalid"));
+    let cluster = Cluster::start(Nature::of(&super::review::NAMED), |_| 0);
     let url = format!("redis-cluster://{}", cluster.hosts());
     let server = serve(&url, &[("redis_addresses", "inside.invalid=127.0.0.1")]).await;
     for sale in sales(&cluster, &server).await {

@@ -1,7 +1,6 @@
 //! Visitors who come in while Redis fails, and what became of the places that they were told.
 
-use super::nodes::PATIENCE;
-use crate::world::Server;
+use crate::{nodes::PATIENCE, world::Server};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -79,7 +78,7 @@ async fn asked(server: &Server, sale: &str, of_it: &str, token: &str) -> (u16, V
 /// A visitor is admitted and books: everything of a sale works, perhaps not at once.
 pub async fn sells(server: &Server, sale: &str, seat: &str) {
     let (mut kim, _) = server.join(sale).await;
-    let mut token = kim.hear("granted").await["token"].clone();
+    let mut token = kim.hear_past(&["joined"], "granted").await["token"].clone();
     loop {
         kim.say(json!({ "type": "redeem", "request": "r", "token": token, "seats": [seat] })).await;
         loop {

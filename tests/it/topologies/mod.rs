@@ -2,6 +2,7 @@
 
 mod cluster;
 mod crowd;
-mod nodes;
 mod review;
 mod sentinel;
+mod serve;
+mod tls;

@@ -1,8 +1,14 @@
 //! What `serve` refuses and `doctor` says of a Redis that is not as it should be.
 
-use super::nodes::{Cluster, Node, Sentinels, until};
-use crate::world::World;
+use crate::{
+    nodes::{Cluster, Nature, Node, Sentinels, until},
+    world::World,
+};
 use std::process::Command;
+
+/// Announces a name that leads nowhere from here; among themselves nodes use addresses.
+pub const NAMED: [&str; 4] =
+    ["--cluster-announce-hostname", "inside.invalid", "--cluster-preferred-endpoint-type", "hostname"];
 
 /// The status of the command, and what it said.
 fn run(command: &str, url: &str, others: &[&str]) -> (i32, String) {
@@ -17,7 +23,7 @@ fn run(command: &str, url: &str, others: &[&str]) -> (i32, String) {
 
 /// Both say it, with the same status.
 #[track_caller]
-fn refused(url: &str, others: &[&str], status: i32, words: &[&str]) {
+pub fn refused(url: &str, others: &[&str], status: i32, words: &[&str]) {
     for command in ["doctor", "serve"] {
         let (code, said) = run(command, url, others);
         assert_eq!(code, status, "{command}: {said}");
@@ -29,7 +35,7 @@ fn refused(url: &str, others: &[&str], status: i32, words: &[&str]) {
 }
 
 #[track_caller]
-fn fine(url: &str, others: &[&str], words: &[&str]) {
+pub fn fine(url: &str, others: &[&str], words: &[&str]) {
     let (code, said) = run("doctor", url, others);
     assert_eq!(code, 0, "{said}");
     for word in words {
@@ -39,7 +45,7 @@ fn fine(url: &str, others: &[&str], words: &[&str]) {
 
 #[test]
 fn a_primary_and_its_replica() {
-    let mut primary = Node::start(&[]);
+    let mut primary = Node::start(Nature::default());
     let replica = Node::replica_of(&primary);
     let url = format!("redis://{}", primary.address());
     fine(&url, &["--redis-replicas=1"], &["1 connected", "stand still"]);
@@ -60,10 +66,10 @@ fn a_primary_and_its_replica() {
 
 #[test]
 fn sentinels() {
-    let primary = Node::start(&[]);
+    let primary = Node::start(Nature::default());
     let replica = Node::replica_of(&primary);
     let sentinels = Sentinels::over(&primary, "tickets", "");
-    sentinels.ready("tickets", 1);
+    sentinels.ready(1);
     let url = |name: &str| format!("redis-sentinel://{}/{name}", sentinels.hosts());
     fine(&url("tickets"), &[], &["3 usable Sentinels", "set redis_replicas to 1"]);
     refused(&url("tikets"), &[], 78, &["no primary of the name \"tikets\"", "they know tickets"]);
@@ -80,7 +86,7 @@ fn sentinels() {
 
 #[test]
 fn a_cluster() {
-    let cluster = Cluster::start(None);
+    let cluster = Cluster::start(Nature::default(), |_| 0);
     let first = cluster.nodes[0].address();
     refused(&format!("redis://{first}"), &[], 78, &["redis-cluster://"]);
     let url = format!("redis-cluster://{first}");
@@ -94,9 +100,9 @@ fn a_cluster() {
         !cluster.nodes[0].say::<String>(&["CLUSTER", "INFO"]).contains("slots_assigned:16384")
     });
     refused(&url, &[], 78, &["slots 6000-6000"]);
-    let named = Cluster::start(Some("inside.invalid"));
+    let named = Cluster::start(Nature::of(&NAMED), |_| 0);
     let url = format!("redis-cluster://{}", named.hosts());
     refused(&url, &[], 69, &["inside.invalid:", "set redis_addresses"]);
-    let alone = Node::start(&[]);
+    let alone = Node::start(Nature::default());
     refused(&format!("redis-cluster://{}", alone.address()), &[], 78, &["is no part of a cluster"]);
 }

@@ -3,9 +3,12 @@
 
 use super::{
     crowd::{Told, come, comes, journaled, lost, sells, until_served},
-    nodes::{Node, Sentinels, serve, until},
+    serve::serve,
 };
-use crate::world::Server;
+use crate::{
+    nodes::{Nature, Node, Sentinels, until},
+    world::Server,
+};
 use serde_json::json;
 
 struct Scene {
@@ -18,10 +21,10 @@ struct Scene {
 
 impl Scene {
     async fn with(replicas: usize, waited_for: &str) -> Self {
-        let primary = Node::start(&[]);
+        let primary = Node::start(Nature::default());
         let replicas: Vec<_> = (0..replicas).map(|_| Node::replica_of(&primary)).collect();
         let sentinels = Sentinels::over(&primary, "tickets", "");
-        sentinels.ready("tickets", replicas.len());
+        sentinels.ready(replicas.len());
         let url = format!("redis-sentinel://{}/tickets", sentinels.hosts());
         let server = serve(&url, &[("redis_replicas", waited_for)]).await;
         let sale = server.sale(json!({})).await;
@@ -34,7 +37,7 @@ impl Scene {
 
     /// The primary dies, and a replica takes its place.
     fn fail_over(&mut self) -> &Node {
-        self.primary.server.kill();
+        self.primary.kill();
         until("a replica is promoted", || self.replicas.iter().any(|node| node.info("role") == "master"));
         self.replicas.iter().find(|node| node.info("role") == "master").unwrap()
     }
@@ -99,9 +102,8 @@ async fn with_a_replica_waited_for_nothing_acknowledged_is_lost() {
     // It is alone: nobody is told anything before it has a replica of its own.
     assert!(comes(&scene.server, &scene.sale).await.is_none());
     scene.replicas[0].mend();
-    scene.primary.server.restart().unwrap();
-    let port = scene.replicas[0].port.to_string();
-    scene.primary.say::<()>(&["REPLICAOF", "127.0.0.1", &port]);
+    scene.primary.restart();
+    scene.primary.follow(&scene.replicas[0]);
     until("it has a replica", || scene.replicas[0].info("connected_slaves") == "1");
     scene.serves_again().await;
     assert_eq!(scene.lost(&told).await, 0);
@@ -125,13 +127,13 @@ async fn with_one_of_two_replicas_cut_off_the_other_is_enough() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_users_and_passwords_everywhere() {
-    let primary = Node::start(&[]);
+    let primary = Node::start(Nature::default());
     // What docs/redis.md asks for, and no more.
     let may = "+@read +@write +@scripting +@transaction +@connection +info +role +wait +time";
     let rule = ["ACL", "SETUSER", "room", "on", ">hush-hush", "~waitroom:*"];
     primary.say::<()>(&rule.into_iter().chain(may.split(' ')).collect::<Vec<_>>());
     let sentinels = Sentinels::over(&primary, "tickets", "hush-sentinel");
-    sentinels.ready("tickets", 0);
+    sentinels.ready(0);
     let url = format!(
         "redis-sentinel://room:hush-hush@{}/tickets?sentinel_password=hush-sentinel",
         sentinels.hosts()

@@ -22,7 +22,7 @@ pub(super) async fn look(site: &Site, seeds: &[Address], findings: &mut Findings
     }
     for (seed, error) in &away {
         let grade = if seen.is_some() { Grade::Warn } else { grade_of(error) };
-        find(findings, grade, "redis_url", format!("{seed}: {}", words(error)));
+        find(findings, grade, "redis_url", format!("{seed}: {}", words(error, site)));
     }
     let Some(ranges) = seen else { return Vec::new() };
     let gaps = uncovered(&ranges);

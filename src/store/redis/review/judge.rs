@@ -25,7 +25,7 @@ pub(super) fn judge(groups: &[Group], site: &Site, settings: &RedisSettings, fin
                 replicas(group, facts, site, settings, findings);
                 memory(facts, name, findings);
             }
-            Err(error) => find(findings, grade_of(error), "redis", format!("{name}: {}", words(error))),
+            Err(error) => find(findings, grade_of(error), "redis", format!("{name}: {}", words(error, site))),
         }
         for replica in &group.replicas {
             match &replica.facts {
@@ -168,9 +168,7 @@ mod tests {
 
     /// The worst that is found, and all words of that grade.
     fn worst(url: &str, redis_replicas: u32, primary: &str, replicas: &[&str]) -> (Grade, String) {
-        let redis_url = url.to_owned().into();
-        let settings =
-            RedisSettings { redis_url, redis_replicas, redis_addresses: Vec::new(), allow_data_loss: false };
+        let settings = RedisSettings { redis_replicas, ..RedisSettings::at(url.to_owned()) };
         let site = Site::of(&settings).unwrap();
         let group =
             Group { primary: server(primary), replicas: replicas.iter().map(|info| server(info)).collect() };

@@ -106,11 +106,8 @@ pub async fn review(site: &Site, settings: &RedisSettings) -> Vec<Finding> {
 
 /// How bad it is that a server that is needed gives this error: it is away, or what it was told is wrong.
 fn grade_of(error: &RedisError) -> Grade {
-    if is_refused(error) || error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError) {
-        Grade::Fail
-    } else {
-        Grade::Away
-    }
+    let is_wrong = error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError);
+    if is_refused(error) || is_wrong || of_certificates(error).is_some() { Grade::Fail } else { Grade::Away }
 }
 
 fn is_refused(error: &RedisError) -> bool {
@@ -118,15 +115,37 @@ fn is_refused(error: &RedisError) -> bool {
         || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
 }
 
+/// What to do where one side does not believe the other's certificate.
+fn of_certificates(error: &RedisError) -> Option<&'static str> {
+    let text = error.to_string();
+    if text.starts_with("invalid peer certificate") {
+        Some(
+            "redis_ca_file: its certificate is not believed; name the authority that vouches for it, and reach it by a name that it has",
+        )
+    } else if text.starts_with("received fatal alert") {
+        Some(
+            "redis_cert_file: it does not let us in; give a certificate that its authority vouches for, with redis_key_file",
+        )
+    } else {
+        None
+    }
+}
+
 /// What is wrong, in words that say which setting it is.
-fn words(error: &RedisError) -> String {
+fn words(error: &RedisError, site: &Site) -> String {
     let detail = error.detail().unwrap_or_default();
-    if is_refused(error) {
+    if let Some(what) = of_certificates(error) {
+        format!("{what} ({error})")
+    } else if is_refused(error) {
         format!("redis_url: its user or password is refused ({error})")
     } else if detail.contains("cluster support disabled") {
         "redis_url: this Redis is no part of a cluster: give redis://".to_owned()
     } else if detail.contains("unknown command") && detail.to_ascii_lowercase().contains("sentinel") {
         "redis_url: this Redis is no Sentinel: give redis://".to_owned()
+    } else if error.is_timeout() && site.is_by_tls() {
+        format!("{error}; if it speaks no TLS there, begin redis_url with redis instead of rediss")
+    } else if error.is_connection_dropped() && !site.is_by_tls() {
+        format!("{error}; if it speaks TLS there, begin redis_url with rediss")
     } else {
         error.to_string()
     }

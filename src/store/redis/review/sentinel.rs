@@ -41,7 +41,7 @@ pub(super) async fn look(
         // One of many may be away, if its word is not needed.
         let grade = if seen.is_empty() { grade_of(error) } else { Grade::Warn };
         let whose = if grade_of(error) == Grade::Fail { " (sentinel_user, sentinel_password)" } else { "" };
-        find(findings, grade, "sentinel", format!("{address}{whose}: {}", words(error)));
+        find(findings, grade, "sentinel", format!("{address}{whose}: {}", words(error, site)));
     }
     let (_, first) = seen.iter().find(|(_, view)| view.primary.is_some()).or(seen.first())?;
     for (address, view) in seen.iter().filter(|(_, view)| view.primary.is_some()) {

@@ -1,12 +1,9 @@
-//! One Redis: on a port and on a socket, in a folder of its own, with a clock that can be moved.
+//! One Redis: on a port and on a socket, in a folder of its own.
 
-#[path = "../shared/ports.rs"]
-mod ports;
-
-use crate::clock::Clock;
-pub use ports::free_port;
+use super::{TLS, ports::free_port};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -25,35 +22,65 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// What it is started with.
+#[derive(Clone, Default)]
+pub struct Nature {
+    /// Further arguments. `BUS` becomes the port at which nodes of a cluster talk.
+    pub words: Vec<String>,
+    pub environment: Vec<(&'static str, OsString)>,
+    /// Others reach it by TLS, at a second port; the test itself by the first.
+    pub tls: bool,
+}
+
+impl Nature {
+    pub fn of(words: &[&str]) -> Self {
+        Self { words: words.iter().map(ToString::to_string).collect(), ..Self::default() }
+    }
+
+    pub fn by_tls() -> Self {
+        Self { tls: true, ..Self::default() }
+    }
+}
+
 pub struct Node {
     pub port: u16,
     pub bus: u16,
-    words: Vec<String>,
-    clock: Option<Clock>,
+    tls_port: Option<u16>,
+    nature: Nature,
+    login: String,
     child: Option<Child>,
     folder: tempfile::TempDir,
 }
 
 impl Node {
-    /// `BUS` in `words` becomes the port at which nodes of a cluster talk.
-    pub fn start(words: &[&str], clock: Option<Clock>) -> Self {
+    pub fn start(nature: Nature) -> Self {
         let (port, bus) = (free_port(), free_port());
-        let words = words.iter().map(|word| word.replace("BUS", &bus.to_string())).collect();
+        let tls_port = nature.tls.then(free_port);
         let folder = tempfile::tempdir().unwrap();
-        let mut node = Self { port, bus, words, clock, child: None, folder };
+        let mut node = Self { port, bus, tls_port, nature, login: String::new(), child: None, folder };
         node.restart();
         node
     }
 
     pub fn replica_of(primary: &Node) -> Self {
-        let node = Self::start(&[], None);
-        node.say::<()>(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]);
+        let node = Self::start(Nature { tls: primary.nature.tls, ..Nature::default() });
+        node.follow(primary);
         until("the replica is connected", || node.info("master_link_status") == "up");
         node
     }
 
+    /// It becomes the other's replica.
+    pub fn follow(&self, primary: &Node) {
+        self.say::<()>(&["REPLICAOF", "127.0.0.1", &primary.reached_at().to_string()]);
+    }
+
+    /// The port at which others reach it.
+    pub fn reached_at(&self) -> u16 {
+        self.tls_port.unwrap_or(self.port)
+    }
+
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.reached_at())
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -62,6 +89,10 @@ impl Node {
 
     pub fn url(&self) -> String {
         format!("redis+unix://{}", self.socket().display())
+    }
+
+    pub fn log_in(&mut self, user: &str, password: &str) {
+        self.login = format!("{user}:{password}@");
     }
 
     /// Starts it, unless it runs, on the data that are there.
@@ -81,10 +112,13 @@ impl Node {
         command.args(["--save", "", "--protected-mode", "no", "--loglevel", "warning"]);
         command.args(["--repl-diskless-sync-delay", "0", "--port", &self.port.to_string()]);
         command.arg("--dir").arg(self.folder.path()).arg("--unixsocket").arg(self.socket());
-        command.args(&self.words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        if let Some(clock) = &self.clock {
-            clock.wear(&mut command);
+        if let Some(port) = self.tls_port {
+            command.args(["--tls-port", &port.to_string()]).args(TLS);
         }
+        let Nature { words, environment, .. } = &self.nature;
+        command.args(words.iter().map(|word| word.replace("BUS", &self.bus.to_string())));
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().expect("redis-server is installed"));
     }
 
@@ -133,13 +167,9 @@ impl Node {
         let _ = self.try_say::<()>(&["CONFIG", "SET", "masterauth", ""]);
     }
 
-    pub fn set_clock(&self, offset: i64) {
-        self.clock.as_ref().expect("its clock can be moved").set(offset);
-    }
-
     /// Says it, and hears the answer or why there is none.
     pub fn try_say<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
-        let client = redis::Client::open(format!("redis://{}", self.address()))?;
+        let client = redis::Client::open(format!("redis://{}127.0.0.1:{}", self.login, self.port))?;
         let mut connection = client.get_connection_with_timeout(Duration::from_secs(5))?;
         let mut command = redis::cmd(words[0]);
         words[1..].iter().for_each(|word| _ = command.arg(word));
