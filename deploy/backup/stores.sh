@@ -41,6 +41,9 @@ case "$url" in
         # Of a cluster any node will do: the client follows it to the right one.
         [[ "$url" != *-cluster://* ]] || redis_words+=(-c)
         [[ "$url" != rediss* ]] || redis_words+=(--tls)
+        [ -z "${WAITROOM_REDIS_CA_FILE:-}" ] || redis_words+=(--cacert "$WAITROOM_REDIS_CA_FILE")
+        [ -z "${WAITROOM_REDIS_CERT_FILE:-}" ] || redis_words+=(--cert "$WAITROOM_REDIS_CERT_FILE" --key "${WAITROOM_REDIS_KEY_FILE:-}")
+        if [[ "$url" == *"#insecure" ]]; then redis_words+=(--insecure) url="${url%#insecure}"; fi
         address="${url#*://}"
         address="${address%%[/?,]*}"
         user="${address%@*}"

@@ -1,6 +1,9 @@
 //! A backup in mid-sale, brought back on empty stores: whoever was told a place or a booking before it began has it.
 
-use crate::world::{IDENTITY_KEY, Server, Visitor, World};
+use crate::{
+    nodes::{CLIENT, Nature, Node},
+    world::{IDENTITY_KEY, Server, Visitor, World},
+};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use std::{
@@ -29,6 +32,15 @@ impl Site {
         Self { world: World::new(), folder: tempfile::tempdir().unwrap() }
     }
 
+    /// With a key that is there already.
+    fn with_keys() -> Self {
+        let site = Self::new();
+        fs::create_dir(site.etc()).unwrap();
+        fs::write(site.etc().join("signing-keys"), "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+            .unwrap();
+        site
+    }
+
     fn etc(&self) -> PathBuf {
         self.folder.path().join("etc")
     }
@@ -42,9 +54,9 @@ impl Site {
     async fn script(&self, name: &str, words: &[&Path], variables: &[(&str, &str)]) -> (Option<i32>, String) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/backup").join(name);
         let mut command = Command::new(path);
-        command.args(words).env("WAITROOM_ETC", self.etc()).envs(variables.iter().copied());
+        command.args(words).env("WAITROOM_ETC", self.etc());
         command.env("WAITROOM_REDIS_URL", self.world.redis.url());
-        command.env("WAITROOM_POSTGRES_URL", self.world.postgres.url());
+        command.env("WAITROOM_POSTGRES_URL", self.world.postgres.url()).envs(variables.iter().copied());
         let output = spawn_blocking(move || command.output().unwrap()).await.unwrap();
         let said = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8(said).unwrap())
@@ -214,9 +226,7 @@ async fn a_backup_of_mid_sale_is_brought_back_on_empty_stores() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_says_when_the_journal_is_behind() {
-    let site = Site::new();
-    fs::create_dir(site.etc()).unwrap();
-    fs::write(site.etc().join("signing-keys"), "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=").unwrap();
+    let site = Site::with_keys();
     let server = site.serve().await;
     let sale = server.sale(json!({})).await;
     let (_kim, _) = server.join(&sale).await;
@@ -236,6 +246,22 @@ async fn a_backup_says_when_the_journal_is_behind() {
     fs::write(site.last_backup().join("settings.tar"), "x").unwrap();
     let (status, said) = site.script("restore.sh", &[&site.last_backup()], &[]).await;
     assert!(status == Some(74) && said.contains("damaged"), "{status:?} {said}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_asks_a_redis_that_speaks_tls() {
+    let (site, node) = (Site::with_keys(), Node::start(Nature::by_tls()));
+    let url = format!("rediss://{}", node.address());
+    let server = Server::start_with(&site.world, &[&[("redis_url", &*url)], &CLIENT[..]].concat()).await;
+    let sale = server.sale(json!({})).await;
+    let (_kim, _) = server.join(&sale).await;
+    let names = CLIENT.map(|(name, file)| (format!("WAITROOM_{}", name.to_uppercase()), file));
+    let files: Vec<_> = names.iter().map(|(name, file)| (name.as_str(), *file)).collect();
+    let (status, said) = site.backup(&[&[("WAITROOM_REDIS_URL", &*url)], &files[..]].concat()).await;
+    assert_eq!(status, Some(0), "{said}");
+    let (status, said) = site.backup(&[("WAITROOM_REDIS_URL", &*url)]).await;
+    assert_eq!(status, Some(75), "nobody vouches for it: {said}");
     server.stop().await;
 }
 
