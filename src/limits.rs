@@ -44,8 +44,10 @@ pub const NEAR_ROUND: Duration = Duration::from_millis(250);
 pub const FAR_ROUND: Duration = Duration::from_secs(3);
 /// On a machine that has no more to give, those wait for up to so many times as long (contract: at most 30 s).
 pub const FAR_STRETCH_MAX: f64 = 8.0;
-/// A silent socket is pinged after so many seconds.
+/// A socket to which nothing was sent for so many seconds is pinged …
 pub const PING_S: u32 = 20;
+/// … and one whose peer said nothing for so many, whatever was sent: the ping is most of what a visitor costs who is far back.
+pub const QUIET_S: u32 = 30;
 /// A socket whose peer says nothing for so many seconds is dropped.
 pub const DROP_S: u32 = 45;
 /// How long a closed sale has a room still: everyone hears of it, and lists are the same on all instances.

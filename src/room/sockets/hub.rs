@@ -1,6 +1,6 @@
 //! The sockets of one room on this instance, by visitor: each has one. For who goes over all of them they stand in slots.
 
-use super::socket::{News, Socket};
+use super::{news::News, socket::Socket};
 use crate::room::pulse::Pulse;
 use dashmap::DashMap;
 use slab::Slab;

@@ -2,9 +2,11 @@
 
 mod hub;
 mod lot;
+mod news;
 mod socket;
 pub(super) mod sweeper;
 
 pub use hub::Hub;
 pub use lot::Lot;
-pub use socket::{News, Next, Parked, RankUpdate, Socket, Took, Watch};
+pub use news::{News, RankUpdate, Watch};
+pub use socket::{Next, Parked, Socket, Took};

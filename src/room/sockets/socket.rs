@@ -2,8 +2,15 @@
 //! full lane closes the socket, which may resume. Who waits is *parked*: a connection without a task, which hears what there is
 //! for it there and then, and is a task again when that does not do.
 
-use super::lot::{Berth, Lot};
-use crate::{limits::LANE_MAX, metrics};
+use super::{
+    lot::{Berth, Lot},
+    news::{News, RankUpdate, Watch},
+};
+use crate::{
+    limits::{DROP_S, LANE_MAX, PING_S, QUIET_S},
+    metrics,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
     collections::VecDeque,
     os::fd::AsFd,
@@ -14,81 +21,7 @@ use std::{
     time::Instant,
 };
 use tokio::sync::Notify;
-use uuid::Uuid;
-use wire::domain::{
-    ids::{GrantKey, Seq},
-    line::Position,
-    phase::Phase,
-    place::LapseReason,
-};
-
-/// Something that a socket must hear of.
-#[derive(Clone, Debug)]
-pub enum News {
-    /// The turn has come.
-    Granted {
-        /// The grant.
-        grant: GrantKey,
-        /// Seats booked before.
-        owned: u32,
-        /// When it ends, in Redis' ms.
-        deadline_ms: i64,
-        /// When it counts as missed, in Redis' ms.
-        claim_ms: i64,
-        /// When it was given, in Redis' ms.
-        at_ms: i64,
-    },
-    /// The place or grant has ended.
-    Lapsed(Seq, LapseReason),
-    /// The visitor has booked, from this place.
-    Booked(Seq),
-    /// A booking of the visitor was confirmed or released.
-    BookingChanged(Uuid),
-    /// All deadlines have moved.
-    Shifted,
-    /// The sale's phase, or when it opens.
-    Phase(Phase),
-    /// The operator's message.
-    Notice(Arc<str>),
-    /// A version of the seat map, its frame for everyone who watches, and when the oldest of its changes came about.
-    SeatsChanged(u64, Arc<str>, Instant),
-    /// A newer socket of the visitor took over.
-    Replaced,
-    /// The operator sends the visitor away.
-    Removed,
-    /// What was shown may be wrong: ask for the standing anew.
-    Recheck,
-    /// The server drains: come back after so many milliseconds.
-    Reconnect(u64),
-    /// Goodbye after `Reconnect`.
-    Restart,
-    /// Is anyone there?
-    Ping,
-}
-
-/// A rank to be shown; a newer one overwrites it.
-#[derive(Clone, Copy, Debug)]
-pub struct RankUpdate {
-    /// Places ahead.
-    pub rank: u64,
-    /// Places in the line.
-    pub total: u64,
-    /// `[low, high]` seconds.
-    pub eta_s: Option<[u64; 2]>,
-    /// When it was true.
-    pub at: Instant,
-}
-
-/// A place in line whose rank a socket shows.
-#[derive(Clone, Copy, Debug)]
-pub struct Watch {
-    /// The place.
-    pub seq: Seq,
-    /// Nothing older than this entry may be shown.
-    pub since: Position,
-    /// The rank shown last.
-    pub shown: u64,
-}
+use wire::domain::{ids::Seq, line::Position};
 
 /// A connection without a task.
 pub trait Parked: AsFd + Send {
@@ -362,19 +295,29 @@ impl Socket {
     }
 
     /// Pings a silent socket, ends a dead one. Who has answered the last ping is there, however long ago that was: a server that is
-    /// late has not asked him since.
-    pub fn check_alive(self: &Arc<Self>, ping_after_s: u32, drop_after_s: u32) {
+    /// late has not asked him since. So is who has said what this server is too late to read.
+    pub fn check_alive(self: &Arc<Self>) {
         let [sent, heard, pinged] =
             [&self.sent_s, &self.heard_s, &self.pinged_s].map(|at| at.load(Ordering::Relaxed));
         let now = self.now_s();
+        let is_past = |at: u32, seconds| now.saturating_sub(at) >= seconds;
         if pinged > heard {
-            if now.saturating_sub(pinged) >= drop_after_s.saturating_sub(ping_after_s) {
+            if is_past(heard, DROP_S) && is_past(pinged, DROP_S - QUIET_S) && !self.has_unread() {
                 self.kill("silent");
             }
-        } else if now.saturating_sub(sent.min(heard)) >= ping_after_s {
+        } else if is_past(sent, PING_S) || is_past(heard, QUIET_S) {
             self.pinged_s.store(now, Ordering::Relaxed);
             self.tell(Position::default(), News::Ping);
         }
+    }
+
+    /// Whether a parked socket's peer has said something that nobody has read yet.
+    fn has_unread(&self) -> bool {
+        let inner = self.inner();
+        let Some((connection, _)) = &inner.parked else { return false };
+        let connection = connection.as_fd();
+        poll(&mut [PollFd::from_borrowed_fd(connection, PollFlags::IN)], Some(&Timespec::default()))
+            .is_ok_and(|ready| ready > 0)
     }
 }
 

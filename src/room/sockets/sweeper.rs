@@ -4,7 +4,7 @@
 use super::{Hub, RankUpdate, Socket};
 use crate::{
     drain::Drain,
-    limits::{DROP_S, FAR_ROUND, FAR_STRETCH_MAX, NEAR_RANK, NEAR_ROUND, PING_S},
+    limits::{FAR_ROUND, FAR_STRETCH_MAX, NEAR_RANK, NEAR_ROUND},
     metrics::{self, SaleGauges},
     room::line::LiveLine,
 };
@@ -144,7 +144,7 @@ impl Far {
         while self.due >= 1.0 && Instant::now() < until {
             let count = (self.due as usize).min(SLICE).min(slots - self.at);
             for socket in hub.in_slots(self.at..self.at + count) {
-                socket.check_alive(PING_S, DROP_S);
+                socket.check_alive();
                 offer(line, &socket, pace);
             }
             self.due -= count as f64;

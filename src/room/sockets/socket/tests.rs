@@ -1,5 +1,9 @@
 use super::*;
-use std::time::Duration;
+use std::{
+    io::Write,
+    os::{fd::BorrowedFd, unix::net::UnixStream},
+    time::Duration,
+};
 
 /// A socket that was last heard and pinged then, in seconds, and is as old as that now.
 fn socket(heard_s: u32, pinged_s: u32, now_s: u64) -> Arc<Socket> {
@@ -12,17 +16,59 @@ fn socket(heard_s: u32, pinged_s: u32, now_s: u64) -> Arc<Socket> {
 }
 
 fn after(socket: &Arc<Socket>) -> (bool, bool) {
-    socket.check_alive(20, 45);
+    socket.check_alive();
     let is_pinged = matches!(socket.take(), Some(Next::News(_, News::Ping)));
     (is_pinged, socket.dead.load(Ordering::Relaxed))
 }
 
 #[test]
 fn who_answers_is_asked_again_and_who_does_not_is_gone() {
-    assert_eq!(after(&socket(10, 0, 20)), (false, false));
-    assert_eq!(after(&socket(0, 0, 20)), (true, false));
-    assert_eq!(after(&socket(0, 20, 40)), (false, false));
-    assert_eq!(after(&socket(0, 20, 45)), (false, true));
+    assert_eq!(after(&socket(10, 0, 39)), (false, false));
+    assert_eq!(after(&socket(0, 0, 30)), (true, false));
+    assert_eq!(after(&socket(0, 30, 44)), (false, false));
+    assert_eq!(after(&socket(0, 30, 45)), (false, true));
     // Nobody had time to look for longer than a silent peer has: that is no silence of his.
-    assert_eq!(after(&socket(21, 20, 100)), (true, false));
+    assert_eq!(after(&socket(31, 30, 100)), (true, false));
+    assert_eq!(after(&socket(0, 99, 100)), (false, false));
+    // Nothing was sent.
+    let unsent = socket(0, 0, 20);
+    unsent.sent_s.store(0, Ordering::Relaxed);
+    assert_eq!(after(&unsent), (true, false));
+}
+
+/// Whose words nobody has read.
+struct Unread(UnixStream);
+
+impl AsFd for Unread {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Parked for Unread {
+    fn hear(&mut self, _: Position, _: &News) -> Took {
+        Took::Silent
+    }
+    fn show(&mut self, _: RankUpdate) -> Took {
+        Took::Silent
+    }
+    fn read(&mut self, _: &mut [u8]) -> Took {
+        Took::Silent
+    }
+    fn wake(self: Box<Self>, _: Arc<Socket>) {}
+}
+
+#[tokio::test]
+async fn who_answered_a_server_that_is_late_is_there() {
+    let lot = Lot::open().unwrap();
+    let (mut peer, ours) = UnixStream::pair().unwrap();
+    let silent = socket(0, 30, 60);
+    assert!(silent.park(Box::new(Unread(ours)), &lot).is_ok());
+    peer.write_all(b"pong").unwrap();
+    assert_eq!(after(&silent), (false, false));
+    // The same one, had he said nothing.
+    let (_peer, ours) = UnixStream::pair().unwrap();
+    let silent = socket(0, 30, 60);
+    assert!(silent.park(Box::new(Unread(ours)), &lot).is_ok());
+    assert_eq!(after(&silent), (false, true));
 }
