@@ -94,6 +94,17 @@ fn who_kills_waits_longer_than_the_drain() {
     assert!((30..75).contains(&number(&balancer, "idle_timeout ")));
 }
 
+/// Where one is short of cores, the stores get them first.
+#[test]
+fn stores_outweigh_who_waits_for_them() {
+    let weight = |file: &str| number(&read(file), "CPUWeight=");
+    assert!(weight("deploy/systemd/stores.conf") >= 4 * weight("deploy/systemd/waitroom.service"));
+    let page = read("docs/deploy.md");
+    for store in ["redis-server.service.d", "postgresql@.service.d"] {
+        assert!(page.contains(&format!("stores.conf /etc/systemd/system/{store}/")), "{store}");
+    }
+}
+
 #[test]
 fn one_version_everywhere() {
     let version = env!("CARGO_PKG_VERSION");

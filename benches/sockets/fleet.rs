@@ -32,6 +32,8 @@ impl Fleet {
     /// With one instance, and a sale of that rate that is not open.
     pub fn start(words: &Words) -> Self {
         let stores = Stores::start();
+        // A hundred processes want these cores, and what everyone waits for would get a hundredth of them.
+        machine::serve_first(&[stores.redis.pid(), stores.postgres.pid()]);
         let first = Instance::start(&stores);
         first.make_sale(SALE, words.get("--rate", 100.0));
         let mut fleet = Self {
@@ -54,7 +56,8 @@ impl Fleet {
             from: [127, 42 + (k / 250) as u8, (k % 250) as u8],
             keeps_places: true,
             leaves: true,
-            at_once: 200,
+            at_once: 50,
+            look_us: 10_000,
             ..Manners::waiting(self.instances[k].port, vec![path])
         };
         self.crowds.push(Crowd::start(&manners));

@@ -144,8 +144,9 @@ impl Far {
         while self.due >= 1.0 && Instant::now() < until {
             let count = (self.due as usize).min(SLICE).min(slots - self.at);
             for socket in hub.in_slots(self.at..self.at + count) {
-                socket.check_alive();
+                // First the rank: who is sent one need not be asked whether he is there.
                 offer(line, &socket, pace);
+                socket.check_alive();
             }
             self.due -= count as f64;
             self.at += count;
