@@ -83,6 +83,11 @@ impl Site {
         matches!(self.node.addr(), ConnectionAddr::TcpTls { .. })
     }
 
+    /// Without TLS.
+    pub(super) fn is_by_tcp(&self) -> bool {
+        matches!(self.node.addr(), ConnectionAddr::Tcp(..))
+    }
+
     pub(super) fn db(&self) -> i64 {
         self.node.redis_settings().db()
     }

@@ -39,10 +39,6 @@ pub async fn inject(kind: Kind, stage: &mut Stage) -> Held {
 pub async fn heal(kind: Kind, stage: &mut Stage) {
     if kind == Kind::InstancesComeAndGo && !stage.spares.is_empty() {
         have_gone(&mut stage.instances);
-        come_up(stage);
-        stage.spares.iter().for_each(|spare| spare.signal(Signal::TERM));
-        have_gone(&mut stage.spares);
-        stage.spares.clear();
     }
     let first = &mut stage.instances[0];
     match kind {
@@ -59,7 +55,8 @@ fn have_gone(instances: &mut [Instance]) {
     until("the instances have gone", || instances.iter_mut().all(Instance::has_ended));
 }
 
-/// Once nothing is broken any more: an instance that found no store when it was started is started again.
+/// Once nothing is broken any more: an instance that found no store when it was started is started again, and who stood in for it
+/// goes.
 pub fn come_up(stage: &mut Stage) {
     until("the instances are up", || {
         stage.instances.iter_mut().all(|instance| {
@@ -67,4 +64,7 @@ pub fn come_up(stage: &mut Stage) {
             instance.is_up()
         })
     });
+    stage.spares.iter().for_each(|spare| spare.signal(Signal::TERM));
+    have_gone(&mut stage.spares);
+    stage.spares.clear();
 }

@@ -144,7 +144,7 @@ fn words(error: &RedisError, site: &Site) -> String {
         "redis_url: this Redis is no Sentinel: give redis://".to_owned()
     } else if error.is_timeout() && site.is_by_tls() {
         format!("{error}; if it speaks no TLS there, begin redis_url with redis instead of rediss")
-    } else if error.is_connection_dropped() && !site.is_by_tls() {
+    } else if error.is_connection_dropped() && site.is_by_tcp() {
         format!("{error}; if it speaks TLS there, begin redis_url with rediss")
     } else {
         error.to_string()
