@@ -7,8 +7,8 @@ CROWD ?= 300
 BIN ?=
 # The tests wait for stores and clocks most of the time.
 export RUST_TEST_THREADS ?= 4
-# The Node suites take one or two minutes; one that hangs must fail, not wait for ever.
-BOUNDED := timeout -k 10 600
+# The Node suites take two or three minutes; one that hangs must fail, not wait for ever.
+BOUNDED := timeout -k 10 900
 # What `make dist` builds for.
 TARGET ?= x86_64-unknown-linux-gnu
 

@@ -63,10 +63,12 @@ tar -C "$ETC" -cf "$partial/settings.tar" . || exit 74
     (cd "$partial" && sha256sum postgres.dump settings.tar)
 } >"$partial/MANIFEST"
 sync -f "$partial"
+# Another may have begun in the same second.
+[ ! -e "$folder" ] || folder="$folder-$$"
 mv -T "$partial" "$folder" || exit 74
 trap - EXIT
 
-find "$1" -mindepth 1 -maxdepth 1 -type d -name '20??????T??????Z' | sort | head -n "-$KEEP" | while read -r old; do rm -r "$old"; done
+find "$1" -mindepth 1 -maxdepth 1 -type d -name '20??????T??????Z*' | sort | head -n "-$KEEP" | while read -r old; do rm -r "$old"; done
 echo "$folder"
 if [ "$state" != whole ]; then
     echo "$0: what was acknowledged just before $began may be missing; $state" >&2

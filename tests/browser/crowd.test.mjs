@@ -14,7 +14,7 @@ scene("two tabs and a crowd of 498 share one sale until it is sold out", async (
   const [early, late] = [await cast.visitor(sale, { lang: "ko-KR" }), await cast.visitor(sale)];
   await state(early, "waiting");
   const crowd = run("load", "--url", server.url, "--sale", sale, "--visitors", String(CROWD), "--ramp", "2s", "--seats", "1..6",
-    "--wish", "mixed", "--think", "0s..1s", "--vanish", "0.1", "--timeout", "60s", "--quiet",
+    "--wish", "mixed", "--think", "0s..1s", "--vanish", "0.1", "--timeout", "180s", "--quiet",
     "--admin", server.adminUrl, "--admin-token-file", join(server.folder, "admin-token"));
   await until("the crowd", async () => (await server.show(sale)).waiting === CROWD + 2);
   await server.set(sale, { phase: "open" });
@@ -51,9 +51,9 @@ async function bookOnMap(page) {
     if ((await page.getAttribute("body", "data-state")) === "booked") return true;
     const free = page.locator("circle.seat.free");
     const count = await free.count();
-    if (count > 0) await free.nth(Math.floor(Math.random() * count)).click({ timeout: 1_000 }).catch(() => {});
-    await page.locator(hook("redeem")).click({ timeout: 1_000 }).catch(() => {});
-    await page.locator(hook("ask-yes")).click({ timeout: 1_000 }).catch(() => {});
+    if (count > 0) await free.nth(Math.floor(Math.random() * count)).click({ timeout: 5_000 }).catch(() => {});
+    await page.locator(hook("redeem")).click({ timeout: 5_000 }).catch(() => {});
+    await page.locator(hook("ask-yes")).click({ timeout: 5_000 }).catch(() => {});
     return false;
   });
 }

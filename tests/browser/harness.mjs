@@ -13,7 +13,7 @@ import WebSocket from "ws";
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 export const BIN = process.env.BIN ?? join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "debug", "waitroom");
 export const REAL_HALL = JSON.parse(readFileSync(join(ROOT, "data/seating-plan-riethsporthalle.json"), "utf8"));
-export const WAIT_MS = 10_000;
+export const WAIT_MS = 40_000;
 
 const children = new Set();
 process.on("exit", () => { for (const child of children) child.kill("SIGKILL"); });

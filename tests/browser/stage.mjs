@@ -95,7 +95,7 @@ export function stage(flags) {
 }
 
 function scene(name, server, play) {
-  test(name, { timeout: 60_000 }, async () => {
+  test(name, { timeout: 240_000 }, async () => {
     const cast = new Cast(server);
     try {
       await play(cast, cast.server);

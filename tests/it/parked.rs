@@ -49,10 +49,15 @@ impl Bare {
 
     /// In the line, and parked if sockets are.
     async fn waiting(server: &Server, sale: &str) -> Self {
+        let visitor = Self::in_line(server, sale).await;
+        sleep(PAUSE).await;
+        visitor
+    }
+
+    async fn in_line(server: &Server, sale: &str) -> Self {
         let mut visitor = Self::connect(server, sale).await;
         visitor.say(&frame(TEXT, br#"{"type":"join"}"#)).await;
         assert!(visitor.next().await.contains("joined"));
-        sleep(PAUSE).await;
         visitor
     }
 
@@ -60,7 +65,7 @@ impl Bare {
         self.stream.write_all(bytes).await.unwrap();
     }
 
-    /// The next frame, its first byte before what it says; `end` at the end.
+    /// The next frame, its first byte before what it says; `end` at the end. On a slow day he is asked whether he is there.
     async fn next(&mut self) -> String {
         loop {
             if let Some((length, from)) = length(&self.read)
@@ -69,7 +74,11 @@ impl Bare {
                 let words = String::from_utf8_lossy(&self.read[from..from + length]);
                 let frame = format!("{:x} {words}", self.read[0]);
                 self.read.drain(..from + length);
-                return frame;
+                if frame != "89 " {
+                    return frame;
+                }
+                let _ = self.stream.write_all(&self::frame(PONG, b"")).await;
+                continue;
             }
             let read = timeout(PATIENCE, self.stream.read_buf(&mut self.read)).await.expect("it is silent");
             if read.unwrap_or(0) == 0 {
@@ -266,10 +275,6 @@ async fn who_does_not_read_for_a_while_gets_all_of_it_in_order() {
         let mut heard = 0;
         while heard < told {
             let frame = visitor.next().await;
-            // On a slow day he is asked whether he is there.
-            if frame == "89 " {
-                continue;
-            }
             let number = (heard + 1..=told).find(|number| frame.contains(&notice(*number)));
             heard = number.unwrap_or_else(|| panic!("after {heard}: {frame}"));
         }
@@ -288,4 +293,74 @@ async fn metric(server: &Server, name: &str) -> f64 {
     let metrics = server.metrics().await;
     let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.and_then(|value| value.parse().ok()).unwrap_or_default()
+}
+
+/// What a frame says, in a message.
+fn told(frame: &str) -> Value {
+    serde_json::from_str(frame.get(3..).unwrap_or_default()).unwrap_or_else(|_| panic!("{frame:?}"))
+}
+
+/// Who is before him comes back to a place that Redis had forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rank_that_rises_is_told_as_another_standing() {
+    let heard = twice(|server, sale| async move {
+        let (mut first, joined) = server.join(&sale).await;
+        let mut visitor = Bare::waiting(&server, &sale).await;
+        first.say(json!({ "type": "leave" })).await;
+        first.hear("lapsed").await;
+        let mut heard = vec![told(&visitor.next().await)];
+        sleep(PAUSE).await;
+        forget_who_left(&sale).await;
+        let mut first = server.connect(&sale).await;
+        first.say(json!({ "type": "join", "place": joined["place"] })).await;
+        assert_eq!(first.hear("joined").await["rank"], 0);
+        while heard.last().unwrap()["rank"] != 1 {
+            heard.push(told(&visitor.next().await));
+        }
+        heard.iter().map(|said| format!("{} {} of {}", said["type"], said["rank"], said["total"])).collect()
+    })
+    .await;
+    assert_eq!(heard, [r#""rank" 0 of 1"#, r#""joined" 1 of 2"#]);
+}
+
+async fn forget_who_left(sale: &str) {
+    let client = redis::Client::open(World::shared().redis.url()).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let key = format!("waitroom:{{{sale}}}:places");
+    let places: Vec<(String, String)> =
+        redis::cmd("HGETALL").arg(&key).query_async(&mut redis).await.unwrap();
+    let (left, _) = places.iter().find(|(_, place)| place.starts_with("x:")).unwrap();
+    redis::cmd("HDEL").arg(&key).arg(left).query_async::<()>(&mut redis).await.unwrap();
+}
+
+/// Turns come while ranks are told, to some of those who are told theirs just now: none hears of a rank after it, nor of one that is
+/// higher than the last.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_comes_in_the_midst_of_ranks_is_the_last_word() {
+    const VISITORS: usize = 15;
+    twice(|server, sale| async move {
+        server.patch(&sale, json!({ "rate": 20, "grant_ttl_s": 3600, "claim_s": 3600 })).await;
+        let mut visitors = Vec::new();
+        for _ in 0..VISITORS {
+            visitors.push(Bare::in_line(&server, &sale).await);
+        }
+        server.open(&sale).await;
+        for (place, visitor) in visitors.iter_mut().enumerate() {
+            let (mut rank, mut said) = (place as u64, Value::Null);
+            while said["type"] != "granted" {
+                said = told(&visitor.next().await);
+                if let Some(now) = said["rank"].as_u64() {
+                    assert!(now <= rank && said["type"] == "rank", "after {rank}: {said}");
+                    rank = now;
+                }
+            }
+        }
+        // A ping's answer comes behind whatever was on its way.
+        for mut visitor in visitors {
+            visitor.say(&frame(PING, b"last")).await;
+            assert_eq!(visitor.next().await, "8a last");
+        }
+        Vec::new()
+    })
+    .await;
 }

@@ -159,7 +159,8 @@ impl Node {
     pub fn cut_off(&self) {
         self.say::<()>(&["CONFIG", "SET", "masterauth", "nobody-knows-this"]);
         let _: redis::Value = self.say(&["CLIENT", "KILL", "TYPE", "master"]);
-        until("the link is cut", || self.info("master_link_status") == "down");
+        // One that has become a primary has none.
+        until("the link is cut", || self.info("master_link_status") != "up");
     }
 
     pub fn mend(&self) {
