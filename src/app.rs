@@ -188,7 +188,11 @@ async fn check_postgres(settings: &ServeSettings) -> Result<(), StartError> {
     let url = &settings.postgres.postgres_url;
     let explain = |error: ConnectError| match error {
         ConnectError::Url { .. } | ConnectError::Tls(_) => StartError::Settings(error.to_string()),
-        error => StartError::Unreachable(format!("PostgreSQL at {url} ({error}); is it running?")),
+        error => {
+            let (refused, advice) = (error.is_refusal(), error.advice());
+            let text = format!("PostgreSQL at {url} ({error}); {advice}");
+            if refused { StartError::Settings(text) } else { StartError::Unreachable(text) }
+        }
     };
     let (one, other) = (postgres_single(url.expose()).await, postgres_single(url.expose()).await);
     let facts = PostgresFacts::read(&one.map_err(explain)?, &other.map_err(explain)?).await;

@@ -77,6 +77,9 @@ pub const CACHE_BYTES_MAX: u64 = 64 << 20;
 /// How long a cached answer of the public API lives.
 pub const CACHE_TTL: Duration = Duration::from_secs(1);
 
+/// Where one of so many connections that there may be has asked for nothing yet, that is too many too: a server that may open few files
+/// must have room for who asks.
+pub const SILENT_SHARE: usize = 4;
 /// How long a connection may be silent where too many are: many times what a handshake and a request take.
 pub const SILENT_WITHIN: Duration = Duration::from_secs(2);
 

@@ -197,7 +197,9 @@ async fn postgres(report: &mut Report, settings: &PostgresSettings, allow_data_l
             return report.add(Grade::Fail, "postgres_url", problem);
         }
         Ok(Err(error)) => {
-            return report.add(Grade::Away, "postgres", format!("{}: {error}", settings.postgres_url));
+            let grade = if error.is_refusal() { Grade::Fail } else { Grade::Away };
+            let text = format!("{}: {error}; {}", settings.postgres_url, error.advice());
+            return report.add(grade, "postgres", text);
         }
         Err(_) => {
             return report.add(Grade::Away, "postgres", format!("{}: no answer", settings.postgres_url));

@@ -103,6 +103,7 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(error) = error.downcast_ref::<ConnectError>() {
         return Some(match error {
             ConnectError::Url { .. } | ConnectError::Tls(_) => Exit::Settings,
+            error if error.is_refusal() => Exit::Settings,
             ConnectError::Postgres(_) => Exit::Unreachable,
             _ => Exit::Bug,
         });

@@ -128,10 +128,12 @@ pub fn unavailable(error: RoomError) -> ErrorMessage {
         return ErrorMessage { after_ms: Some(again_ms), ..ErrorMessage::new(ErrorCode::TooMany, message) };
     }
     let message = match error {
-        RoomError::Overloaded => "everyone comes at once; your place is kept, come back in a moment",
+        RoomError::Overloaded => {
+            "everyone comes at once; a place that you have is kept, come back in a moment"
+        }
         RoomError::JournalBehind => "no new places just now: what has happened must be put on record first",
         RoomError::Store(_) | RoomError::Ended | RoomError::NetworkFull { .. } => {
-            "the line cannot be reached just now; your place is kept, come back in a moment"
+            "the line cannot be reached just now; a place that you have is kept, come back in a moment"
         }
     };
     ErrorMessage::new(ErrorCode::Unavailable, message)

@@ -9,8 +9,8 @@ pub fn journal_lag(age: Duration) {
 }
 
 /// What of a sale waits for its journal, on the instance that writes it.
-pub fn journal_waiting(sale: &str, bytes: i64) {
-    gauge!("waitroom_journal_waiting_bytes", "sale" => sale.to_owned()).set(bytes.max(0) as f64);
+pub fn journal_waiting(sale: &str, bytes: u64) {
+    gauge!("waitroom_journal_waiting_bytes", "sale" => sale.to_owned()).set(bytes as f64);
 }
 
 /// Redis was found to tell otherwise than what is journaled.

@@ -2,6 +2,7 @@
 
 use super::postgres::tls::TlsError;
 use std::error::Error;
+use tokio_postgres::error::SqlState;
 
 /// Which store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,27 @@ pub enum ConnectError {
     /// The server did not answer, or refused.
     #[error("PostgreSQL cannot be reached: {}", detail(.0))]
     Postgres(#[from] tokio_postgres::Error),
+}
+
+impl ConnectError {
+    /// Whether PostgreSQL is there, and does not want what it is told: another try would end alike.
+    pub fn is_refusal(&self) -> bool {
+        let Self::Postgres(error) = self else { return false };
+        let code = error.code().map(SqlState::code).unwrap_or_default();
+        // Users and passwords, databases that are not there, parameters that a pooler does not know.
+        code.starts_with("28") || ["3D000", "42501", "08P01"].contains(&code)
+    }
+
+    /// The same, with what to do about it.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Postgres(error) if error.code() == Some(&SqlState::PROTOCOL_VIOLATION) => {
+                "a pooler must be in session mode, and ignore what it does not know: ignore_startup_parameters = options"
+            }
+            Self::Postgres(_) if self.is_refusal() => "look at user, password and database in postgres_url",
+            _ => "is it running?",
+        }
+    }
 }
 
 /// A store did not do what it was asked.

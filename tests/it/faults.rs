@@ -2,7 +2,9 @@
 
 use crate::world::{Server, Visitor, World, plan};
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
+use tokio::time::{sleep, timeout};
+use waitroom::store::postgres::connect::postgres_pool;
 
 async fn granted(server: &Server, sale: &str, count: usize) -> Vec<(Visitor, Value)> {
     let mut visitors = Vec::new();
@@ -156,6 +158,47 @@ async fn what_a_foreign_hand_writes_into_the_stream_stops_nobody() {
         let (mut lee, _) = server.join(&sale).await;
         lee.hear_past(&["joined"], "granted").await;
     }
+    server.stop().await;
+}
+
+/// An older program beside a newer one must not stand in the way of who can go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_this_program_cannot_read_leaves_the_journal_to_others() {
+    let world = World::new();
+    let server = Server::start_in(&world).await;
+    let client = redis::Client::open(world.redis.url()).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let sale = server.sale(json!({})).await;
+    let (mut kim, _) = server.join(&sale).await;
+    let [events, line] = ["events", "sale"].map(|key| format!("waitroom:{{{sale}}}:{key}"));
+    let n: u64 = redis::cmd("HINCRBY").arg(&line).arg("n").arg(1).query_async(&mut redis).await.unwrap();
+    let entry =
+        json!({ "at": 1, "written": 1, "by": "x", "lapsed": [["anon:x", 999_999, "a reason of later"]] });
+    let id = format!("1-{n}");
+    redis::cmd("XADD")
+        .arg(&events)
+        .arg(&id)
+        .arg("d")
+        .arg(entry.to_string())
+        .query_async::<()>(&mut redis)
+        .await
+        .unwrap();
+    // Visitors do not notice.
+    server.open(&sale).await;
+    kim.hear_past(&["joined"], "granted").await;
+    let pool = postgres_pool(&world.postgres.url(), 1).unwrap();
+    let is_left = "SELECT until < now() FROM journal_heads WHERE sale_id = $1";
+    let waits = format!("waitroom_journal_waiting_bytes{{sale=\"{sale}\"}} 0");
+    let left = async {
+        while !pool.get().await.unwrap().query_one(is_left, &[&sale]).await.unwrap().get::<_, bool>(0) {
+            sleep(Duration::from_millis(50)).await;
+        }
+        // And whoever looks at the numbers does.
+        while server.metrics().await.lines().any(|line| line == waits) {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(120), left).await.expect("nobody else may write the journal");
     server.stop().await;
 }
 

@@ -152,7 +152,7 @@ async fn who_reads_nothing_is_cut() {
         if counted().await > before {
             let mut all = Vec::new();
             let end = timeout(Duration::from_secs(20), stream.read_to_end(&mut all)).await.expect("kept");
-            assert!(end.is_err() || all.len() < 3 << 20, "all of it came: {}", all.len());
+            assert!(end.is_err(), "the kernel keeps what he does not read: {} bytes came", all.len());
             return;
         }
     }

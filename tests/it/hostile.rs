@@ -144,18 +144,30 @@ async fn pages_of_allowed_origins_may_use_the_api_and_their_cookies_say_nothing(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_handshake_needs_a_key_of_16_bytes() {
+async fn a_handshake_is_as_the_rfc_wants_it() {
+    const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
     let server = Server::start().await;
     let sale = server.sale(serde_json::json!({})).await;
-    for (key, status) in [("dGhlIHNhbXBsZSBub25jZQ==", "101"), ("abc", "426"), ("", "426"), ("YWJj", "426")] {
+    let answered = async |method: &str, http: &str, headers: &str| {
         let mut stream = connect(&server).await;
         let request = format!(
-            "GET /v1/sales/{sale}/ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+            "{method} /v1/sales/{sale}/ws HTTP/{http}\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n{headers}\r\n"
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut head = [0; 12];
         stream.read_exact(&mut head).await.unwrap();
-        assert_eq!(String::from_utf8_lossy(&head[9..]), status, "{key:?}");
+        String::from_utf8_lossy(&head[9..]).into_owned()
+    };
+    let good = [KEY, VERSION].concat();
+    assert_eq!(answered("GET", "1.1", &good).await, "101");
+    assert_eq!(answered("HEAD", "1.1", &good).await, "426");
+    assert_eq!(answered("GET", "1.0", &good).await, "426");
+    let keys = ["abc", "", "YWJj"].map(|key| format!("{VERSION}Sec-WebSocket-Key: {key}\r\n"));
+    for headers in [&[KEY, &good].concat(), &[VERSION, &good].concat(), KEY, VERSION]
+        .into_iter()
+        .chain(keys.iter().map(String::as_str))
+    {
+        assert_eq!(answered("GET", "1.1", headers).await, "426", "{headers}");
     }
 }

@@ -24,6 +24,7 @@ use tokio::{
     runtime::Handle,
     time::{Sleep, sleep, timeout},
 };
+use tokio_rustls::server::TlsStream;
 
 /// A peer that takes nothing of what it is sent for so long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -70,9 +71,22 @@ pub struct Resting {
 }
 
 /// What a connection goes over: TCP, or TLS over it.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// What is below.
+    fn tcp(&self) -> &TcpStream;
+}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+impl Stream for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
 
 impl<S: Stream> Connection<S> {
     pub(super) fn new(stream: S, intake: Intake, bounds: Bounds, slot: Slot) -> Self {
@@ -133,6 +147,8 @@ impl<S: Stream> Connection<S> {
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
         ready!(stalled.as_mut().poll(cx));
         self.done = true;
+        // What the peer does not read, the kernel would keep for as long as he likes. Fails for a connection that is gone.
+        let _ = self.stream.as_ref().map(|stream| stream.tcp().set_zero_linger());
         metrics::connections_refused("unread", 1);
         static UNREAD: AtomicUsize = AtomicUsize::new(0);
         tell(&UNREAD, "its peer reads nothing of what it asked for");

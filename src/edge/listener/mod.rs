@@ -43,7 +43,7 @@ pub use intake::{Balance, Intake};
 
 use crate::{
     drain::{Counted, Drain, Gauge, Traffic, reached},
-    limits::{Bounds, SILENT_WITHIN},
+    limits::{Bounds, SILENT_SHARE, SILENT_WITHIN},
     metrics::{self, Listeners},
     settings::Cidr,
 };
@@ -145,7 +145,8 @@ impl Listener {
             drop(tokio::spawn(one.take_in(stream, tls, router, None)));
         } else {
             silent.watch(|quiet| one.take_in(stream, tls, router, Some(Arc::new(quiet))));
-            let ended = silent.end_the_many(bounds.silent_max as usize, SILENT_WITHIN);
+            let silent_max = (bounds.silent_max as usize).min(self.connections_max / SILENT_SHARE);
+            let ended = silent.end_the_many(silent_max, SILENT_WITHIN);
             metrics::connections_refused("silent", ended);
         }
     }

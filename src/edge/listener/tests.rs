@@ -166,3 +166,25 @@ async fn a_full_listener_says_so() {
         }
     }
 }
+
+/// However many hold connections and say nothing, a server that may open few has room for a visitor.
+#[tokio::test]
+async fn the_silent_leave_room_for_visitors() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = Router::new().route("/", get(async || "served"));
+    tokio::spawn(listening(Listeners::Public, 8).serve(listener, router));
+    let silent = async || TcpStream::connect(address).await.unwrap();
+    // Each time fewer than there may be in all, and all together more.
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..5 {
+            all.push(silent().await);
+        }
+        tokio::time::sleep(SILENT_WITHIN + Duration::from_millis(200)).await;
+        let mut visitor = silent().await;
+        visitor.write_all(REQUEST).await.unwrap();
+        let said = answer(&mut visitor).await;
+        assert!(said.ends_with("served"), "{said}");
+    }
+}

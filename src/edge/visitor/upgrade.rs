@@ -8,7 +8,7 @@ use crate::{
 };
 use axum::{
     extract::{Path, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -36,7 +36,8 @@ pub async fn upgrade(
     if room.line.phase() == Phase::Closed {
         return Err(HttpError::sale_closed());
     }
-    if !is_upgrade(&call.headers) {
+    let may_be = request.method() == Method::GET && request.version() == Version::HTTP_11;
+    if !may_be || !is_upgrade(&call.headers) {
         return Err(upgrade_required());
     }
     let seat =
@@ -85,8 +86,14 @@ fn switching(headers: &HeaderMap) -> Response {
 fn is_upgrade(headers: &HeaderMap) -> bool {
     has(headers, header::CONNECTION, |value| value.eq_ignore_ascii_case("upgrade"))
         && has(headers, header::UPGRADE, |value| value.eq_ignore_ascii_case("websocket"))
-        && headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
-        && headers.get(header::SEC_WEBSOCKET_KEY).is_some_and(is_key)
+        && only(headers, header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
+        && only(headers, header::SEC_WEBSOCKET_KEY).is_some_and(is_key)
+}
+
+/// What stands there once.
+fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// Whether a list says so; it may stand in several lines.

@@ -34,6 +34,8 @@ use wire::domain::{
 const LEAVES_MAX: usize = 20_000;
 /// How long the last entries of a server that has left are waited for.
 const LAST_READ: Duration = Duration::from_millis(100);
+/// How long others may take up a journal that this program cannot go on with.
+const JOURNAL_LEFT: Duration = JOURNAL_LEASE.saturating_mul(4);
 /// Tries to add what Redis has lost, beside others who know it too.
 const WITNESS_TRIES: u32 = 5;
 
@@ -140,9 +142,13 @@ pub(super) async fn run(journal: Arc<Journaling>, redis: Redis) {
             Ok(Lease::Ours(tail)) => {
                 if let Err(stopped) = write(&journal, &redis, tail).await {
                     tracing::warn!(sale = %journal.line.sale().id, "the journal stops, and goes on in a moment: {stopped}");
-                    if matches!(stopped, Stopped::Forked) {
-                        begin_anew(&journal).await;
-                        continue;
+                    match stopped {
+                        Stopped::Forked => {
+                            begin_anew(&journal).await;
+                            continue;
+                        }
+                        Stopped::Unreadable(..) => leave_it_to_others(&journal).await,
+                        Stopped::Journal(_) => {}
                     }
                 }
             }
@@ -157,6 +163,13 @@ pub(super) async fn run(journal: Arc<Journaling>, redis: Redis) {
     // The next instance need not wait until the lease has run out.
     let _ = journal.store.release(journal.holder()).await;
     journal.given_up.send_replace(true);
+}
+
+/// A newer program wrote what this one cannot read: where one of those runs, it goes on with the journal.
+async fn leave_it_to_others(journal: &Journaling) {
+    // Else the lease ends by itself.
+    let _ = journal.store.release(journal.holder()).await;
+    sleep(JOURNAL_LEFT).await;
 }
 
 /// A Redis that was believed turns out to have gone back.
@@ -284,8 +297,7 @@ async fn append(journal: &Journaling, tail: &Tail, batch: &[Record]) -> Result<T
         metrics::journal_lag(line.since(first.changes.at));
         let keep_from = tail.position.n.saturating_sub(STREAM_KEPT);
         let written = last.changes.written + last.text.len() as u64;
-        let waiting = line.store().journaled(tail.position.epoch, written, keep_from).await?;
-        metrics::journal_waiting(line.sale().id.as_str(), waiting);
+        line.store().journaled(tail.position.epoch, written, keep_from).await?;
     }
     journal.is_done_to(tail.position);
     Ok(tail)

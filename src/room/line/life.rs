@@ -184,6 +184,11 @@ impl Room {
             let journal = self.journal.clone();
             tokio::spawn(async move { journal.witness(position.epoch).await });
         }
+        if before.epoch == 0 {
+            // What was so before this instance came is no news.
+            self.line.change_live(|live| live.phase = phase);
+            self.line.revision.rise();
+        }
         self.set_phase(phase, position);
         // A line that is being restored is read once more when that is done.
         if line.store.restoring().await?.is_none() {

@@ -192,6 +192,7 @@ async fn gauges(line: &LiveLine) {
             phase: line.phase().as_str(),
         };
         metrics::sale(line.sale().id.as_str(), &now);
+        metrics::journal_waiting(line.sale().id.as_str(), counts.unjournaled);
     }
 }
 

@@ -292,8 +292,7 @@ impl Line {
     }
 
     /// The journal has what was written of this epoch, up to so many bytes; what is before `keep_from` may be trimmed.
-    /// Answers how many bytes wait for the journal.
-    pub async fn journaled(&self, epoch: u64, written: u64, keep_from: u64) -> Result<i64, StoreError> {
+    pub async fn journaled(&self, epoch: u64, written: u64, keep_from: u64) -> Result<(), StoreError> {
         let mut call = self.call(&SCRIPTS.journaled);
         call.arg(epoch).arg(written).arg(keep_from);
         self.run(&SCRIPTS.journaled, &call).await

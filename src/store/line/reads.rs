@@ -104,24 +104,26 @@ impl Line {
 
     /// The sale's live numbers.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
-        type Reply = (u64, u64, u64, u64, u64, (Option<i64>, Option<u64>, Option<u64>));
-        let (line, returned, away, granted, held, (free, admitted, lapsed)): Reply = redis::pipe()
-            .atomic()
-            .cmd("ZCARD")
-            .arg(self.key(Key::Line))
-            .cmd("ZCARD")
-            .arg(self.key(Key::Returned))
-            .cmd("ZCARD")
-            .arg(self.key(Key::Away))
-            .cmd("ZCARD")
-            .arg(self.key(Key::Grants))
-            .cmd("SCARD")
-            .arg(self.key(Key::Held))
-            .cmd("HMGET")
-            .arg(self.key(Key::Sale))
-            .arg(&["free", "admitted_total", "lapsed_total"])
-            .query_async(&mut self.node.shared.clone())
-            .await?;
+        type Numbers = (Option<i64>, Option<u64>, Option<u64>, Option<u64>, Option<u64>);
+        let (line, returned, away, granted, held, numbers): (u64, u64, u64, u64, u64, Numbers) =
+            redis::pipe()
+                .atomic()
+                .cmd("ZCARD")
+                .arg(self.key(Key::Line))
+                .cmd("ZCARD")
+                .arg(self.key(Key::Returned))
+                .cmd("ZCARD")
+                .arg(self.key(Key::Away))
+                .cmd("ZCARD")
+                .arg(self.key(Key::Grants))
+                .cmd("SCARD")
+                .arg(self.key(Key::Held))
+                .cmd("HMGET")
+                .arg(self.key(Key::Sale))
+                .arg(&["free", "admitted_total", "lapsed_total", "written", "journaled"])
+                .query_async(&mut self.node.shared.clone())
+                .await?;
+        let (free, admitted, lapsed, written, journaled) = numbers;
         Ok(Counts {
             waiting: line + returned,
             away,
@@ -130,6 +132,7 @@ impl Line {
             seats_left: free.unwrap_or(0).max(0).unsigned_abs(),
             admitted_total: admitted.unwrap_or(0),
             lapsed_total: lapsed.unwrap_or(0),
+            unjournaled: written.unwrap_or(0).saturating_sub(journaled.unwrap_or(0)),
         })
     }
 }

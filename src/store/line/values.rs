@@ -271,4 +271,6 @@ pub struct Counts {
     pub admitted_total: u64,
     /// Grants lapsed so far.
     pub lapsed_total: u64,
+    /// Bytes of the stream that no journal has yet.
+    pub unjournaled: u64,
 }

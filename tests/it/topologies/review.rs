@@ -12,8 +12,12 @@ pub const NAMED: [&str; 4] =
 
 /// The status of the command, and what it said.
 fn run(command: &str, url: &str, others: &[&str]) -> (i32, String) {
+    run_on(command, url, &World::shared().postgres.url(), others)
+}
+
+fn run_on(command: &str, redis: &str, postgres: &str, others: &[&str]) -> (i32, String) {
     let mut process = Command::new(env!("CARGO_BIN_EXE_waitroom"));
-    process.arg(command).args(["--redis-url", url, "--postgres-url", &World::shared().postgres.url()]);
+    process.arg(command).args(["--redis-url", redis, "--postgres-url", postgres]);
     process.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).args(others);
     process.args(["--signing-keys", "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="]);
     let output = process.env("WAITROOM_ADMIN_TOKEN", "a-token-of-some-length").output().unwrap();
@@ -105,4 +109,20 @@ fn a_cluster() {
     refused(&url, &[], 69, &["inside.invalid:", "set redis_addresses"]);
     let alone = Node::start(Nature::default());
     refused(&format!("redis-cluster://{}", alone.address()), &[], 78, &["is no part of a cluster"]);
+}
+
+#[test]
+fn a_postgres_that_refuses_is_no_postgres_that_is_away() {
+    let world = World::shared();
+    let there = world.postgres.url();
+    for (url, word) in [
+        (there.replace("/waitroom?", "/nowhere?"), "3D000"),
+        (there.replace("user=waitroom", "user=nobody"), "28"),
+    ] {
+        for command in ["doctor", "serve"] {
+            let (status, said) = run_on(command, &world.redis.url(), &url, &[]);
+            assert_eq!(status, 78, "{command}: {said}");
+            assert!(said.contains(word) && said.contains("password and database in postgres_url"), "{said}");
+        }
+    }
 }

@@ -19,6 +19,9 @@ for i, visitor in ipairs(ARGV) do
   end
 end
 drop_grants(granted)
+if #granted > 0 then
+  redis.call('HINCRBY', sale, 'lapsed_total', #granted)
+end
 for _, queue in pairs(queues) do
   many('ZREM', queue[1], queue[2])
 end
