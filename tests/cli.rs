@@ -1,7 +1,10 @@
 //! The binary's exit statuses and words, where no server is needed.
 #![allow(clippy::unwrap_used, reason = "a test's helper may fail its test")]
 
-use std::process::{Command, Output};
+use std::{
+    os::unix::fs::PermissionsExt,
+    process::{Command, Output},
+};
 
 use base64::Engine;
 
@@ -85,6 +88,20 @@ fn files_that_are_not_there() {
         assert_eq!(status, 74, "{args:?}: {said}");
         assert!(said.contains("/nonexistent"), "{said}");
     }
+}
+
+#[test]
+fn secrets_that_others_may_change_or_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("admin-token");
+    std::fs::write(&file, "a-token-of-some-length").unwrap();
+    let ask = |mode: u32| {
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+        run(&["doctor", "--admin-token-file", file.to_str().unwrap()], &[]).1
+    };
+    assert!(ask(0o666).contains("admin_token_file: anyone may write"), "{}", ask(0o666));
+    assert!(ask(0o644).contains("every user of this machine may read"), "{}", ask(0o644));
+    assert!(!ask(0o640).contains("admin_token_file"), "{}", ask(0o640));
 }
 
 #[test]

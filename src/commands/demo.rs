@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::Context;
@@ -108,7 +108,15 @@ fn kept(path: &Path, make: impl FnOnce() -> anyhow::Result<String>) -> anyhow::R
         ExitError::new(Exit::File, format!("cannot {what} {}: {error}", path.display()))
     };
     match std::fs::read_to_string(path) {
-        Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+        Ok(text) if !text.trim().is_empty() => {
+            let facts = std::fs::metadata(path).map_err(|error| fault("look at", error))?;
+            let is_ours = facts.uid() == rustix::process::geteuid().as_raw() && facts.mode() & 0o022 == 0;
+            let problem = "belongs to others, or they may write it: whoever made it has the key; delete it, and another is made";
+            return match is_ours {
+                true => Ok(text.trim().to_owned()),
+                false => Err(ExitError::new(Exit::Settings, format!("{} {problem}", path.display())).into()),
+            };
+        }
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(fault("read", error).into()),
@@ -256,6 +264,9 @@ mod tests {
         let first = kept(&path, || Ok("one".to_owned())).unwrap();
         assert_eq!(kept(&path, || Ok("two".to_owned())).unwrap(), first);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        // Planted, or read and perhaps kept by somebody.
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
+        assert!(kept(&path, || Ok("two".to_owned())).is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `doctor`: looks at everything that a sale's day depends on, and says what to change.
 
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use super::{Exit, output, serve, system};
@@ -65,6 +66,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
     if let Some(settings) = resolved(&mut report, "postgres_url", args.postgres.resolve())? {
         runtime.block_on(postgres(&mut report, &settings, args.redis.allow_data_loss));
     }
+    files(&mut report, args);
     machine(&mut report);
     let lines: Vec<_> = report.0.iter().map(line).collect();
     output::print(&lines.join("\n"))?;
@@ -182,6 +184,29 @@ fn keeps(
             report.add(Grade::Warn, subject, format!("allow_data_loss is set although: {danger}"));
         }
         (None, None) => report.add(Grade::Ok, subject, fine),
+    }
+}
+
+/// Whose secrets the files hold: others of this machine should not read them. Which of them may be written by anyone, is refused before.
+fn files(report: &mut Report, args: &ServeArgs) {
+    let secrets = [
+        ("redis_url_file", &args.redis.redis_url_file),
+        ("postgres_url_file", &args.postgres.postgres_url_file),
+        ("admin_token_file", &args.admin.admin_token_file),
+        ("admin_tokens_file", &args.roles.admin_tokens_file),
+        ("signing_keys_file", &args.keys.signing_keys_file),
+        ("identity_key_file", &args.keys.shop.identity_key_file),
+        ("tls_key_file", &args.tls.tls_key_file),
+        ("redis_key_file", &args.redis.tls.redis_key_file),
+    ];
+    for (key, file) in secrets {
+        let Some((file, facts)) = file.as_ref().and_then(|file| Some((file, file.metadata().ok()?))) else {
+            continue;
+        };
+        if facts.mode() & 0o004 != 0 {
+            let text = format!("every user of this machine may read {}; run chmod o-r on it", file.display());
+            report.add(Grade::Warn, key, text);
+        }
     }
 }
 

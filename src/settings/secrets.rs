@@ -1,6 +1,7 @@
 //! Secrets: where each is read from, and how strong it must be.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::{SettingsError, refused, values::Expose};
@@ -31,11 +32,16 @@ pub(super) fn secret<T: Expose>(
         (Some(_), Some(_)) => return Err(refused(key, format!("is given twice; drop {key} or {key}_file"))),
         (Some(value), None) => value.clone(),
         (None, Some(path)) => {
-            let text = std::fs::read_to_string(path).map_err(|source| SettingsError::File {
-                key: format!("{key}_file"),
-                path: path.to_owned(),
-                source,
-            })?;
+            let fault =
+                |source| SettingsError::File { key: format!("{key}_file"), path: path.to_owned(), source };
+            if std::fs::metadata(path).map_err(fault)?.mode() & 0o002 != 0 {
+                let problem = format!(
+                    "anyone may write {}, and put a key of his own there; run chmod o-w on it",
+                    path.display()
+                );
+                return Err(refused(format!("{key}_file"), problem));
+            }
+            let text = std::fs::read_to_string(path).map_err(fault)?;
             // Editors and `echo` end a file with a newline that is no part of the secret.
             T::from(text.trim().to_owned())
         }
