@@ -115,6 +115,12 @@ pub enum StoreError {
     /// Another process of Redis answers than the one that the line is known from: it must be taken over first.
     #[error("Redis is another process than before")]
     OtherProcess,
+    /// This Redis has not the line, and a living instance has it in another.
+    #[error(
+        "this Redis has no line of the sale, and another instance serves it from elsewhere: give all instances the same Redis and \
+         database as redis_url"
+    )]
+    Elsewhere,
     /// PostgreSQL takes no writes.
     #[error("PostgreSQL is read-only; is it a standby?")]
     ReadOnly,
@@ -127,7 +133,7 @@ impl StoreError {
     /// Which store could not be used; nothing where both could.
     pub fn store(&self) -> Option<Store> {
         match self {
-            Self::Redis(_) | Self::RedisPool(_) | Self::OtherProcess => Some(Store::Redis),
+            Self::Redis(_) | Self::RedisPool(_) | Self::OtherProcess | Self::Elsewhere => Some(Store::Redis),
             Self::Postgres(_) | Self::Pool(_) | Self::ReadOnly => Some(Store::Postgres),
             Self::Timeout(store) => Some(*store),
             Self::Connect(_) | Self::Corrupt(_) | Self::TooNew { .. } => None,

@@ -30,6 +30,9 @@ const BEGUN_PAUSE: Duration = Duration::from_millis(200);
 /// How often it is looked again, after somebody else has begun a life.
 const LOOKS: u32 = 5;
 
+/// Longer than the right to a journal lasts that nobody renews.
+const ELSEWHERE_PATIENCE: Duration = Duration::from_secs(8);
+
 /// How long a question waits for a line that is being restored.
 const RESTORE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -56,9 +59,32 @@ impl LiveLine {
                 lost_epoch = self.look(journaled).await?;
             }
             let Some(lost_epoch) = lost_epoch else { return self.apply_settings(&self.state()).await };
+            if self.has_waited_for_others().await? {
+                continue;
+            }
             self.begin(lost_epoch, last_epoch).await?;
         }
         Err(StoreError::OtherProcess)
+    }
+
+    /// An instance that has never known the line may have been led to another Redis than those who serve it: where theirs lost the
+    /// line, they begin its next life themselves, and where they have died, their right to the journal ends. Answers whether there
+    /// was somebody to wait for.
+    async fn has_waited_for_others(&self) -> Result<bool, StoreError> {
+        let is_new = self.live().position == Position::default();
+        let began = Instant::now();
+        let mut waited = false;
+        while is_new && self.journal.is_kept_by_others(self.store.instance()).await? {
+            waited = true;
+            if self.look(self.journal.end().await?).await?.is_none() {
+                break;
+            }
+            if began.elapsed() > ELSEWHERE_PATIENCE {
+                return Err(StoreError::Elsewhere);
+            }
+            sleep(BEGUN_PAUSE).await;
+        }
+        Ok(waited)
     }
 
     /// Looks at the Redis that answers now: the epoch that was lost there, 0 if there is nothing of this sale; or nothing was

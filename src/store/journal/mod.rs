@@ -143,6 +143,14 @@ impl Journal {
         Ok(())
     }
 
+    /// Whether somebody else has the right to write.
+    pub async fn is_kept_by_others(&self, holder: &str) -> Result<bool, StoreError> {
+        let client = self.pool.get().await?;
+        let query = "SELECT 1 FROM journal_heads WHERE sale_id = $1 AND holder <> $2 AND until >= now()";
+        let query = client.prepare_cached(query).await?;
+        Ok(client.query_opt(&query, &[&self.sale.as_str(), &holder]).await?.is_some())
+    }
+
     /// The chain's end, without the right to write.
     pub async fn tail(&self) -> Result<Option<Tail>, StoreError> {
         let client = self.pool.get().await?;

@@ -1,10 +1,13 @@
 //! What `serve` refuses and `doctor` says of a Redis that is not as it should be.
 
+use super::crowd::{Told, journaled};
 use crate::{
     nodes::{Cluster, Nature, Node, Sentinels, until},
-    world::World,
+    world::{Server, World},
 };
+use serde_json::json;
 use std::process::Command;
+use tokio::task::spawn_blocking;
 
 /// Announces a name that leads nowhere from here; among themselves nodes use addresses.
 pub const NAMED: [&str; 4] =
@@ -109,6 +112,22 @@ fn a_cluster() {
     refused(&url, &[], 69, &["inside.invalid:", "set redis_addresses"]);
     let alone = Node::start(Nature::default());
     refused(&format!("redis-cluster://{}", alone.address()), &[], 78, &["is no part of a cluster"]);
+}
+
+/// Two lines of one sale would admit twice as many.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_was_led_to_another_redis_begins_no_line_of_its_own() {
+    let (world, other) = (World::new(), Node::start(Nature::default()));
+    let server = Server::start_in(&world).await;
+    let sale = server.sale(json!({})).await;
+    let (_kim, joined) = server.join(&sale).await;
+    journaled(&server, &sale, &[Told { token: joined["place"].as_str().unwrap().to_owned() }]).await;
+    let (redis, postgres) = (format!("redis://{}", other.address()), world.postgres.url());
+    let (status, said) = spawn_blocking(move || run_on("serve", &redis, &postgres, &[])).await.unwrap();
+    assert!(status == 69 && said.contains("another instance serves it from elsewhere"), "{status}: {said}");
+    let (_lee, joined) = server.join(&sale).await;
+    assert_eq!((&joined["epoch"], &joined["rank"]), (&json!(1), &json!(1)), "{joined}");
+    server.stop().await;
 }
 
 #[test]
