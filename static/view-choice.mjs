@@ -29,7 +29,8 @@ export function pickPanel(ctx) {
       setText(count, t("picked_count", { count: picked.length, max: grant.maxSeats }));
       setHidden(lost, lostPicks.length === 0);
       if (lostPicks.length > 0) setText(lost, t("picked_lost", { seats: seatsWords(plan, lostPicks) }));
-      const key = JSON.stringify([picked, redeem !== null]);
+      // After a reload the choice is there before the plan, which has the seats' names.
+      const key = JSON.stringify([picked, redeem !== null, plan !== null]);
       if (key !== shown) {
         shown = key;
         const focused = [...list.children].findIndex((item) => item.contains(document.activeElement));

@@ -57,6 +57,26 @@ describe("the turn", { concurrency: 3 }, () => {
     await reads(page, "redeem", "좌석을 골라 주세요 (최대 2석)");
   });
 
+  scene("what was picked keeps its name over a reload, however late the plan comes", async (cast) => {
+    const sale = await server.sale({ plan: REAL_HALL });
+    const page = await cast.visitor(sale);
+    await state(page, "granted");
+    await page.locator("circle.seat.free").first().waitFor();
+    await page.locator("circle.seat.free").first().focus();
+    await page.keyboard.press("Enter");
+    await reads(page, "picked-count", "1 of 4 selected");
+    const chosen = await text(page, "picked");
+    assert.match(chosen, /row .*, seat .*Kategorie/);
+    let letGo;
+    const held = new Promise((resolve) => { letGo = resolve; });
+    await page.route("**/plan", (route) => held.then(() => route.continue()));
+    await page.reload();
+    await reads(page, "picked-count", "1 of 4 selected");
+    assert.notEqual(await text(page, "picked"), chosen, "the plan is not there yet");
+    letGo();
+    await reads(page, "picked", chosen);
+  });
+
   scene("a block's long name is whole on the map of a narrow screen, in both alphabets", async (cast) => {
     for (const name of ["Grandstand North, upper tier, behind the orchestra", "북쪽 관람석 위층 오케스트라 뒤 가장 높은 자리"]) {
       const plan = hall(4, 10);
