@@ -5,8 +5,10 @@ import { openSocket } from "./socket.mjs";
 import { openStore } from "./store.mjs";
 import { Tabs } from "./tabs.mjs";
 
-export const sale = decodeURIComponent(location.pathname.split("/")[2] ?? "");
-export const api = `/v1/sales/${encodeURIComponent(sale)}`;
+/** This page is `sales/{sale}`, below whatever path a proxy has put before it. */
+const last = location.pathname.split("/").pop();
+export const sale = decodeURIComponent(last);
+export const api = new URL(`../v1/sales/${last}`, location).pathname;
 export const socketUrl = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${api}/ws`;
 /** The shop's link may carry an identity behind the #, which no server log sees. */
 export const broughtIdentity = new URLSearchParams(location.hash.slice(1)).get("identity");

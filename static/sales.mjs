@@ -38,7 +38,7 @@ function card(sale) {
     sale.waiting > 0 && sale.phase !== "closed" && t("sales_waiting", { count: number(sale.waiting) }),
   ].filter(Boolean);
   return el("li", {},
-    el("a", { class: "sale", href: `/sales/${encodeURIComponent(sale.id)}`, "data-sale": sale.id },
+    el("a", { class: "sale", href: `sales/${encodeURIComponent(sale.id)}`, "data-sale": sale.id },
       el("span", { class: "sale-title" }, sale.name),
       el("span", { class: "tag", "data-phase": sale.phase }, t(`phase_${sale.phase}`)),
       el("span", { class: "sale-facts" }, facts.join(" · "))));
@@ -46,7 +46,7 @@ function card(sale) {
 
 async function load() {
   try {
-    const answer = await fetch("/v1/sales", { headers: { accept: "application/json" } });
+    const answer = await fetch("v1/sales", { headers: { accept: "application/json" } });
     if (!answer.ok) throw new Error(String(answer.status));
     const next = (await answer.json()).sales;
     const changed = failed || JSON.stringify(next) !== JSON.stringify(sales);

@@ -89,7 +89,7 @@ function proof(ctx) {
 }
 
 function toSales() {
-  return { root: el("a", { class: "button", href: "/" }, t("to_sales")) };
+  return { root: el("a", { class: "button", href: "../" }, t("to_sales")) };
 }
 
 /** What this browser saw of the visitor's bookings; nobody should doubt them after a lost turn. */

@@ -53,7 +53,7 @@ export class Frame {
     this.root.replaceChildren(
       el("header", { class: "top" }, this.name, el("div", { class: "top-tools" }, this.link, language)),
       this.stale, this.notice, this.storage, this.main, this.polite, this.urgent,
-      el("footer", { class: "foot" }, el("span", {}, t("footer")), el("a", { href: "/" }, t("to_sales"))));
+      el("footer", { class: "foot" }, el("span", {}, t("footer")), el("a", { href: "../" }, t("to_sales"))));
   }
 
   /** After a change of language every word is new. */

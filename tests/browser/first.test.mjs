@@ -37,7 +37,7 @@ function raw(path, headers = {}) {
 
 async function linked(path) {
   const html = await (await fetch(server.url + path)).text();
-  return [...html.matchAll(/(?:src|href)="(\/static\/[^"]+)"/g)].map((match) => match[1]);
+  return [...html.matchAll(/(?:src|href)="([^"]*static\/[^"]+)"/g)].map(([, named]) => new URL(named, server.url + path).pathname);
 }
 
 describe("the first seconds", { concurrency: 2 }, () => {

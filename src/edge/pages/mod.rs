@@ -3,17 +3,18 @@
 
 mod link;
 
-use super::{caller::Call, headers::page_policy, packed::Packed};
+use super::{caller::Call, error::HttpError, headers::page_policy, packed::Packed};
 use axum::{
     extract::Path,
     http::{HeaderMap, HeaderName, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use link::{Script, link};
 use rust_embed::RustEmbed;
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, sync::LazyLock};
+use wire::domain::ids::SaleId;
 
 #[derive(RustEmbed)]
 #[folder = "static/"]
@@ -27,6 +28,8 @@ const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-p
 const REVALIDATED: &str = "public, max-age=0, must-revalidate";
 /// A file of this release.
 const FOR_GOOD: &str = "public, max-age=31536000, immutable";
+/// How the pages name what they load: from where they are themselves, for a proxy may put a path before all of it.
+const FILES: &str = "static/";
 /// What the pages call the program that made them; the version is put to it.
 const NAME: &str = "\"waitroom\"";
 /// One sheet of style for all pages.
@@ -61,7 +64,7 @@ impl Site {
         let release = BASE64_URL_SAFE_NO_PAD.encode(&all.finalize()[..9]);
         let page = |name| {
             let html = text(name).unwrap_or_default();
-            let html = html.replace("\"/static/", &format!("\"/static/{release}/"));
+            let html = html.replace(FILES, &format!("{FILES}{release}/"));
             let html = html.replace(NAME, &format!("\"waitroom {}\"", env!("CARGO_PKG_VERSION")));
             Packed::new("text/html; charset=utf-8", html.into())
         };
@@ -85,6 +88,13 @@ fn text(name: &str) -> Option<String> {
 /// The list of sales.
 pub async fn index(call: Call) -> Response {
     page(&SITE.index, &call)
+}
+
+/// The room's address with a slash too many: from there the page would look for everything in the wrong place. Where it
+/// is right is said from where it is wrong, as the browser alone knows what a proxy has put before it.
+pub async fn room_slash(Path(sale): Path<String>) -> Result<Redirect, HttpError> {
+    let sale = SaleId::parse(&sale).ok_or_else(HttpError::unknown_sale)?;
+    Ok(Redirect::temporary(&format!("../{sale}")))
 }
 
 /// The waiting-room page.
@@ -129,9 +139,10 @@ mod tests {
 
     #[test]
     fn pages_name_files_that_are_there() {
-        for name in ["index.html", "room.html"] {
+        for (name, from) in [("index.html", "\"static/"), ("room.html", "\"../static/")] {
             let html = text(name).unwrap();
-            let named = html.split("\"/static/").skip(1).filter_map(|rest| rest.split('"').next());
+            assert_eq!(html.matches(FILES).count(), html.matches(from).count(), "{name}");
+            let named = html.split(from).skip(1).filter_map(|rest| rest.split('"').next());
             let named: Vec<&str> = named.collect();
             assert!(named.len() >= 2);
             assert!(named.iter().all(|file| SITE.files.contains_key(file)), "{named:?}");

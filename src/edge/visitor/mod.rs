@@ -37,6 +37,7 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
     Router::new()
         .route("/", get(pages::index))
         .route("/sales/{sale}", get(pages::room))
+        .route("/sales/{sale}/", get(pages::room_slash))
         .route("/static/{release}/{file}", get(pages::file))
         .route("/v1/sales", get(sales::list))
         .route("/v1/sales/{sale}", get(sales::show))

@@ -117,7 +117,8 @@ pub fn set_cookie(edge: &Edge, room: &Room, who: &Who, caller: Caller) -> String
     if caller.is_secure() {
         return format!("{COOKIE_OVER_TLS}{sale}={token}; Path=/; Secure; {rest}");
     }
-    format!("{COOKIE}={token}; Path=/v1/sales/{sale}; {rest}")
+    // Without a path it is for where the request went, `…/v1/sales/{sale}`: the browser knows what a proxy put before it.
+    format!("{COOKIE}={token}; {rest}")
 }
 
 /// Who the proofs speak for; nothing if they are nobody's, which an anonymous sale allows.
