@@ -6,6 +6,7 @@
 import { delayMs, verdict } from "./backoff.mjs";
 import { openSocket } from "./socket.mjs";
 
+/** For the handshake, and again for the answer to the join: some that stand between open a socket and pass nothing on. */
 const OPEN_WITHIN_MS = 10_000;
 /** A page that never had a socket loses its turn in the queue while it waits for one. */
 const FIRST_OPEN_WITHIN_MS = 5_000;
@@ -61,7 +62,7 @@ export class Connection {
     early.adopted = true;
     this.openedAt = this.env.now();
     this.onLink({ status: "connecting" });
-    this.#timer("open", FIRST_OPEN_WITHIN_MS, () => this.#lost(1006));
+    this.#waitForOpen();
     this.#use(early.socket, early.sent ? null : early.join);
     for (const text of early.heard) this.#received(text);
     if (early.closed !== null) this.#lost(early.closed);
@@ -110,8 +111,12 @@ export class Connection {
     // After polls that failed too it is a socket's turn again.
     this.polling = !this.polling && this.socketsLost >= (this.hadSocket ? SOCKETS_LOST_MAX : 1);
     const socket = this.polling ? this.makePolling() : this.#newSocket();
-    this.#timer("open", this.hadSocket ? OPEN_WITHIN_MS : FIRST_OPEN_WITHIN_MS, () => this.#lost(1006));
+    this.#waitForOpen();
     this.#use(socket, hello);
+  }
+
+  #waitForOpen() {
+    this.#timer("open", this.hadSocket ? OPEN_WITHIN_MS : FIRST_OPEN_WITHIN_MS, () => this.#lost(1006));
   }
 
   #newSocket() {
@@ -123,7 +128,9 @@ export class Connection {
     // An old socket's late events must not touch its successor.
     const mine = (handle) => (event) => { if (this.socket === socket) handle(event); };
     const opened = () => {
-      this.#cancel("open");
+      // Polls have a patience of their own.
+      if (this.polling) this.#cancel("open");
+      else this.#waitForOpen();
       if (hello) this.send(this.proof && !hello.place ? { ...hello, proof: this.proof } : hello);
       this.#heard();
     };
@@ -144,17 +151,25 @@ export class Connection {
     });
     this.#timer("candidate", OPEN_WITHIN_MS, later);
     socket.onclose = later;
+    const hello = () => (this.socket.busy ? null : this.hello());
     socket.onopen = mine(() => {
-      const hello = this.hello();
-      if (this.socket.busy || !hello) {
+      const join = hello();
+      if (join) socket.send(JSON.stringify(join));
+      else later();
+    });
+    // Not before it has answered: one that opens may still be deaf, and polls are not.
+    socket.onmessage = (event) => {
+      if (this.candidate !== socket || !event.data.includes('"joined"')) return;
+      if (!hello()) {
         later();
         return;
       }
       this.candidate = null; // Not to be dropped with the polls.
       this.#drop();
       this.polling = false;
-      this.#use(socket, hello);
-    });
+      this.#use(socket, null);
+      this.#received(event.data);
+    };
   }
 
   #dropCandidate() {
@@ -176,6 +191,7 @@ export class Connection {
     if (message.type === "error") this.error = message;
     if (message.type === "reconnect") this.drainUntil = this.env.now() + (message.after_ms ?? 0);
     if (message.type === "joined" && !this.live) {
+      this.#cancel("open");
       this.live = true;
       this.attempt = 0;
       this.proof = null;

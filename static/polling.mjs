@@ -20,6 +20,7 @@ export class PollingSocket {
     this.granted = null;
     this.booking = null;
     this.notice = "";
+    this.outage = false;
     this.taken = null;
     this.watching = false;
     /** A booking is on its way: not the moment to change to another connection. */
@@ -111,9 +112,10 @@ export class PollingSocket {
     this.timer = this.env.setTimeout(() => this.#poll().catch((error) => this.#fail(error)), seconds * 1000 * (0.9 + 0.2 * this.env.random()));
   }
 
-  #tellAll({ granted, booking, refresh_s: _, notice = "", ...standing }) {
+  #tellAll({ granted, booking, refresh_s: _, notice = "", outage = false, ...standing }) {
     this.#tellStanding(standing);
     if (notice !== this.notice) this.#tell({ type: "notice", text: (this.notice = notice) });
+    if (outage !== this.outage) this.#tell({ type: "outage", on: (this.outage = outage) });
     const now = this.env.now();
     const until = granted ? now + granted.expires_in_ms : null;
     if (granted && (granted.token !== this.granted?.token || Math.abs(until - this.granted.until) > DEADLINE_MOVED_MS)) {

@@ -109,6 +109,15 @@ describe("polls", () => {
     assert.deepEqual(seen.told.filter(({ type }) => type === "notice").map(({ text }) => text), ["Doors open at 7", ""]);
   });
 
+  test("an outage comes and goes", async () => {
+    const { seen, next, answers } = await joined();
+    for (const body of [{ ...STANDING, outage: true }, { ...STANDING, outage: true }, STANDING]) {
+      answers["GET /places/me"] = [200, body];
+      await next();
+    }
+    assert.deepEqual(seen.told.filter(({ type }) => type === "outage").map(({ on }) => on), [true, false]);
+  });
+
   test("a turn whose deadline was put off is told again", async () => {
     const line = await joined({ "GET /places/me": [200, { ...STANDING, state: "granted", granted: GRANT }] });
     line.answers["GET /places/me"] = [200, { ...STANDING, state: "granted", granted: { ...GRANT, expires_in_ms: 360_000 } }];
@@ -146,6 +155,7 @@ function choice() {
   const made = [];
   const timers = new Map();
   let id = 0;
+  let now = 0;
   class Doll {
     constructor(kind) { Object.assign(this, { kind, readyState: 0, sent: [] }); made.push(this); }
 
@@ -163,17 +173,18 @@ function choice() {
     onMessage() {}, onStop() {}, onLink: ({ status, via }) => links.push([status, via]),
     env: {
       WebSocket: class extends Doll { constructor() { super("socket"); } },
-      setTimeout: (run, ms) => { timers.set(++id, { run, ms }); return id; },
-      clearTimeout: (timer) => timers.delete(timer), now: () => 0, random: () => 0.5,
+      setTimeout: (run, ms) => { timers.set(++id, { run, at: now + ms }); return id; },
+      clearTimeout: (timer) => timers.delete(timer), now: () => now, random: () => 0.5,
     },
   });
   const next = () => {
-    const [key, timer] = [...timers].sort((a, b) => a[1].ms - b[1].ms)[0];
+    const [key, timer] = [...timers].sort((a, b) => a[1].at - b[1].at)[0];
     timers.delete(key);
+    now = timer.at;
     timer.run();
   };
   connection.start();
-  return { connection, made, links, next, last: () => made.at(-1) };
+  return { connection, made, links, next, last: () => made.at(-1), time: () => now };
 }
 
 describe("a blocked WebSocket", () => {
@@ -206,6 +217,26 @@ describe("a blocked WebSocket", () => {
     next();
     last().open();
     assert.deepEqual([polls.readyState, last().readyState], [1, 3]);
+  });
+
+  test("a socket that opens and then says nothing is as good as blocked, and a later one is tried beside the polls", () => {
+    const { made, links, next, last, time } = choice();
+    last().open();
+    assert.deepEqual(last().sent, [{ type: "join" }]);
+    while (last().kind === "socket") next();
+    assert.ok(time() <= 8_000, `polls after ${time()} ms`);
+    last().join();
+    const [first, polls] = made;
+    assert.equal(first.readyState, 3);
+    while (last() === polls) next();
+    last().open(); // As deaf as the first …
+    assert.deepEqual([polls.readyState, links.at(-1)], [1, ["live", "polls"]]);
+    const deaf = last();
+    while (last() === deaf) next();
+    assert.deepEqual([deaf.readyState, polls.readyState], [3, 1]);
+    last().join(); // … and one that is not.
+    assert.deepEqual([polls.readyState, links.at(-1)], [3, ["live", "socket"]]);
+    assert.deepEqual(last().sent, [{ type: "join" }]);
   });
 
   test("where a socket has worked, one cut is no reason to poll", () => {
