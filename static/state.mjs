@@ -21,6 +21,7 @@ export function initial(remembered = {}) {
     opensAt: null,
     clock: null,
     notice: "",
+    outageSince: null, // a store does not answer: nobody is let in, nothing can be booked
     place: null, // { state, rank, total, eta, etaAt, lowestHigh, slower, movedAt }
     start: remembered.start ?? null,
     freshPlace: remembered.start == null,
@@ -48,6 +49,7 @@ const ON_MESSAGE = {
   seats_changed: seatsChanged,
   phase: (state, { phase, opens_at }) => ({ ...state, phase, opensAt: opens_at ?? null }),
   notice: (state, { text }) => ({ ...state, notice: text ?? "" }),
+  outage: (state, { on }, at) => ({ ...state, outageSince: on ? state.outageSince ?? at : null }),
   error: (state, { code, message }) => ({ ...state, error: { code, message } }),
 };
 
@@ -243,8 +245,9 @@ const ON_ACTION = {
   link: (state, { status, via = null, why = null }, at) => ({
     ...state,
     link: { status, via, why, since: at, cuts: status === "cut" ? state.link.cuts + 1 : status === "live" ? 0 : state.link.cuts },
-    // The server tells a notice anew on each link; one taken back while there was none must not stay.
+    // The server tells a notice and an outage anew on each link; what ended while there was none must not stay.
     notice: status === "live" ? "" : state.notice,
+    outageSince: status === "live" ? null : state.outageSince,
     // What was on its way may or may not have arrived; it is repeated if the grant still lives.
     redeem: status === "live" || !state.redeem ? state.redeem : { ...state.redeem, lost: true },
   }),
@@ -317,8 +320,8 @@ export function keptWhile(state, at) {
 }
 
 /** Whether the visitor is the next to be let in: only where anyone is. */
-export function isNext({ place, phase, link }) {
-  return place?.rank === 0 && phase === "open" && link.status === "live";
+export function isNext({ place, phase, link, outageSince }) {
+  return place?.rank === 0 && phase === "open" && link.status === "live" && outageSince === null;
 }
 
 const STILL_AFTER_MS = 90_000;

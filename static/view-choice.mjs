@@ -65,8 +65,8 @@ function pickedItem(ctx, plan, guid, sent) {
   return el("li", { "data-seat": guid }, el("span", { class: "picked-words" }, el("span", {}, seat), category && el("span", { class: "tag" }, category)), remove);
 }
 
-function bookButton(node, { redeem, link, grant }, at, ready, label) {
-  setDisabled(node, redeem !== null || !ready || link.status !== "live" || at >= grant.expiresAt);
+function bookButton(node, { redeem, link, grant, outageSince }, at, ready, label) {
+  setDisabled(node, redeem !== null || !ready || link.status !== "live" || outageSince !== null || at >= grant.expiresAt);
   setText(node, redeem ? t("redeem_sending") : label);
   if (redeem) node.setAttribute("aria-busy", "true");
   else node.removeAttribute("aria-busy");

@@ -92,9 +92,10 @@ function rankCard() {
 
 /** → [value, the reason beside it] */
 function etaFact(state, at) {
-  const { place, phase, link } = state;
+  const { place, phase, link, outageSince } = state;
   if (phase === "scheduled") return [t("eta_none"), t("eta_scheduled")];
   if (WHY_PHASES.includes(phase)) return [t("eta_none"), t("eta_paused")];
+  if (outageSince !== null) return [t("eta_none"), t("eta_paused")];
   const still = stillFor(state, at);
   if (link.status !== "live") return place.eta && still === null ? [etaWords(place.eta), t("eta_stale")] : [t("eta_none"), ""];
   // Whoever is not let in is told so, not comforted with an estimate that has passed.

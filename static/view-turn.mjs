@@ -66,11 +66,13 @@ function turnBar(ctx) {
   let spokenMs = Infinity;
   return {
     root,
-    update({ grant, phase, link }, at) {
+    update({ grant, phase, link, outageSince }, now) {
+      // An outage is added to the deadline when it is over: until then the time stands still.
+      const at = Math.min(now, outageSince ?? now);
       const left = grant.expiresAt - at;
       setText(time, countdown(left));
       setAttr(root, "data-urgent", left < 30_000 ? "now" : left < 60_000 ? "soon" : null);
-      setHidden(over, left > 0);
+      setHidden(over, left > 0 || outageSince !== null);
       setText(over, t(link.status === "live" && navigator.onLine ? "turn_over" : "turn_over_cut"));
       setHidden(promise, left <= 0);
       const gone = phase === "sold_out" || phase === "all_held";

@@ -10,6 +10,8 @@ import { lineView } from "./view-line.mjs";
 import { messageView } from "./view-message.mjs";
 
 const VIEWS = { waiting: lineView, held: bookingView, booked: bookingView, released: bookingView };
+/** Where an outage changes what the visitor may hope for. */
+const OUTAGE_SCREENS = ["waiting", "granted", "held"];
 /** A short cut mends itself before anyone needs to read about it. */
 const STALE_AFTER_MS = 2_500;
 /** A rank is read out at most this often; a listener cannot skip. */
@@ -43,6 +45,7 @@ export class Frame {
       this.rebuild();
     });
     this.stale = el("p", { class: "banner stale", role: "status", test: "stale", hidden: true });
+    this.outage = el("p", { class: "banner stale", role: "status", test: "outage", hidden: true });
     this.noticeText = el("span", {});
     this.notice = el("p", { class: "banner notice", role: "status", test: "notice", hidden: true },
       el("strong", {}, t("notice_label")), this.noticeText);
@@ -52,7 +55,7 @@ export class Frame {
     this.main = el("main", { id: "main" });
     this.root.replaceChildren(
       el("header", { class: "top" }, this.name, el("div", { class: "top-tools" }, this.link, language)),
-      this.stale, this.notice, this.storage, this.main, this.polite, this.urgent,
+      this.stale, this.outage, this.notice, this.storage, this.main, this.polite, this.urgent,
       el("footer", { class: "foot" }, el("span", {}, t("footer")), el("a", { href: "../" }, t("to_sales"))));
   }
 
@@ -102,14 +105,18 @@ export class Frame {
     setAttr(body, "data-lapsed", state.lapsed?.reason ?? null);
     setText(this.name, state.sale?.name ?? "");
     this.#showLink(state, at);
+    const outage = state.outageSince !== null && state.link.status === "live" && OUTAGE_SCREENS.includes(screen);
+    setHidden(this.outage, !outage);
+    setText(this.outage, outage ? t(`outage_${screen}`) : "");
     setHidden(this.notice, state.notice === "");
     setText(this.noticeText, state.notice);
   }
 
   #showLink(state, at) {
-    const { status, via, since, cuts, why } = state.link;
+    const { outageSince, link: { status, via, since, cuts, why } } = state;
     const offline = navigator.onLine === false;
-    const word = offline ? "off" : status === "live" && via === "polls" ? "polls" : status;
+    const live = outageSince !== null ? "halted" : via === "polls" ? "polls" : "live";
+    const word = offline ? "off" : status === "live" ? live : status;
     setText(this.link.lastChild, t(`link_${word}`));
     setAttr(this.link, "data-link", word);
     setHidden(this.link, status === "idle");

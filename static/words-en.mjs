@@ -24,6 +24,7 @@ export const en = {
   link_connecting: "Connecting…",
   link_cut: "Reconnecting…",
   link_idle: "Not connected",
+  link_halted: "Interrupted",
   link_polls: "Updated every few seconds",
   link_off: "Offline",
   link_stale: "The connection was cut. What you see may be out of date.",
@@ -38,6 +39,9 @@ export const en = {
   kept_turn: "It is still your turn, and its time runs on.",
   kept_held: "Your seats stay held until the time below runs out.",
   kept_booked: "Your booking stands.",
+  outage_waiting: "Part of the service does not answer just now. Nobody is let in until it does. Your place is kept; you have nothing to do.",
+  outage_granted: "Nothing can be booked just now: part of the service does not answer. It is still your turn, and an interruption of more than 5 seconds is added to your time.",
+  outage_held: "Part of the service does not answer just now. An interruption of more than 5 seconds is added to the time for which your seats are held.",
   notice_label: "Message from the organiser",
   storage_off: "This browser does not let the page remember your place. Keep this tab open.",
 

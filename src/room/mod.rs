@@ -124,6 +124,7 @@ impl Room {
         keep!(tasks, "follower", [this, redis] => line::follower::run(this, redis));
         keep!(tasks, "settings", [this] => line::settings::run(this));
         keep!(tasks, "seat news", [seats, sockets, drain] => seats::news::run(seats, sockets, drain));
+        keep!(tasks, "outages", [sockets, line] => sockets::outage::run(sockets, line));
         keep!(tasks, "holds", [seats, line] => seats::holds::run(seats, line));
         keep!(tasks, "comparison", [seats, line, redeems] => seats::compare::run(seats, line, redeems));
         keep!(tasks, "redeems", [redeems, tried] => redeems::run(redeems, tried));

@@ -139,6 +139,9 @@ async fn standing_json(
     if !notice.is_empty() {
         body["notice"] = json!(notice);
     }
+    if room.sockets.outage() {
+        body["outage"] = json!(true);
+    }
     Ok(body)
 }
 

@@ -78,6 +78,8 @@ pub struct LiveLine {
     heard: Mutex<Instant>,
     /// Redis' milliseconds at the last tick that it answered.
     ticked_ms: AtomicI64,
+    /// When it last heard that somebody ticks who may.
+    went_on: Mutex<Instant>,
     /// Grants that lived at the last tick; until the first nobody knows.
     grants: AtomicU64,
     /// Instances that lived at the last tick, this one too.
@@ -132,6 +134,7 @@ impl LiveLine {
             changed: Notify::new(),
             heard: Mutex::new(Instant::now()),
             ticked_ms: AtomicI64::new(0),
+            went_on: Mutex::new(Instant::now()),
             grants: AtomicU64::new(u64::MAX),
             instances: AtomicU64::new(1),
             closed_at: OnceLock::new(),
@@ -267,6 +270,17 @@ impl LiveLine {
     /// When this instance last heard a tick answered, by Redis' clock of then.
     pub(super) fn ticked_ms(&self) -> i64 {
         self.ticked_ms.load(Ordering::Relaxed)
+    }
+
+    fn goes_on(&self) {
+        *self.went_on.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Whether nobody is admitted and nothing can be booked here, as a store does not answer, and no other instance goes on: what
+    /// this one cannot reach, another may.
+    pub(in crate::room) fn stands_still(&self) -> bool {
+        let went_on = *self.went_on.lock().unwrap_or_else(PoisonError::into_inner);
+        went_on.elapsed() > ticker::STILL && !self.health.away().is_empty()
     }
 
     pub(super) fn store(&self) -> &Line {

@@ -17,6 +17,8 @@ use wire::domain::phase::Phase;
 
 /// Time between ticks of a sale that admits nobody and has no grant to lapse: enough for the instance's lease.
 const IDLE_TICK: Duration = Duration::from_secs(1);
+/// Whoever heard of no tick for longer than an idle one takes stands still, if a store is away too.
+pub(super) const STILL: Duration = Duration::from_millis(1_500);
 
 /// Ticks until the server has left: who is still here counts as present by the lease that a tick renews.
 pub(in crate::room) async fn run(line: Arc<LiveLine>, redeems: Arc<Redeems>) {
@@ -63,6 +65,9 @@ async fn tick(line: &LiveLine, redeems: &Arc<Redeems>, asked: Instant) -> Result
     };
     line.clock.heard(tick.now_ms, asked);
     line.ticked_ms.store(tick.now_ms, Ordering::Relaxed);
+    if decided || tick.is_early {
+        line.goes_on();
+    }
     // PostgreSQL holds the operator's phase, so it opens the sale, by its own clock.
     let is_due = tick.phase == Phase::Scheduled && line.is_due();
     if is_due && line.sales.open_if_due(&line.sale.id).await? {

@@ -6,7 +6,10 @@ use dashmap::DashMap;
 use slab::Slab;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use wire::domain::{ids::VisitorId, line::Position};
 
@@ -20,6 +23,8 @@ pub struct Hub {
     behind: Mutex<Vec<Arc<Socket>>>,
     /// Those who watch the seats: hundreds among the many who wait.
     seat_watchers: Mutex<HashMap<u64, Arc<Socket>>>,
+    /// Whether all were told of an outage that is not over.
+    outage: AtomicBool,
     /// Of the sweeper.
     pub(in crate::room) pulse: Pulse,
 }
@@ -67,6 +72,17 @@ impl Hub {
         let mut all = self.all();
         all.retain(|socket| socket.put(position, news.clone()));
         self.behind().append(&mut all);
+    }
+
+    /// Whether all were told of an outage, and not yet of its end.
+    pub fn outage(&self) -> bool {
+        self.outage.load(Ordering::SeqCst)
+    }
+
+    /// Tells everyone of an outage, or of its end; whoever comes from now on finds it here.
+    pub(super) fn tell_outage(&self, on: bool) {
+        self.outage.store(on, Ordering::SeqCst);
+        self.tell_all(Position::default(), &News::Outage(on));
     }
 
     /// Some of the sockets that are to hear what all hear.

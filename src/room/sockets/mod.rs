@@ -3,6 +3,7 @@
 mod hub;
 mod lot;
 mod news;
+pub(super) mod outage;
 mod socket;
 pub(super) mod sweeper;
 

@@ -37,6 +37,8 @@ pub enum News {
     Phase(Phase),
     /// The operator's message.
     Notice(Arc<str>),
+    /// Whether a store does not answer, so that the sale stands still.
+    Outage(bool),
     /// A version of the seat map, its frame for everyone who watches, and when the oldest of its changes came about.
     SeatsChanged(u64, Arc<str>, Instant),
     /// A newer socket of the visitor took over.

@@ -62,6 +62,11 @@ pub enum ServerMessage {
         /// Plain text.
         text: String,
     },
+    /// Whether nothing can be booked, and nobody is admitted, because a store does not answer.
+    Outage {
+        /// From now on, or no longer.
+        on: bool,
+    },
     /// The server drains.
     Reconnect {
         /// When to come back, in milliseconds.

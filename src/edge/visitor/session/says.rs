@@ -105,7 +105,14 @@ impl Session {
             _ => self.talk.state = State::Waiting(place.seq),
         }
         let notice = self.talk.room.line.state().notice;
-        if notice.is_empty() { Ok(()) } else { self.send(ServerMessage::Notice { text: notice }).await }
+        if !notice.is_empty() {
+            self.send(ServerMessage::Notice { text: notice }).await?;
+        }
+        // As all were told: whoever is attached by now hears of it when that changes.
+        if self.talk.room.sockets.outage() {
+            self.send(ServerMessage::Outage { on: true }).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn leave(&mut self) -> Result<(), End> {

@@ -110,6 +110,7 @@ impl Talk {
                 Deed::Seats(frame.clone(), *since)
             }
             (News::Notice(text), _) => return Step::Say(ServerMessage::Notice { text: text.to_string() }),
+            (News::Outage(on), _) => return Step::Say(ServerMessage::Outage { on: *on }),
             (News::Phase(Phase::Closed), _) => Deed::Close,
             (News::Phase(phase), _) => return Step::Say(self.phase(*phase)),
             (News::Reconnect(after_ms), _) => {
