@@ -318,7 +318,7 @@ impl Visitor {
             if message["type"] == kind {
                 return message;
             }
-            let passing = ["rank", "phase", "seats_changed", "notice"]
+            let passing = ["rank", "phase", "seats_changed", "notice", "outage"]
                 .iter()
                 .any(|passing| message["type"] == *passing);
             assert!(passing, "waited for {kind}, got {message}");
@@ -332,7 +332,8 @@ impl Visitor {
             if message["type"] == kind {
                 return message;
             }
-            let passing = ["rank", "phase"].iter().chain(types).any(|passing| message["type"] == *passing);
+            let passing =
+                ["rank", "phase", "outage"].iter().chain(types).any(|passing| message["type"] == *passing);
             assert!(passing, "waited for {kind}, got {message}");
         }
     }

@@ -35,6 +35,14 @@ pub(super) async fn if_lost(journal: &Journaling, epoch: u64) -> Result<(), Stop
     let began = Instant::now();
     journal.witness(epoch).await;
     sleep(WITNESSES).await;
+    while !restore(journal, epoch, began).await? {}
+    Ok(())
+}
+
+/// Brings back what is on record. Answers whether that was all: a witness may have come late, and what he heard counts too.
+async fn restore(journal: &Journaling, epoch: u64, began: Instant) -> Result<bool, Stopped> {
+    let line = &journal.line;
+    let known = journal.store.tail().await?;
     let mut ledger = journal.store.ledger().await?;
     let unheard = unheard(journal, &ledger).await?;
     let unknown: Vec<_> = unheard
@@ -45,7 +53,11 @@ pub(super) async fn if_lost(journal: &Journaling, epoch: u64) -> Result<(), Stop
     unheard.iter().for_each(|(grant, _)| ledger.end(grant.seq, Stage::Booked));
     let lost = Lost { epoch, at_ms: ledger.at.max(line.ticked_ms()) };
     know_bookers(journal, &lost).await?;
-    if let Some(places) = bring_back(journal, &ledger, &lost).await?
+    let brought = bring_back(journal, &ledger, &lost).await?;
+    if journal.store.tail().await?.map(|tail| tail.hash) != known.map(|tail| tail.hash) {
+        return Ok(false);
+    }
+    if let Some(places) = brought
         && line.store().restored(&lost, places, &ledger, &unknown).await?
     {
         let sale = &line.sale().id;
@@ -53,7 +65,7 @@ pub(super) async fn if_lost(journal: &Journaling, epoch: u64) -> Result<(), Stop
         tracing::warn!(%sale, "epoch {epoch}: {places} places were restored in {:.1?}", began.elapsed());
         tell(journal, &unheard).await;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Bookings that PostgreSQL has, though nobody journaled that they were made.
