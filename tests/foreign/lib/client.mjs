@@ -6,7 +6,7 @@ import { CLOSE, messageFault } from './schema.mjs';
 /** What any client in this suite has seen that the contract forbids. */
 export const violations = [];
 /** May come at any time, and are passed over by whom they do not concern. */
-const PASSING = new Set(['rank', 'phase', 'seats_changed', 'notice']);
+const PASSING = new Set(['rank', 'phase', 'seats_changed', 'notice', 'outage']);
 /** Far more than the server needs: a machine that compiles beside the tests must not fail them. */
 const PATIENCE_MS = 25_000;
 
