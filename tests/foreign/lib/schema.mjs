@@ -54,7 +54,7 @@ const MESSAGES = {
   refused: { request: is.string, reason: oneOf(...Object.keys(RETRY)), seats: optional(listOf(is.string)), retry: is.bool },
   phase: { phase: oneOf(...PHASES), opens_at: nullable(is.time) },
   notice: { text: is.string },
-  outage: { on: is.boolean },
+  outage: { on: is.bool },
   reconnect: { after_ms: is.count },
   error: { ...ERROR, code: oneOf(...Object.keys(CLOSE)) },
   pong: {},
