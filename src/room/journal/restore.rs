@@ -39,7 +39,8 @@ pub(super) async fn if_lost(journal: &Journaling, epoch: u64) -> Result<(), Stop
     Ok(())
 }
 
-/// Brings back what is on record. Answers whether that was all: a witness may have come late, and what he heard counts too.
+/// Brings back what is on record, unless somebody else has. Answers whether that was all: a witness may have come late, and what he heard
+/// counts too.
 async fn restore(journal: &Journaling, epoch: u64, began: Instant) -> Result<bool, Stopped> {
     let line = &journal.line;
     let known = journal.store.tail().await?;
@@ -53,13 +54,11 @@ async fn restore(journal: &Journaling, epoch: u64, began: Instant) -> Result<boo
     unheard.iter().for_each(|(grant, _)| ledger.end(grant.seq, Stage::Booked));
     let lost = Lost { epoch, at_ms: ledger.at.max(line.ticked_ms()) };
     know_bookers(journal, &lost).await?;
-    let brought = bring_back(journal, &ledger, &lost).await?;
+    let Some(places) = bring_back(journal, &ledger, &lost).await? else { return Ok(true) };
     if journal.store.tail().await?.map(|tail| tail.hash) != known.map(|tail| tail.hash) {
         return Ok(false);
     }
-    if let Some(places) = brought
-        && line.store().restored(&lost, places, &ledger, &unknown).await?
-    {
+    if line.store().restored(&lost, places, &ledger, &unknown).await? {
         let sale = &line.sale().id;
         metrics::restored();
         tracing::warn!(%sale, "epoch {epoch}: {places} places were restored in {:.1?}", began.elapsed());
