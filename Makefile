@@ -21,7 +21,10 @@ demo: deps ## Build, then run everything here with a crowd of visitors (CROWD=30
 	$(CARGO) build --release --locked
 	$(or $(CARGO_TARGET_DIR),target)/release/waitroom demo --crowd $(CROWD)
 
-test: deps-test lint unit foreign browser ## Every test
+# The suites wait for stores and clocks most of the time, so they run beside each other; each one's words come when it ends.
+test: deps-test lint ## Every test
+	$(CARGO) test --locked --workspace --no-run
+	$(MAKE) --jobs=2 --output-sync=target unit pages
 
 chaos: deps-test ## Everything breaks while a crowd is there (HOURS=2 SEED=7 KINDS=all): docs/faults.md
 	$(CARGO) test --locked --test faults -- --ignored --nocapture --test-threads=1
@@ -57,6 +60,10 @@ fmt: ## Format
 
 unit: ## The Rust tests, with their own Redis and PostgreSQL
 	$(CARGO) test --locked --workspace
+
+pages: ## The two suites of Node
+	$(MAKE) foreign
+	$(MAKE) browser
 
 foreign: ## The contract, by a client that shares no code with the server
 	$(CARGO) build --locked

@@ -1,58 +1,11 @@
-//! A crowd that costs little: it joins, and throws away what it reads.
+//! Visitors by hand, who join and are seen off.
 
-use crate::stage::{SALE, Stage};
-use futures_util::future::join_all;
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use crate::stage::SALE;
+use std::net::SocketAddr;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::Semaphore,
-    task::JoinHandle,
-    time::sleep,
 };
-
-/// Visitors that are on their way in at once.
-const AT_ONCE: usize = 1_000;
-
-/// Visitors who wait.
-pub struct Crowd(Vec<JoinHandle<()>>);
-
-impl Crowd {
-    /// As fast as the instances let them in, each in turn at another one; and how long that took.
-    pub async fn come(stage: &Stage, count: usize) -> (Self, Duration) {
-        let (door, began) = (Arc::new(Semaphore::new(AT_ONCE)), Instant::now());
-        let mut coming = Vec::with_capacity(count);
-        for n in 0..count {
-            let instance = &stage.instances[n % stage.instances.len()];
-            let (address, permit) = (instance.address(n), door.clone().acquire_owned().await.unwrap());
-            coming.push(tokio::spawn(async move {
-                let visitor = join(address, "").await.0;
-                drop(permit);
-                visitor
-            }));
-        }
-        let visitors = join_all(coming).await;
-        let took = began.elapsed();
-        let reads = |visitor: Result<TcpStream, _>| tokio::spawn(read_on(visitor.unwrap()));
-        (Self(visitors.into_iter().map(reads).collect()), took)
-    }
-
-    /// Reads for so long.
-    pub async fn wait(&self, time: Duration) {
-        sleep(time).await;
-        assert!(self.0.iter().all(|visitor| !visitor.is_finished()), "somebody was sent away");
-    }
-}
-
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        self.0.iter().for_each(JoinHandle::abort);
-    }
-}
 
 /// A socket of a visitor who has his place, and what he was told of it; a new one, unless he has a `place`.
 pub async fn join(address: SocketAddr, place: &str) -> (TcpStream, String) {
@@ -97,9 +50,4 @@ pub async fn until(stream: &mut TcpStream, words: &[u8]) -> Option<String> {
 
 async fn said(stream: &mut TcpStream, words: &[u8]) -> String {
     until(stream, words).await.expect("who comes is let in")
-}
-
-async fn read_on(mut stream: TcpStream) {
-    let mut buffer = [0; 256];
-    while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
 }

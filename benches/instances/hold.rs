@@ -1,9 +1,9 @@
 //! Instances that are held back.
 
+use crate::cgroup::Cgroup;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
-    fmt, fs,
-    path::{Path, PathBuf},
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -36,11 +36,8 @@ impl fmt::Display for Hold {
 pub enum Held {
     Free,
     Stopped(Pid, Arc<AtomicBool>, Option<JoinHandle<()>>),
-    Group(PathBuf),
+    Group { _held: Cgroup },
 }
-
-/// The cpu controller, of the second version of control groups or of the first.
-const ROOTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/cpu"];
 
 impl Held {
     /// Nothing where this machine does not let us.
@@ -48,7 +45,7 @@ impl Held {
         match how {
             Hold::Free => Some(Self::Free),
             Hold::Stopped => Some(Self::stop_and_go(pid)),
-            Hold::Cores(cores) => ROOTS.iter().find_map(|root| Self::group(Path::new(root), pid, cores)),
+            Hold::Cores(cores) => Cgroup::hold(pid, cores).map(|held| Self::Group { _held: held }),
         }
     }
 
@@ -67,42 +64,14 @@ impl Held {
         });
         Self::Stopped(pid, ends, Some(beat))
     }
-
-    /// A folder that is no control group has none of these files.
-    fn group(root: &Path, pid: Pid, cores: f64) -> Option<Self> {
-        let group = root.join(format!("waitroom-bench-{}", pid.as_raw_nonzero()));
-        fs::create_dir(&group).ok()?;
-        let quota = (cores * 100_000.0) as u64;
-        let words = [("cpu.max", format!("{quota} 100000")), ("cpu.cfs_quota_us", quota.to_string())];
-        let Some((file, words)) = words.into_iter().find(|(file, _)| group.join(file).exists()) else {
-            let _ = fs::remove_dir(&group);
-            return None;
-        };
-        let set = fs::write(group.join(file), words)
-            .and_then(|()| fs::write(group.join("cgroup.procs"), pid.as_raw_nonzero().to_string()));
-        let held = Self::Group(group);
-        set.ok().map(|()| held)
-    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        match self {
-            Self::Free => {}
-            Self::Stopped(pid, ends, beat) => {
-                ends.store(true, Relaxed);
-                beat.take().map(JoinHandle::join);
-                let _ = kill_process(*pid, Signal::CONT);
-            }
-            Self::Group(group) => {
-                // Its processes go where they came from.
-                if let (Some(root), Ok(pids)) =
-                    (group.parent(), fs::read_to_string(group.join("cgroup.procs")))
-                {
-                    pids.lines().for_each(|pid| drop(fs::write(root.join("cgroup.procs"), pid)));
-                }
-                let _ = fs::remove_dir(group);
-            }
+        if let Self::Stopped(pid, ends, beat) = self {
+            ends.store(true, Relaxed);
+            beat.take().map(JoinHandle::join);
+            let _ = kill_process(*pid, Signal::CONT);
         }
     }
 }

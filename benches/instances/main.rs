@@ -1,13 +1,10 @@
-//! What another instance is worth, and what a rate is worth on instances that are held back:
-//! `cargo bench --bench instances [-- ticks | -- scale [SOCKETS [CORES]] | -- leave [SOCKETS] | -- company [PLACES [INSTANCES...]]]`;
-//! root, for `scale` and a part of `ticks`.
+//! Instances that are held back, that leave, and that are many:
+//! `cargo bench --bench instances [-- ticks | -- leave [SOCKETS] | -- company [PLACES [INSTANCES...]]]`;
+//! root, for a part of `ticks`.
 //!
 //! `ticks`: how much of a sale's rate is used while people wait, by one and by two instances that run freely, that are stopped for
 //! 100 ms of every 200, and that are held to a part of a core. What the ticks of the same run would have given out under
 //! other clamps is worked out from when they came. docs/decisions/0017-late-ticks.md quotes it.
-//!
-//! `scale`: joins and pushes a second by one instance and by two, by turns, each held to so many cores (0.3) by its control
-//! group; the crowd, Redis and PostgreSQL have the rest of the machine. docs/instances.md quotes it.
 //!
 //! `leave`: an instance with so many sockets (19,000) is asked to go, once with visitors who do as they are told, once with such as
 //! read nothing. docs/instances.md quotes it.
@@ -18,6 +15,8 @@
 //! `MEASURED_BIN=…` measures another program than this one, such as one with another clamp.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark has nobody to tell")]
 
+#[path = "../sockets/cgroup.rs"]
+mod cgroup;
 mod company;
 mod crowd;
 mod hold;
@@ -31,8 +30,8 @@ use std::{thread::sleep, time::Duration};
 /// How long one measurement takes.
 const MEASURED: Duration = Duration::from_secs(15);
 const RATE: f64 = 200.0;
-/// Of the rate of `scale`: every rank changes between two looks at it.
-const SCALE_RATE: f64 = 40.0;
+/// Of the sale that an instance leaves.
+const LEAVING_RATE: f64 = 40.0;
 /// Clamps that are compared, in ms.
 const CLAMPS: [i64; 5] = [100, 200, 250, 300, 500];
 
@@ -41,14 +40,13 @@ fn main() {
     let number = |i: usize, default: f64| words.get(i).map_or(default, |word| word.parse().unwrap());
     match words.first().map_or("ticks", String::as_str) {
         "ticks" => ticks(),
-        "scale" => scale(number(1, 12_000.0) as usize, number(2, 0.3)),
         "leave" => send_on(number(1, 19_000.0) as usize),
         "company" => {
             let counts: Vec<usize> = words.iter().skip(2).map(|word| word.parse().unwrap()).collect();
             let counts = if counts.is_empty() { vec![1, 10, 50] } else { counts };
             company::company(number(1, 20_000.0) as u64, &counts, 2_000);
         }
-        other => panic!("ticks, scale, leave or company, not {other}"),
+        other => panic!("ticks, leave or company, not {other}"),
     }
 }
 
@@ -59,7 +57,7 @@ fn send_on(sockets: usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     for reads in [true, false] {
         let mut stage = Stage::with(2);
-        stage.make_sale(SCALE_RATE);
+        stage.make_sale(LEAVING_RATE);
         runtime.block_on(leave::leave(&mut stage, sockets, reads));
     }
 }
@@ -100,50 +98,5 @@ fn ticks() {
             let (used, shares) = (100.0 * used, shares.join(" | "));
             println!("| {count} | {how} | {used:.1} % | {shares} | {}/{}/{} |", at(0.5), at(0.99), at(1.0));
         }
-    }
-}
-
-fn scale(sockets: usize, cores: f64) {
-    println!("{sockets} visitors, each instance held to {cores} of a core");
-    println!(
-        "| instances | joins/s | CPU µs a join | pushes/s | CPU µs a push | CPU used | admitted of allowed |"
-    );
-    println!("|---|---|---|---|---|---|---|");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    for count in [1, 2, 1, 2] {
-        let stage = Stage::with(count);
-        stage.make_sale(SCALE_RATE);
-        let held: Vec<_> =
-            stage.instances.iter().map(|one| Held::hold(one.pid(), Hold::Cores(cores))).collect();
-        if held.iter().any(Option::is_none) {
-            return println!("needs root and the cpu controller of control groups");
-        }
-        let cpu = || stage.instances.iter().map(|one| one.cpu()).sum::<Duration>();
-        let line = runtime.block_on(async {
-            let before = cpu();
-            let (crowd, took) = crowd::Crowd::come(&stage, sockets).await;
-            let cpu_of_joins = cpu() - before;
-            // It opens at some moment of the call.
-            let opened = stage.now_ms();
-            stage.open();
-            crowd.wait(Duration::from_secs(4)).await;
-            let (from, before, pushed) = (stage.now_ms(), cpu(), stage.pushes());
-            crowd.wait(MEASURED).await;
-            let (seconds, pushed) = ((stage.now_ms() - from) as f64 / 1000.0, stage.pushes() - pushed);
-            let cpu_of_pushes = cpu() - before;
-            let (until, admitted) = stage.admitted();
-            let allowed = SCALE_RATE * (until - opened) as f64 / 1000.0;
-            format!(
-                "| {count} | {:.0} | {:.0} | {:.0} | {:.1} | {:.2} | {} of {allowed:.0} |",
-                sockets as f64 / took.as_secs_f64(),
-                cpu_of_joins.as_secs_f64() * 1e6 / sockets as f64,
-                pushed / seconds,
-                cpu_of_pushes.as_secs_f64() * 1e6 / pushed,
-                cpu_of_pushes.as_secs_f64() / seconds,
-                admitted,
-            )
-        });
-        println!("{line}");
-        stage.prove();
     }
 }

@@ -34,7 +34,7 @@ fn waitroom() -> String {
 pub struct Stage {
     pub instances: Vec<Instance>,
     redis: RefCell<redis::Connection>,
-    postgres: Postgres,
+    _postgres: Postgres,
     server: Redis,
     _folder: tempfile::TempDir,
 }
@@ -60,7 +60,13 @@ impl Stage {
         let postgres = Postgres::start_at(&folder.path().join("postgres")).unwrap();
         let instances = (0..count).map(|_| Instance::start(&redis.url(), &postgres.url(), pool)).collect();
         let connection = redis_client(&redis.url()).unwrap().get_connection().unwrap();
-        Self { instances, redis: RefCell::new(connection), postgres, server: redis, _folder: folder }
+        Self {
+            instances,
+            redis: RefCell::new(connection),
+            _postgres: postgres,
+            server: redis,
+            _folder: folder,
+        }
     }
 
     pub fn redis_url(&self) -> String {
@@ -146,21 +152,6 @@ impl Stage {
         let both: (i64, Option<i64>) = self.redis.borrow_mut().hmget(key, &fields).unwrap();
         (both.0, both.1.unwrap_or(0))
     }
-
-    pub fn pushes(&self) -> f64 {
-        let pushes = |one: &Instance| one.metric("waitroom_rank_pushes_total");
-        self.instances.iter().map(pushes).sum()
-    }
-
-    /// The journal says that all was right.
-    pub fn prove(&self) {
-        let mut check = Command::new(waitroom());
-        check.args(["check", "--sale", SALE]).arg(format!("--postgres-url={}", self.postgres.url()));
-        let said = check.output().unwrap();
-        let said = String::from_utf8_lossy(&said.stdout);
-        let verdict = said.lines().find(|line| line.starts_with("4 ")).unwrap_or("no verdict");
-        println!("    {verdict}");
-    }
 }
 
 impl Instance {
@@ -199,14 +190,6 @@ impl Instance {
         (Ipv4Addr::new(127, 0, 0, 1 + (n % 8) as u8), self.port).into()
     }
 
-    /// What it has used so far, user and system.
-    pub fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        let ticks: u64 = [11, 12].iter().map(|i| fields[*i].parse::<u64>().unwrap()).sum();
-        Duration::from_millis(ticks * 10)
-    }
-
     fn page(&self, path: &str) -> Option<String> {
         let call = ureq::get(format!("http://{}/{path}", self.admin));
         call.header("Authorization", format!("Bearer {ADMIN_TOKEN}"))
@@ -215,12 +198,6 @@ impl Instance {
             .body_mut()
             .read_to_string()
             .ok()
-    }
-
-    fn metric(&self, name: &str) -> f64 {
-        let page = self.page("metrics").unwrap();
-        let line = page.lines().find(|line| line.starts_with(&format!("{name} ")));
-        line.and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or(0.0)
     }
 
     fn admin(&self, method: &str, path: &str, body: &serde_json::Value) {

@@ -4,7 +4,7 @@ use crate::{
     Words,
     crowd::{Crowd, Manners, Order, Seen, ask_all},
     machine,
-    stage::{Instance, Stores},
+    stage::{Instance, Stores, until_journaled},
 };
 use std::{
     thread::sleep,
@@ -134,14 +134,7 @@ impl Fleet {
         // First the crowd: closed out, it would come back and be refused for ever.
         self.crowds.clear();
         self.instances[0].close(SALE);
-        let waits = |fleet: &Self| {
-            let name = format!("waitroom_journal_waiting_bytes{{sale=\"{SALE}\"}}");
-            fleet.instances.iter().map(|one| one.metrics().get(&name)).fold(0.0, f64::max)
-        };
-        let began = Instant::now();
-        while waits(self) > 0.0 && began.elapsed() < Duration::from_secs(60) {
-            sleep(Duration::from_secs(1));
-        }
+        until_journaled(&self.instances);
         sleep(Duration::from_secs(3));
         let began = Instant::now();
         let (said, status) = self.stores.prove(SALE);

@@ -1,12 +1,13 @@
 //! What a waiting socket costs, beside others that hold the same and send the same, in one run and by turns; medians.
 //!
-//! `cargo bench --bench sockets -- memory | pushes | rest | opens | polls [--rounds N] [--sockets N] [--json FILE]`, and
+//! `cargo bench --bench sockets -- memory | pushes | rest | opens | scale | polls [--rounds N] [--sockets N] [--json FILE]`, and
 //! `-- million` and `-- cut` (see `million.rs`, `cut.rs`). docs/million.md quotes it.
 //!
 //! The server is the program that people run, with a Redis and a PostgreSQL of its own; it, the rivals and the crowd are
 //! processes of their own. `MEASURED_BIN=…` measures another program than this one; `BUN=…` says where Bun is.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark has nobody to tell")]
 
+mod cgroup;
 mod crowd;
 mod cut;
 mod fleet;
@@ -20,6 +21,7 @@ mod pushes;
 mod rest;
 mod rivals;
 mod sample;
+mod scale;
 mod stage;
 mod subject;
 mod table;
@@ -70,8 +72,9 @@ fn main() {
         "rest" => rest::run(&words),
         "polls" => polls::run(&words),
         "opens" => opens::run(&words),
+        "scale" => scale::run(&words),
         "million" => million::run(&words),
         "cut" => cut::run(&words),
-        _ => eprintln!("memory, pushes, rest, opens, polls, million or cut"),
+        _ => eprintln!("memory, pushes, rest, opens, scale, polls, million or cut"),
     }
 }

@@ -20,7 +20,7 @@ use crate::{
 use std::{
     fmt::Write,
     fs,
-    path::Path,
+    path::PathBuf,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -43,6 +43,8 @@ struct Run {
     /// A line a look.
     looks: String,
     every: Duration,
+    /// Where all of it is kept.
+    folder: Option<PathBuf>,
 }
 
 pub fn run(words: &Words) {
@@ -52,7 +54,8 @@ pub fn run(words: &Words) {
     let quiet = Duration::from_secs(words.get("--quiet", 60));
     let every = Duration::from_secs(words.get("--every", 5));
     let fleet = Fleet::start(words);
-    let mut run = Run { fleet, figures: Figures::default(), quiet: Vec::new(), looks: String::new(), every };
+    let (looks, folder) = (String::new(), words.text("--out").map(PathBuf::from));
+    let mut run = Run { fleet, figures: Figures::default(), quiet: Vec::new(), looks, every, folder };
     let last = *sizes.last().unwrap();
     for (i, size) in sizes.iter().enumerate() {
         if !run.fleet.grow(*size) {
@@ -72,7 +75,7 @@ pub fn run(words: &Words) {
             break;
         }
     }
-    run.end(words);
+    run.end();
 }
 
 impl Run {
@@ -110,25 +113,27 @@ impl Run {
         }
         let values: Vec<_> = figures.iter().map(|(_, value)| format!("{value:.3}")).collect();
         writeln!(self.looks, "\"{part}\",{}", values.join(",")).unwrap();
+        // At once: a run of hours may be ended before its time.
+        self.keep("million-looks.csv", &self.looks);
     }
 
-    fn end(mut self, words: &Words) {
+    fn keep(&self, name: &str, text: &str) {
+        if let Some(folder) = &self.folder {
+            fs::write(folder.join(name), text).unwrap();
+        }
+    }
+
+    fn end(mut self) {
         self.fleet.order(|_| Order::Churn { per_s: 0.0, returning: RETURNING });
         let table = self.figures.turned();
         println!("{table}");
-        let keep = |name: &str, text: &str| {
-            if let Some(folder) = words.text("--out") {
-                fs::write(Path::new(folder).join(name), text).unwrap();
-            }
-        };
         // Before the proof: whatever it says, this was measured.
-        keep("million-table.md", &table);
-        keep("million.json", &self.figures.json().to_string());
-        keep("million-looks.csv", &self.looks);
-        keep("million.svg", &plot::svg(&self.quiet));
+        self.keep("million-table.md", &table);
+        self.keep("million.json", &self.figures.json().to_string());
+        self.keep("million.svg", &plot::svg(&self.quiet));
         let (said, status) = self.fleet.prove();
         println!("{said}");
-        keep("million-check.txt", &said);
+        self.keep("million-check.txt", &said);
         assert_eq!(status, Some(0), "the journal does not prove it");
     }
 }

@@ -9,7 +9,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     process::{Child, Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use waitroom::embedded::{Postgres, Redis};
 use wire::domain::sample_plan::sample_plan;
@@ -146,6 +146,16 @@ impl Drop for Instance {
     }
 }
 
+/// Until nothing of any line waits for the journal, a minute at most.
+pub fn until_journaled(instances: &[Instance]) {
+    let began = Instant::now();
+    while Metrics::all(instances).sum("waitroom_journal_waiting_bytes") > 0.0
+        && began.elapsed() < Duration::from_secs(60)
+    {
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
 /// Metrics by their full names; sums over instances.
 #[derive(Clone, Default)]
 pub struct Metrics(BTreeMap<String, f64>);
@@ -169,6 +179,15 @@ impl Metrics {
 
     pub fn get(&self, name: &str) -> f64 {
         self.0.get(name).copied().unwrap_or(0.0)
+    }
+
+    /// Over all its labels.
+    fn sum(&self, name: &str) -> f64 {
+        self.0
+            .iter()
+            .filter(|(series, _)| series.split('{').next() == Some(name))
+            .map(|(_, value)| value)
+            .sum()
     }
 
     /// A quantile of what a histogram has seen since then, in the buckets' steps: it is at most this.

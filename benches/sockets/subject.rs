@@ -27,7 +27,7 @@ impl Sales {
         (0..self.count).map(|n| format!("{}-{n}", self.prefix))
     }
 
-    fn paths(&self) -> Vec<String> {
+    pub fn paths(&self) -> Vec<String> {
         self.ids().map(|sale| format!("/v1/sales/{sale}/ws")).collect()
     }
 }
