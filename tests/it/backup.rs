@@ -16,7 +16,7 @@ use std::{
 };
 use tokio::{
     task::{JoinSet, spawn_blocking},
-    time::sleep,
+    time::{sleep, timeout},
 };
 use waitroom::{embedded::Redis, store::postgres::connect::postgres_pool};
 use wire::domain::identity;
@@ -194,6 +194,14 @@ async fn a_backup_of_mid_sale_is_brought_back_on_empty_stores() {
         }
     };
     come(0..40).await;
+    // Enough has happened that could be lost; the last turns of these come while the backup is made.
+    let booked = || crowd.lock().unwrap().values().filter(|told| told.booking.is_some()).count();
+    let enough = async {
+        while crowd.lock().unwrap().len() < 40 || booked() < 10 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(120), enough).await.expect("people come and book");
     let began = Instant::now();
     // The sale goes on meanwhile, and afterwards.
     let ((status, said), ()) = tokio::join!(lost.backup(&[]), come(40..55));
