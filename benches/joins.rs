@@ -12,6 +12,7 @@ mod cpu;
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -199,6 +200,36 @@ async fn cost(stage: &Stage) {
     println!("| {JOINS_PER_S} | {without:.1} µs | {with:.1} µs | {more:.1} % |");
 }
 
+/// How long it is until the journal has what Redis has just told, at the same rate: p50, p99 and the longest, in ms.
+async fn lag(stage: &Stage) {
+    stage.sql("UPDATE journal_heads SET until = '-infinity'").await;
+    stage.journaled().await;
+    let total = u64::from(JOINS_PER_S) * ROUND.as_secs() * ROUNDS as u64;
+    let mut joins = pin!(stage.joins(JOINS_PER_S, total));
+    let mut lags: Vec<f64> = Vec::new();
+    loop {
+        let seen = async {
+            let n: u64 = stage.ask(&["HGET", &stage.key("sale"), "n"]).await;
+            let began = Instant::now();
+            while stage.journal.end().await.unwrap().n < n {
+                sleep(Duration::from_millis(5)).await;
+            }
+            began.elapsed().as_secs_f64() * 1e3
+        };
+        tokio::select! {
+            _ = &mut joins => break,
+            lag = seen => lags.push(lag),
+        }
+    }
+    lags.sort_by(f64::total_cmp);
+    let at = |share: f64| lags[((lags.len() - 1) as f64 * share) as usize];
+    let (p50, p99, longest) = (at(0.5), at(0.99), at(1.0));
+    println!(
+        "{} looks: journaled after p50 {p50:.0} ms, p99 {p99:.0} ms, {longest:.0} ms at longest",
+        lags.len()
+    );
+}
+
 /// How soon a line of so many is served again.
 async fn restore(stage: &mut Stage, places: u64) {
     stage.joins(20_000, places).await;
@@ -267,6 +298,9 @@ async fn main() {
     match &args[..] {
         [what, places] if what == "restore" => restore(&mut stage, places.parse().unwrap()).await,
         [what, count] if what == "leaves" => leaves(&stage, count.parse().unwrap()).await,
-        _ => cost(&stage).await,
+        _ => {
+            cost(&stage).await;
+            lag(&stage).await;
+        }
     }
 }

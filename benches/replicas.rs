@@ -1,25 +1,28 @@
 //! What it costs that a replica confirms each join: `cargo bench --bench replicas`. docs/redis.md quotes it.
 //!
 //! One primary with `appendfsync always` and its replica on this machine; batches of joins one after another, as an instance
-//! makes them, waited for and not, taking turns; medians.
+//! makes them, of one and of two instances, waited for and not, taking turns; medians.
 #![allow(clippy::unwrap_used, reason = "a benchmark has nobody to tell")]
 
+use futures_util::future::join_all;
 use std::{
     collections::HashSet,
     net::TcpListener,
+    sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::spawn;
 use waitroom::{
     embedded,
     settings::RedisSettings,
     store::{
-        line::{Install, Line},
+        line::{Install, Line, Takeover},
         redis::{Redis, Site},
     },
 };
 use wire::domain::{
     ids::{SaleId, VisitorId},
-    line::{Join, JoinMode},
+    line::{Join, JoinMode, Position},
     phase::Phase,
     seats::SeatSet,
 };
@@ -29,6 +32,8 @@ const ROUNDS: usize = 41;
 const ROUND: Duration = Duration::from_millis(300);
 /// One visitor alone, a batch as it is under some load, and a full one.
 const BATCHES: [usize; 3] = [1, 64, 512];
+/// Each has its own connection: Redis goes on with one's joins while another's are waited for.
+const INSTANCES: [usize; 2] = [1, 2];
 const POLL_MS: u64 = 600_000;
 
 fn server(extra: &[&str]) -> (embedded::Redis, u16, tempfile::TempDir) {
@@ -43,10 +48,15 @@ fn settings(port: u16, redis_replicas: u32) -> RedisSettings {
     RedisSettings { redis_replicas, ..RedisSettings::at(format!("redis://127.0.0.1:{port}")) }
 }
 
-async fn line(port: u16, redis_replicas: u32) -> Line {
+/// An instance's, which the first of them sets up.
+async fn line(port: u16, redis_replicas: u32, instance: usize) -> Line {
     let settings = settings(port, redis_replicas);
-    let redis = Redis::connect(Site::of(&settings).unwrap(), "bench").await.unwrap();
+    let redis = Redis::connect(Site::of(&settings).unwrap(), &format!("bench-{instance}")).await.unwrap();
     let line = redis.line(&SaleId::parse(&format!("bench-{redis_replicas}")).unwrap());
+    if instance > 0 {
+        assert_eq!(line.take_over(Position::default()).await.unwrap(), Takeover::Whole);
+        return line;
+    }
     let install = Install {
         epoch: 1,
         first_epoch: 0,
@@ -63,8 +73,16 @@ async fn line(port: u16, redis_replicas: u32) -> Line {
     line
 }
 
-/// Joins a second, in batches of that size.
-async fn joins_per_s(line: &Line, batch: usize) -> f64 {
+/// Joins a second by that many instances at once, in batches of that size.
+async fn joins_per_s(lines: &[Arc<Line>], batch: usize) -> f64 {
+    let began = Instant::now();
+    let joining: Vec<_> = lines.iter().map(|line| spawn(joins(line.clone(), batch))).collect();
+    let count: usize = join_all(joining).await.into_iter().map(Result::unwrap).sum();
+    count as f64 / began.elapsed().as_secs_f64()
+}
+
+/// How many came in a round.
+async fn joins(line: Arc<Line>, batch: usize) -> usize {
     let began = Instant::now();
     let mut count = 0;
     while began.elapsed() < ROUND {
@@ -80,7 +98,7 @@ async fn joins_per_s(line: &Line, batch: usize) -> f64 {
         assert_eq!(line.join(&joins).await.unwrap().drawn, batch as u64);
         count += batch;
     }
-    count as f64 / began.elapsed().as_secs_f64()
+    count
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -94,20 +112,20 @@ async fn main() {
     let to = port.to_string();
     let (_replica, _, _two) = server(&["--replicaof", "127.0.0.1", &to]);
     // Answers once the replica is there.
-    let waiting = loop {
-        if Redis::connect(Site::of(&settings(port, 1)).unwrap(), "probe").await.is_ok() {
-            break line(port, 1).await;
-        }
-    };
-    let plain = line(port, 0).await;
-    println!("| joins a call | joins/s | confirmed by a replica | |\n|---|---|---|---|");
-    for batch in BATCHES {
+    while Redis::connect(Site::of(&settings(port, 1)).unwrap(), "probe").await.is_err() {}
+    let [mut plain, mut waiting] = [Vec::new(), Vec::new()];
+    for n in 0..INSTANCES[INSTANCES.len() - 1] {
+        plain.push(Arc::new(line(port, 0, n).await));
+        waiting.push(Arc::new(line(port, 1, n).await));
+    }
+    println!("| instances | joins a call | joins/s | confirmed by a replica | |\n|---|---|---|---|---|");
+    for (count, batch) in INSTANCES.into_iter().flat_map(|count| BATCHES.map(|batch| (count, batch))) {
         let (mut without, mut with) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            without.push(joins_per_s(&plain, batch).await);
-            with.push(joins_per_s(&waiting, batch).await);
+            without.push(joins_per_s(&plain[..count], batch).await);
+            with.push(joins_per_s(&waiting[..count], batch).await);
         }
         let (without, with) = (median(without), median(with));
-        println!("| {batch} | {without:.0} | {with:.0} | {:.2} × |", with / without);
+        println!("| {count} | {batch} | {without:.0} | {with:.0} | {:.2} × |", with / without);
     }
 }
