@@ -55,7 +55,7 @@ async fn an_instance_paused_for_longer_than_its_fence_neither_books_late_nor_for
         [Process::start(&stage).await, Process::start(&stage).await, Process::start(&stage).await];
     let holders = stage.holders(&awake, 3).await;
     let started = Instant::now();
-    let unsent = Paused::at(a, &stage, (When::Before, "BEGIN"), &holders[0], 0).await;
+    let unsent = Paused::at(a, &stage, (When::Before, "bookings ("), &holders[0], 0).await;
     let uncommitted = Paused::at(b, &stage, (When::Before, "COMMIT"), &holders[1], 1).await;
     let committed = Paused::at(c, &stage, (When::After, "COMMIT"), &holders[2], 2).await;
     // What is committed is so for everyone.

@@ -1,5 +1,6 @@
 //! `journal`: a sale's journal into one file, and an old one out of PostgreSQL.
 
+mod awaited;
 pub(super) mod source;
 
 use std::fs::{self, File};

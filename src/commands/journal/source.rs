@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
+use super::awaited::Awaited;
 use crate::commands::{Exit, ExitError, serve};
 use crate::settings::SecretUrl;
 use crate::store::bookings::{Bookings, Sold};
@@ -18,10 +19,12 @@ use wire::domain::phase::Phase;
 use wire::domain::plan::Plan;
 
 /// What was booked reaches the journal within about a second, and where the instance that kept it has died, once its lease of 6 s
-/// has run out; so long after PostgreSQL was asked for the bookings, the journal of a sale that goes on is read to its end.
+/// has run out: what it has not told so long after PostgreSQL was asked for the bookings, it does not tell.
 const LAG: Duration = Duration::from_secs(10);
 /// Nothing comes any more into the journal of a closed sale that has been silent for so long.
 const SETTLED: Duration = Duration::from_secs(60);
+/// Between two looks for more of it.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A sale's journal, one batch in memory at a time.
 pub(in crate::commands) struct Source {
@@ -29,6 +32,7 @@ pub(in crate::commands) struct Source {
     journal: Journal,
     header: Header,
     sold: std::vec::IntoIter<Told>,
+    awaited: Awaited,
     /// The last batch that was read.
     batch: u64,
     head: Option<Head>,
@@ -56,17 +60,19 @@ impl Source {
             .block_on(read)?
             .ok_or_else(|| ExitError::new(Exit::Usage, format!("this PostgreSQL has no sale {id}")))?;
         let seats = sale.plan.seats.iter().map(|seat| seat.id.to_string()).collect();
+        let is_closed = state.command == Phase::Closed;
         let sold: Vec<Told> = survey.bookings.into_iter().map(|sold| told(sold, id, &sale.plan)).collect();
         Ok(Self {
             runtime,
             journal: Journal::new(pool, id.clone()),
             header: Header { journal: FORMAT, sale: id.clone(), bookings_at: survey.at, seats },
+            awaited: Awaited::new(&sold, is_closed),
             sold: sold.into_iter(),
             batch: 0,
             head: None,
             sought: 0,
             asked: Instant::now(),
-            is_closed: state.command == Phase::Closed,
+            is_closed,
             ended: false,
         })
     }
@@ -89,13 +95,13 @@ impl Source {
         }
         loop {
             if let Some((batch, entries)) = self.runtime.block_on(self.journal.batch(self.batch + 1))? {
+                entries.iter().for_each(|entry| self.awaited.hear(&entry.text));
                 self.batch = batch.batch;
                 self.head = Some(batch.head(&self.header.sale));
                 return Ok(Some(Item::Batch(batch, entries)));
             }
-            let rest = LAG.saturating_sub(self.asked.elapsed());
-            if !self.is_settled() && !rest.is_zero() {
-                std::thread::sleep(rest);
+            if !self.awaited.is_heard() && !self.is_settled() && self.asked.elapsed() < LAG {
+                std::thread::sleep(LOOK);
                 continue;
             }
             match self.end()? {
