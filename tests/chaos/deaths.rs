@@ -50,11 +50,12 @@ async fn what_a_dying_instance_told_nobody_is_found_by_another() {
     paying.kill();
     ending.kill();
     drop((ends, shop));
-    let heir = stage.instance(4).await;
+    // Before there is an heir, who tells it as soon as he can.
     assert_eq!(
         (stage.told(&bookings[1], "released").await, stage.status(&bookings[0]).await.as_str()),
         (0, "confirmed")
     );
+    let heir = stage.instance(4).await;
     // The shop repeats what nobody answered.
     assert!(confirmed(&heir, &bookings[0]).await);
     stage.assert_map_agrees(&[&heir]).await;
