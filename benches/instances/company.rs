@@ -1,6 +1,6 @@
-//! What instances that only follow cost Redis.
+//! What instances that only follow cost Redis, and what it costs one of them.
 
-use crate::stage::{SALE, Stage};
+use crate::stage::{Instance, SALE, Stage};
 use std::{
     thread::sleep,
     time::{Duration, Instant},
@@ -89,4 +89,39 @@ pub fn company(places: u64, counts: &[usize], entries_per_s: u32) {
             show(&busy, measure(&stage, Some(&line), entries_per_s).await);
         });
     }
+}
+
+/// Of as many instances as a million needs: three that are there, and who is counted with them.
+const GHOSTS: usize = 50;
+
+/// CPU of an instance that neither decides nor keeps the journal: of the three the one that has used least.
+pub fn follows(places: u64, rates: &[u32]) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let stage = Stage::with_pools(3, 2);
+    stage.make_sale(RATE);
+    runtime.block_on(async {
+        let line = line(&stage).await;
+        for _ in 0..places.div_ceil(BATCH) {
+            let joins: Vec<_> = (0..BATCH).map(|_| join()).collect();
+            line.join(&joins).await.unwrap();
+        }
+        stage.add_ghosts(GHOSTS);
+        stage.open();
+        println!("| entries a second | CPU, ms a second | µs an entry |\n|---|---|---|");
+        let mut at_rest: Option<(f64, f64)> = None;
+        for rate in rates {
+            stage.until_journaled();
+            sleep(Duration::from_secs(2));
+            let cpu = || stage.instances.iter().map(Instance::cpu_of_threads).collect::<Vec<_>>();
+            let (before, entries, began) = (cpu(), stage.entries(), Instant::now());
+            measure(&stage, Some(&line), *rate).await;
+            let took = began.elapsed().as_secs_f64();
+            let least = cpu().iter().zip(&before).map(|(now, then)| *now - *then).min().unwrap();
+            let per_s = (stage.entries() - entries) as f64 / took;
+            let ms = least.as_secs_f64() * 1e3 / took;
+            let (rest_ms, rest_per_s) = *at_rest.get_or_insert((ms, per_s));
+            let us = (ms - rest_ms) * 1e3 / (per_s - rest_per_s);
+            println!("| {per_s:.0} | {ms:.1} | {us:.1} |");
+        }
+    });
 }

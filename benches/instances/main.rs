@@ -1,5 +1,5 @@
 //! Instances that are held back, that leave, and that are many:
-//! `cargo bench --bench instances [-- ticks | -- leave [SOCKETS] | -- company [PLACES [INSTANCES...]]]`;
+//! `cargo bench --bench instances [-- ticks | -- leave [SOCKETS] | -- company [PLACES [INSTANCES...]] | -- follows [PLACES]]`;
 //! root, for a part of `ticks`.
 //!
 //! `ticks`: how much of a sale's rate is used while people wait, by one and by two instances that run freely, that are stopped for
@@ -11,6 +11,9 @@
 //!
 //! `company`: what so many instances (1, 10, 50) cost Redis while so many (20,000) wait: before the sale opens, at 100 admissions a
 //! second, and with 2,000 joins a second besides, each by itself. docs/instances.md quotes it.
+//!
+//! `follows`: what it costs an instance without sockets to be one of 53, at 100 admissions a second and so many (20,000) who wait, and
+//! what an entry of the stream costs it. docs/large-lines.md quotes it.
 //!
 //! `MEASURED_BIN=…` measures another program than this one, such as one with another clamp.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark has nobody to tell")]
@@ -46,7 +49,8 @@ fn main() {
             let counts = if counts.is_empty() { vec![1, 10, 50] } else { counts };
             company::company(number(1, 20_000.0) as u64, &counts, 2_000);
         }
-        other => panic!("ticks, leave or company, not {other}"),
+        "follows" => company::follows(number(1, 20_000.0) as u64, &[0, 1_000, 2_000]),
+        other => panic!("ticks, leave, company or follows, not {other}"),
     }
 }
 

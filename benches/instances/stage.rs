@@ -80,6 +80,19 @@ impl Stage {
         Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
     }
 
+    /// Entries of the stream so far.
+    pub fn entries(&self) -> i64 {
+        self.field("n")
+    }
+
+    /// The line counts so many more instances for an hour: they do nothing.
+    pub fn add_ghosts(&self, count: usize) {
+        let ends = self.now_ms() + 3_600_000;
+        let ghosts: Vec<(i64, String)> = (0..count).map(|n| (ends, format!("ghost-{n}"))).collect();
+        let _: () =
+            self.redis.borrow_mut().zadd_multiple(format!("waitroom:{{{SALE}}}:instances"), &ghosts).unwrap();
+    }
+
     /// How often Redis has run each command.
     pub fn commands(&self) -> HashMap<String, u64> {
         let info: String =
@@ -188,6 +201,14 @@ impl Instance {
     /// One of the machine's own addresses: each has ports enough for a part of the crowd.
     pub fn address(&self, n: usize) -> SocketAddr {
         (Ipv4Addr::new(127, 0, 0, 1 + (n % 8) as u8), self.port).into()
+    }
+
+    /// The same of its threads that live, by the scheduler's count.
+    pub fn cpu_of_threads(&self) -> Duration {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap().flatten();
+        let text = threads.filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
+        let ns = text.filter_map(|text| text.split(' ').next()?.parse::<u64>().ok());
+        Duration::from_nanos(ns.sum())
     }
 
     fn page(&self, path: &str) -> Option<String> {

@@ -1,7 +1,7 @@
 //! CPU of a pushed rank: many sockets, each sent its own number, evenly.
 //!
 //! The server pushes at the contract's own pace, to the first thousand of a line four times a second: so there are as many lines
-//! as give the pushes that are wanted, and each moves between any two sweeps. The rivals then push as many a second as it did.
+//! as give the pushes that are wanted, and each moves between any two sweeps. The rivals then push as many a second as it did, in messages as long.
 
 use crate::{
     Words,
@@ -31,10 +31,11 @@ pub fn run(words: &Words) {
     let (stores, kinds, mut figures) = (Stores::start(), Kind::all(), Figures::default());
     for round in 0..rounds {
         let subject = Subject::ours(&stores, &format!("pushes-{round}"), lines, RATE);
-        let per_s = measure(&mut figures, "waitroom", &subject, lines * NEAR, seconds, Some(&stores));
+        let (per_s, bytes) =
+            measure(&mut figures, "waitroom", &subject, lines * NEAR, seconds, Some(&stores));
         drop(subject);
         for kind in &kinds {
-            let work = Work { pushes_per_s: per_s, watchers: lines * NEAR, ..Work::nothing() };
+            let work = Work { pushes_per_s: per_s, watchers: lines * NEAR, bytes, ..Work::nothing() };
             measure(&mut figures, kind.name(), &Subject::rival(*kind, work), lines * NEAR, seconds, None);
         }
     }
@@ -53,7 +54,7 @@ fn measure(
     count: usize,
     seconds: u64,
     stores: Option<&Stores>,
-) -> f64 {
+) -> (f64, usize) {
     let mut crowd = Crowd::start(&subject.manners());
     crowd.come(count);
     subject.open();
@@ -69,9 +70,11 @@ fn measure(
     let (read, redis_cpu) = (machine::cpu(crowd.pid()) - reading, redis() - in_redis);
     assert_eq!((after.rose, after.dropped), (0, 0), "{:?}", after.troubles);
     let pushes = (after.ranks - seen.ranks) as f64;
+    let bytes = (after.rank_bytes - seen.rank_bytes) as f64 / pushes;
     figures.add(
         whose,
         &[
+            ("bytes a message", bytes),
             ("pushes/s", pushes / took),
             ("CPU µs a push", cpu * 1e6 / pushes),
             ("of a core", cpu / took),
@@ -81,5 +84,5 @@ fn measure(
             ("Redis, of a core", redis_cpu.as_secs_f64() / took),
         ],
     );
-    pushes / took
+    (pushes / took, bytes.round() as usize)
 }

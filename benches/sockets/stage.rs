@@ -84,6 +84,11 @@ impl Instance {
         instance
     }
 
+    /// Ends all at once, as a machine does that goes down; they are waited for by whoever drops them.
+    pub fn end(instances: &mut [Self]) {
+        instances.iter_mut().for_each(|instance| _ = instance.process.kill());
+    }
+
     pub fn pid(&self) -> u32 {
         Pid::from_child(&self.process).as_raw_nonzero().get().unsigned_abs()
     }

@@ -1,8 +1,11 @@
 //! Metrics of whoever connects, and of who is not let in.
 
-use metrics::{counter, gauge};
+use metrics::{Gauge, counter, gauge};
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -33,7 +36,12 @@ pub fn open_connections(listener: Listeners, count: usize) {
 
 /// Waiting sockets that have no task.
 pub fn parked_connections(count: usize) {
-    gauge!("waitroom_parked_connections").set(count as f64);
+    // Looked up once: whoever says or hears anything is parked anew.
+    static SERIES: LazyLock<Gauge> = LazyLock::new(|| {
+        super::handle();
+        gauge!("waitroom_parked_connections")
+    });
+    SERIES.set(count as f64);
 }
 
 /// So many connections were not served: `full`, `address`, `slow`, `tls`, `unread` or `accept`; with 0 the series begins.

@@ -93,6 +93,11 @@ impl Crowd {
         Self { orders: process.stdin.take(), answers, process }
     }
 
+    /// Ends all at once; they are waited for by whoever drops them.
+    pub fn end(crowds: &mut [Self]) {
+        crowds.iter_mut().for_each(|crowd| _ = crowd.process.kill());
+    }
+
     pub fn pid(&self) -> u32 {
         self.process.id()
     }

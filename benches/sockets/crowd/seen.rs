@@ -18,6 +18,8 @@ pub struct Seen {
     pub returned: u64,
     pub churned: u64,
     pub ranks: u64,
+    /// Of all their messages.
+    pub rank_bytes: u64,
     pub pings: u64,
     pub granted: u64,
     pub lapsed: u64,
@@ -56,6 +58,7 @@ impl Seen {
                 (&mut all.returned, one.returned),
                 (&mut all.churned, one.churned),
                 (&mut all.ranks, one.ranks),
+                (&mut all.rank_bytes, one.rank_bytes),
                 (&mut all.pings, one.pings),
                 (&mut all.granted, one.granted),
                 (&mut all.lapsed, one.lapsed),
@@ -141,8 +144,9 @@ impl Notes {
         self.seen.set_back += u64::from(behind);
     }
 
-    pub fn ranked(&mut self, age: u32, near: bool, rose: bool) {
+    pub fn ranked(&mut self, age: u32, near: bool, rose: bool, bytes: usize) {
         self.seen.ranks += 1;
+        self.seen.rank_bytes += bytes as u64;
         self.seen.rose += u64::from(rose);
         self.ages.saturating_record(age.into());
         self.old(age, near);

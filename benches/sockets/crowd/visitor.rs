@@ -132,7 +132,7 @@ impl Crowded {
         let (now, rank) = (self.now(), frames::number(message, b"\"rank\":").unwrap_or(NONE));
         let visitor = &mut self.visitors[n as usize];
         let age = now.saturating_sub(visitor.told_ms);
-        self.notes.ranked(age, visitor.is_near(), rank > visitor.rank);
+        self.notes.ranked(age, visitor.is_near(), rank > visitor.rank, message.len());
         (visitor.rank, visitor.told_ms) = (rank, now);
     }
 

@@ -1,6 +1,6 @@
 //! axum with buffers as small as they can be and one task a socket.
 
-use super::{Pace, SLICE, Work, rank};
+use super::{Pace, SLICE, Work};
 use axum::{
     Router,
     extract::{
@@ -37,7 +37,7 @@ pub fn serve(work: Work) {
     runtime.block_on(async {
         let slots = Slots::default();
         tokio::spawn(push(slots.clone(), work));
-        let app = Router::new().fallback(get(upgrade)).with_state(slots);
+        let app = Router::new().fallback(get(upgrade)).with_state((slots, work));
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
         socket.bind(([0, 0, 0, 0], work.port).into()).unwrap();
@@ -47,27 +47,28 @@ pub fn serve(work: Work) {
 
 /// Who asks without a socket is told his rank, too.
 async fn upgrade(
-    State(slots): State<Slots>,
+    State((slots, work)): State<(Slots, Work)>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let Ok(upgrade) = upgrade else {
-        return ([(CONTENT_TYPE, "application/json")], rank(POLLED.fetch_add(1, Relaxed))).into_response();
+        return ([(CONTENT_TYPE, "application/json")], work.rank(POLLED.fetch_add(1, Relaxed)))
+            .into_response();
     };
     let upgrade = upgrade.read_buffer_size(512).write_buffer_size(0).max_write_buffer_size(256 << 10);
     let upgrade = upgrade.max_message_size(4_096).max_frame_size(4_096).protocols(["waitroom.v1"]);
     upgrade.on_upgrade(move |socket| {
         let slot = Arc::new(Slot::default());
         slots.lock().unwrap().push(slot.clone());
-        hold(socket, slot)
+        hold(socket, slot, work)
     })
 }
 
-async fn hold(mut socket: WebSocket, slot: Arc<Slot>) {
+async fn hold(mut socket: WebSocket, slot: Arc<Slot>, work: Work) {
     loop {
         tokio::select! {
             heard = socket.recv() => if !matches!(heard, Some(Ok(_))) { return },
             () = slot.news.notified() => {
-                let text = rank(slot.number.load(Relaxed));
+                let text = work.rank(slot.number.load(Relaxed));
                 if socket.send(Message::Text(text.into())).await.is_err() {
                     return;
                 }

@@ -1,6 +1,6 @@
 //! One thread, one epoll, a table of sockets: no framework, nothing kept of a socket but its file.
 
-use super::{Pace, SLICE, Work, rank};
+use super::{Pace, SLICE, Work};
 use rustix::{
     buffer::spare_capacity,
     event::{Timespec, epoll},
@@ -44,7 +44,7 @@ pub fn serve(work: Work) {
         // Not after each event: a slice is a slice.
         if began && pushed.elapsed() >= SLICE {
             pushed = Instant::now();
-            loop_.push(pushes.due(), work.watchers, pushes.sent);
+            loop_.push(pushes.due(), &work, pushes.sent);
         }
         if work.ping_s > 0 {
             pings.per_s = loop_.sockets.len() as f64 / work.ping_s as f64;
@@ -103,12 +103,12 @@ impl Bare {
         self.open += 1;
     }
 
-    fn push(&mut self, due: u64, watchers: usize, number: u64) {
+    fn push(&mut self, due: u64, work: &Work, number: u64) {
         let mut frame = Vec::with_capacity(128);
         for i in 0..due {
-            self.next = (self.next + 1) % watchers.min(self.sockets.len());
+            self.next = (self.next + 1) % work.watchers.min(self.sockets.len());
             let Some(socket) = &self.sockets[self.next] else { continue };
-            let text = rank(number - due + i);
+            let text = work.rank(number - due + i);
             frame.clear();
             frame.extend([0x81, text.len() as u8]);
             frame.extend_from_slice(text.as_bytes());

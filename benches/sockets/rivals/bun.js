@@ -1,6 +1,6 @@
 // The same by Bun: each socket is sent its own number.
 const work = JSON.parse(process.argv[2]);
-const SLICE_MS = 5;
+const SLICE_MS = 2.5;
 const sockets = [];
 
 Bun.serve({
@@ -23,7 +23,9 @@ if (work.pushes_per_s > 0) {
     // What was not possible in time is not made up for.
     const from = Math.max(sent, all - work.pushes_per_s / 4);
     for (sent = from; sent < all; sent++) {
-      sockets[next].send(`{"type":"rank","rank":${99_999_999 - sent},"total":1000000,"eta_s":[1234,2345]}`);
+      const rank = Math.max(0, 999 - Math.floor(sent / work.watchers));
+      const text = `{"type":"rank","rank":${rank},"total":999,"eta_s":[9,9]`;
+      sockets[next].send(`${text.padEnd(work.bytes - 1)}}`);
       next = (next + 1) % work.watchers;
     }
   }, SLICE_MS);

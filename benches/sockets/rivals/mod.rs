@@ -11,8 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between two slices of pushes: paced evenly, as by the server.
-const SLICE: Duration = Duration::from_millis(5);
+/// Between two slices of pushes: at 40,000 a second as many in one as the server sends one line at a time, a hundred.
+const SLICE: Duration = Duration::from_micros(2_500);
 const BUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/sockets/rivals/bun.js");
 
 /// Who.
@@ -33,6 +33,8 @@ pub struct Work {
     /// So many pushes a second, in turn to each of the first `watchers` sockets, from when they are there.
     pub pushes_per_s: f64,
     pub watchers: usize,
+    /// Bytes of a pushed message, at least.
+    pub bytes: usize,
     /// Each socket is pinged so often; 0: never.
     pub ping_s: u64,
 }
@@ -40,7 +42,7 @@ pub struct Work {
 impl Work {
     /// Holds sockets, and sends nothing.
     pub fn nothing() -> Self {
-        Self { port: 0, pushes_per_s: 0.0, watchers: usize::MAX, ping_s: 0 }
+        Self { port: 0, pushes_per_s: 0.0, watchers: usize::MAX, bytes: 0, ping_s: 0 }
     }
 }
 
@@ -133,8 +135,11 @@ impl Pace {
     }
 }
 
-/// A rank as the server sends it; each is lower than the last.
-fn rank(number: u64) -> String {
-    let rank = 99_999_999 - number;
-    format!(r#"{{"type":"rank","rank":{rank},"total":1000000,"eta_s":[1234,2345]}}"#)
+impl Work {
+    /// A rank as the server sends it, as long as its are; on each socket one lower than the last.
+    fn rank(&self, number: u64) -> String {
+        let rank = 999u64.saturating_sub(number / self.watchers.max(1) as u64);
+        let text = format!(r#"{{"type":"rank","rank":{rank},"total":999,"eta_s":[9,9]"#);
+        format!("{text:0$}}}", self.bytes.saturating_sub(1))
+    }
 }

@@ -1,6 +1,9 @@
 //! The sockets of one room on this instance, by visitor: each has one. For who goes over all of them they stand in slots.
 
-use super::{news::News, socket::Socket};
+use super::{
+    news::{News, Watch},
+    socket::Socket,
+};
 use crate::room::pulse::Pulse;
 use dashmap::DashMap;
 use slab::Slab;
@@ -21,6 +24,9 @@ pub struct Hub {
     slots: Mutex<Slab<Arc<Socket>>>,
     /// Parked sockets that are to hear what all hear.
     behind: Mutex<Vec<Arc<Socket>>>,
+    /// Those who are near the head of the line, by the rank that they show: they are told more often, and looking for them among all
+    /// would cost more than telling them.
+    near: Mutex<HashMap<u64, Arc<Socket>>>,
     /// Those who watch the seats: hundreds among the many who wait.
     seat_watchers: Mutex<HashMap<u64, Arc<Socket>>>,
     /// Whether all were told of an outage that is not over.
@@ -43,6 +49,9 @@ impl Hub {
     /// The socket is gone; a newer one of the visitor stays.
     pub fn detach(&self, visitor: &VisitorId, socket: &Socket) {
         self.unwatch_seats(socket.id);
+        // Whoever goes over all of them may have it in hand: it is near no more.
+        socket.watch(None);
+        self.near().remove(&socket.id);
         self.vacate(socket);
         self.sockets.remove_if(visitor, |_, other| other.id == socket.id);
     }
@@ -94,6 +103,30 @@ impl Hub {
 
     fn behind(&self) -> MutexGuard<'_, Vec<Arc<Socket>>> {
         self.behind.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on the socket shows this place's rank, or none.
+    pub fn watch_rank(&self, socket: &Arc<Socket>, watch: Option<Watch>) {
+        socket.watch(watch);
+        self.keep_if_near(socket);
+    }
+
+    /// Whoever is near is one of the [`Hub::near_ones`] from here on.
+    pub(super) fn keep_if_near(&self, socket: &Arc<Socket>) {
+        if socket.is_near() {
+            self.near().insert(socket.id, socket.clone());
+        }
+    }
+
+    /// Of those who are near one part of so many. Who is near no more is let go.
+    pub(super) fn near_ones(&self, part: u64, parts: u64) -> Vec<Arc<Socket>> {
+        let (mut near, is_of) = (self.near(), |id: &u64| id % parts == part);
+        near.retain(|id, socket| !is_of(id) || socket.is_near());
+        near.iter().filter(|(id, _)| is_of(id)).map(|(_, socket)| socket.clone()).collect()
+    }
+
+    fn near(&self) -> MutexGuard<'_, HashMap<u64, Arc<Socket>>> {
+        self.near.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on the socket gets the changes of the seat map.
@@ -149,5 +182,33 @@ impl Hub {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.sockets.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::NEAR_RANK;
+
+    #[test]
+    fn who_is_near_is_told_apart_until_he_is_near_no_more_or_gone() {
+        let hub = Hub::default();
+        let watch = |shown| Some(Watch { seq: 1, since: Position::default(), shown });
+        let sockets: Vec<_> = (0..5).map(Socket::new).collect();
+        let shown = [NEAR_RANK - 1, NEAR_RANK, 5, 7, 9];
+        sockets.iter().zip(shown).for_each(|(socket, shown)| hub.watch_rank(socket, watch(shown)));
+        let near = || {
+            let mut ids: Vec<_> =
+                (0..2).flat_map(|part| hub.near_ones(part, 2)).map(|socket| socket.id).collect();
+            ids.sort_unstable();
+            ids
+        };
+        assert_eq!(near(), [0, 2, 3, 4]);
+        hub.watch_rank(&sockets[2], None);
+        hub.detach(&VisitorId::anonymous(), &sockets[3]);
+        hub.keep_if_near(&sockets[3]);
+        sockets[1].watch(watch(NEAR_RANK - 1));
+        hub.keep_if_near(&sockets[1]);
+        assert_eq!(near(), [0, 1, 4]);
     }
 }

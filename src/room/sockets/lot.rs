@@ -13,14 +13,18 @@ use std::{
     os::fd::{BorrowedFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
     task::yield_now,
+    time::sleep,
 };
 
 /// Sockets that are heard before others may run.
 const EVENTS: usize = 256;
+/// From one hearing to the next: each answer to a ping by itself would wake the process.
+const PAUSE: Duration = Duration::from_millis(10);
 /// What one socket may say at a time, in bytes.
 const READ_BYTES: usize = 4 << 10;
 
@@ -95,8 +99,10 @@ impl Lot {
         while let Ok(mut ready) = self.epoll.readable().await {
             if self.hear_some(&mut buffer) == 0 {
                 ready.clear_ready();
+                sleep(PAUSE).await;
+            } else {
+                yield_now().await;
             }
-            yield_now().await;
         }
     }
 
@@ -131,7 +137,6 @@ impl Berth {
 mod tests {
     use super::*;
     use crate::room::sockets::{News, Parked, RankUpdate, Took};
-    use std::time::Duration;
     use std::{
         io::{Read, Write},
         os::{fd::AsFd, unix::net::UnixStream},

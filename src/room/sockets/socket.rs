@@ -7,7 +7,7 @@ use super::{
     news::{News, RankUpdate, Watch},
 };
 use crate::{
-    limits::{DROP_S, LANE_MAX, PING_S, QUIET_S},
+    limits::{DROP_S, LANE_MAX, NEAR_RANK, PING_S, QUIET_S},
     metrics,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -287,6 +287,11 @@ impl Socket {
             Took::Silent => {}
             Took::Full | Took::Not => self.rouse(inner),
         }
+    }
+
+    /// Whether the rank that it shows is near the head.
+    pub(super) fn is_near(&self) -> bool {
+        self.watched().is_some_and(|watch| watch.shown < NEAR_RANK)
     }
 
     /// The rank shown last, if one is.

@@ -4,7 +4,7 @@
 use super::{Hub, RankUpdate, Socket};
 use crate::{
     drain::Drain,
-    limits::{FAR_ROUND, FAR_STRETCH_MAX, NEAR_RANK, NEAR_ROUND},
+    limits::{FAR_ROUND, FAR_STRETCH_MAX, NEAR_ROUND},
     metrics::{self, SaleGauges},
     room::line::LiveLine,
 };
@@ -26,7 +26,7 @@ const STEP: Duration = Duration::from_millis(25);
 /// … and how much of it may be spent on who is far back, and on what all hear.
 const STEP_BUSY: Duration = Duration::from_millis(17);
 /// Sockets that are served before others may run.
-const SLICE: usize = 32;
+const SLICE: usize = 64;
 /// Time between two looks at the sale's numbers.
 const LOOK: Duration = Duration::from_secs(1);
 /// Looks between two audits of the board against ZRANK.
@@ -66,18 +66,18 @@ async fn sweep(hub: &Hub, line: &LiveLine) {
     }
 }
 
-/// The round over those whose turn comes soon: each step looks at every so manieth slot. Where nothing has changed, there is
+/// The round over those whose turn comes soon: each step looks at one part of them. Where nothing has changed, there is
 /// nothing to be said.
 #[derive(Default)]
 struct Near {
-    step: usize,
+    step: u64,
     /// How much of a round is left until everyone has heard of the last change.
-    left: usize,
+    left: u64,
     seen: Position,
 }
 
 impl Near {
-    const STEPS: usize = (NEAR_ROUND.as_millis() / STEP.as_millis()) as usize;
+    const STEPS: u64 = (NEAR_ROUND.as_millis() / STEP.as_millis()) as u64;
 
     async fn step(&mut self, hub: &Hub, line: &LiveLine, pace: Option<Pace>) {
         let now = line.live().position;
@@ -89,16 +89,16 @@ impl Near {
             return;
         }
         self.left -= 1;
-        let mut due = hub.in_slots((self.step..hub.slots_len()).step_by(Self::STEPS));
-        due.retain(|socket| socket.watched().is_some_and(|watch| watch.shown < NEAR_RANK));
-        for some in due.chunks(SLICE) {
+        for (i, some) in hub.near_ones(self.step, Self::STEPS).chunks(SLICE).enumerate() {
+            if i > 0 {
+                yield_now().await;
+            }
             some.iter().for_each(|socket| offer(line, socket, pace));
-            yield_now().await;
         }
     }
 }
 
-/// The round over everyone, slot by slot.
+/// The round over everyone, slot by slot; it finds those who are near by now.
 struct Far {
     /// The next slot.
     at: usize,
@@ -146,6 +146,7 @@ impl Far {
             for socket in hub.in_slots(self.at..self.at + count) {
                 // First the rank: who is sent one need not be asked whether he is there.
                 offer(line, &socket, pace);
+                hub.keep_if_near(&socket);
                 socket.check_alive();
             }
             self.due -= count as f64;
@@ -154,7 +155,10 @@ impl Far {
                 metrics::rank_round(line.sale().id.as_str(), self.began.elapsed());
                 (self.at, self.began) = (0, Instant::now());
             }
-            yield_now().await;
+            // To let others run wakes another thread: not when this was all.
+            if self.due >= 1.0 {
+                yield_now().await;
+            }
         }
     }
 }

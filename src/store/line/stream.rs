@@ -4,7 +4,7 @@ use crate::store::{
     errors::StoreError,
     redis::{BLOCK, Own},
 };
-use redis::streams::{StreamId, StreamRangeReply, StreamReadReply};
+use redis::Value;
 use serde::Deserialize;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -177,10 +177,12 @@ impl EventReader {
         let mut read = redis::cmd("XREAD");
         read.arg("COUNT").arg(ENTRIES_MAX).arg("BLOCK").arg(BLOCK.as_millis() as u64);
         read.arg("STREAMS").arg(&self.key).arg(format!("{}-{}", after.epoch, after.n));
-        let reply: Option<StreamReadReply> = understood(self.own.ask(&read).await?)?;
-        let Some(stream) = reply.and_then(|r| r.keys.into_iter().next()) else { return Ok(Vec::new()) };
+        let reply: Option<Vec<(String, Listed)>> = understood(self.own.ask(&read).await?)?;
+        let Some((_, listed)) = reply.and_then(|streams| streams.into_iter().next()) else {
+            return Ok(Vec::new());
+        };
         self.own.confirm().await?;
-        Ok(entries(&stream.ids))
+        Ok(entries(listed))
     }
 
     /// The entry at a position, if it is there, the next one, and the last one.
@@ -191,24 +193,32 @@ impl EventReader {
         let from = self.own.ask(range.arg(&self.key).arg(&id).arg("+").arg("COUNT").arg(2)).await?;
         let last = self.own.ask(last.arg(&self.key).arg("+").arg("-").arg("COUNT").arg(1)).await?;
         self.own.confirm().await?;
-        let (from, last): (StreamRangeReply, StreamRangeReply) = (understood(from)?, understood(last)?);
+        let (from, last): (Listed, Listed) = (understood(from)?, understood(last)?);
         let (there, after): (Vec<_>, Vec<_>) =
-            entries(&from.ids).into_iter().partition(|entry| entry.position == at);
-        Ok([there.into_iter().next(), after.into_iter().next(), entries(&last.ids).pop()])
+            entries(from).into_iter().partition(|entry| entry.position == at);
+        Ok([there.into_iter().next(), after.into_iter().next(), entries(last).pop()])
     }
 }
 
 /// What is no entry, by a foreign hand, is not Redis' failure.
-fn understood<T: redis::FromRedisValue>(reply: redis::Value) -> Result<T, StoreError> {
+fn understood<T: redis::FromRedisValue>(reply: Value) -> Result<T, StoreError> {
     redis::from_redis_value(reply).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
+/// As Redis lists entries: each with its fields and what is in them, by turns. Each instance reads all of them, so they are not made
+/// maps of first.
+type Listed = Vec<(String, Vec<Value>)>;
+
 /// Something without the field is by a foreign hand, and cannot be read.
-fn entries(ids: &[StreamId]) -> Vec<Entry> {
-    let entry = |id: &StreamId| {
-        Some(Entry::read(Position::parse(&id.id)?, id.get::<String>("d").unwrap_or_default().into()))
+fn entries(listed: Listed) -> Vec<Entry> {
+    let entry = |(id, fields): (String, Vec<Value>)| {
+        let text = fields.chunks_exact(2).find_map(|field| match field {
+            [Value::BulkString(name), Value::BulkString(text)] if name == b"d" => str::from_utf8(text).ok(),
+            _ => None,
+        });
+        Some(Entry::read(Position::parse(&id)?, text.unwrap_or_default().into()))
     };
-    ids.iter().filter_map(entry).collect()
+    listed.into_iter().filter_map(entry).collect()
 }
 
 #[cfg(test)]
@@ -226,6 +236,22 @@ mod tests {
         );
         let changes = changes.unwrap();
         assert_eq!((changes.at, changes.joined, changes.booked.len()), (7, Some((1, 2)), 1));
+    }
+
+    #[test]
+    fn what_a_foreign_hand_wrote_is_no_entry_that_can_be_read() {
+        let bulk = |text: &[u8]| Value::BulkString(text.to_vec());
+        let listed = [
+            ("1-1", vec![bulk(b"x"), bulk(b"y"), bulk(b"d"), bulk(br#"{"at":7}"#)]),
+            ("1-2", vec![bulk(b"x"), bulk(b"y")]),
+            ("1-3", vec![bulk(b"d"), bulk(&[0xff])]),
+            ("1-4", vec![bulk(b"d")]),
+            ("one", vec![bulk(b"d"), bulk(b"{}")]),
+        ];
+        let read = entries(listed.map(|(id, fields)| (id.to_owned(), fields)).into());
+        let at: Vec<_> =
+            read.iter().map(|entry| (entry.position.n, entry.changes.as_ref().ok().map(|c| c.at))).collect();
+        assert_eq!(at, [(1, Some(7)), (2, None), (3, None), (4, None)]);
     }
 
     #[test]

@@ -91,7 +91,8 @@ impl Session {
         // Joined between the close and hearing of it.
         self.closing |= answer.phase == Phase::Closed;
         let watch = Watch { seq: place.seq, since: answer.position, shown: place.rank };
-        self.socket.watch((place.stage == Stage::Waiting).then_some(watch));
+        let watch = (place.stage == Stage::Waiting).then_some(watch);
+        self.talk.room.sockets.watch_rank(&self.socket, watch);
         self.send(ServerMessage::Joined(joined)).await?;
         match (place.stage, standing::live_grant(&answer)) {
             (Stage::Booked, _) => {
