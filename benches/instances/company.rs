@@ -121,7 +121,9 @@ pub fn follows(places: u64, rates: &[u32]) {
             let ms = least.as_secs_f64() * 1e3 / took;
             let (rest_ms, rest_per_s) = *at_rest.get_or_insert((ms, per_s));
             let us = (ms - rest_ms) * 1e3 / (per_s - rest_per_s);
-            println!("| {per_s:.0} | {ms:.1} | {us:.1} |");
+            // Of the first there is none.
+            let us = if us.is_nan() { String::new() } else { format!("{us:.1}") };
+            println!("| {per_s:.0} | {ms:.1} | {us} |");
         }
     });
 }
