@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use waitroom::store::{
     journal::{Journal, JournalError, Lease, Record, Writer},
-    line::stream::Changes,
+    line::stream::Entry as StreamEntry,
     postgres::connect::postgres_pool,
 };
 use wire::domain::{
@@ -176,8 +176,8 @@ async fn another_instance_goes_on_where_one_has_left() {
 }
 
 fn record(n: u64) -> Record {
-    let changes: Changes = serde_json::from_value(json!({ "at": 1, "drawn": [["kim", n, 0, 0]] })).unwrap();
-    Record { position: Position { epoch: 1, n }, changes, text: n.to_string().into() }
+    let text = json!({ "at": 1, "drawn": [["kim", n, 0, 0]] }).to_string();
+    Record::of(StreamEntry::read(Position { epoch: 1, n }, text.into())).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use std::{process::Command, time::Duration};
 use tokio::{task::spawn_blocking, time::sleep};
 use waitroom::store::{
     journal::{Journal, JournalError, Lease, Record, Tail, Writer},
-    line::stream::Changes,
+    line::stream::Entry,
     postgres::connect::{postgres_pool, postgres_single},
 };
 use wire::domain::{ids::SaleId, line::Position};
@@ -45,9 +45,9 @@ async fn end(journal: &Journal) -> Tail {
 
 /// What comes behind `tail`, as somebody heard it.
 fn drawn(tail: &Tail, visitor: &str) -> Record {
-    let changes: Changes = serde_json::from_value(json!({ "at": 1, "drawn": [[visitor, 2, 0, 0]] })).unwrap();
+    let text = json!({ "at": 1, "drawn": [[visitor, 2, 0, 0]] }).to_string();
     let position = Position { n: tail.position.n + 1, ..tail.position };
-    Record { position, changes, text: visitor.into() }
+    Record::of(Entry::read(position, text.into())).unwrap()
 }
 
 /// Two write behind the same end of a sale's chain at the same moment; how many could, what the other was told, and what

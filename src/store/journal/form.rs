@@ -1,6 +1,6 @@
 //! From an entry of the stream to one of the journal: names become numbers, and who drew a place a commitment.
 
-use crate::store::line::stream::{BookingChange, Changes};
+use crate::store::line::stream::{BookingChange, Changes, Named};
 use wire::domain::{
     ids::{Seq, VisitorId},
     journal::{self, Hash, Salt, commitment},
@@ -15,27 +15,31 @@ pub(super) struct Drawn {
 }
 
 /// The journal's entry, and who drew the places in it. `salts` are what nobody can guess.
-pub(super) fn of(changes: &Changes, salts: &mut impl Iterator<Item = Salt>) -> (journal::Entry, Vec<Drawn>) {
-    let drawn = changes.drawn.iter().map(|(visitor, seq, ..)| (visitor, *seq));
-    let named = drawn.chain(changes.found.iter().map(|(visitor, seq)| (visitor, *seq)));
-    let places = named.zip(salts).map(|((visitor, seq), salt)| Drawn {
+pub(super) fn of(
+    changes: &Changes,
+    named: &Named,
+    salts: &mut impl Iterator<Item = Salt>,
+) -> (journal::Entry, Vec<Drawn>) {
+    let drawn = named.drawn.iter().map(|(visitor, seq, ..)| (visitor, *seq));
+    let found = named.found.iter().map(|(visitor, seq)| (visitor, *seq));
+    let places = drawn.chain(found).zip(salts).map(|((visitor, seq), salt)| Drawn {
         seq,
         visitor: visitor.clone(),
         salt,
         commitment: commitment(&salt, seq, visitor.as_str()),
     });
-    (entry(changes), places.collect())
+    (entry(changes, named), places.collect())
 }
 
-fn entry(changes: &Changes) -> journal::Entry {
+fn entry(changes: &Changes, named: &Named) -> journal::Entry {
     let seqs = |list: &[(VisitorId, Seq)]| list.iter().map(|(_, seq)| *seq).collect();
-    let again = changes.drawn.iter().filter(|(_, _, owned, before)| (*owned, *before) != (0, 0));
+    let again = named.drawn.iter().filter(|(_, _, owned, before)| (*owned, *before) != (0, 0));
     journal::Entry {
         at: changes.at,
         installed: changes.installed.clone(),
-        drawn: ranges(changes.drawn.iter().map(|(_, seq, ..)| *seq)),
+        drawn: ranges(named.drawn.iter().map(|(_, seq, ..)| *seq)),
         again: again.map(|(_, seq, owned, before)| (*seq, *before, *owned)).collect(),
-        found: seqs(&changes.found),
+        found: seqs(&named.found),
         returned: seqs(&changes.returned),
         away: seqs(&changes.away),
         admitted: changes
@@ -88,8 +92,8 @@ mod tests {
         let json = r#"{"at":7,"joined":[1,3],"drawn":[["kim",1,0,0],["lee",2,2,9],["park",4,0,0]],"found":[["choi",8]],
             "admitted":[["kim",1,0,0,1]],"deadline":5,"claim":4,"away":[["lee",2]],
             "booked":[{"visitor":"kim","seq":1,"status":"held","seats":[3]}],"by":"us"}"#;
-        let changes: Changes = serde_json::from_str(json).unwrap();
-        let (entry, places) = of(&changes, &mut (0..).map(|i| [i; SALT_BYTES]));
+        let (changes, named) = (serde_json::from_str(json).unwrap(), serde_json::from_str(json).unwrap());
+        let (entry, places) = of(&changes, &named, &mut (0..).map(|i| [i; SALT_BYTES]));
         let text = serde_json::to_string(&entry).unwrap();
         for name in ["kim", "lee", "park", "choi", "us"] {
             assert!(!text.contains(&format!("\"{name}\"")), "{text}");

@@ -11,7 +11,7 @@ pub use purge::Purge;
 
 use super::{
     errors::StoreError,
-    line::stream::{Changes, Entry},
+    line::stream::{Changes, Entry, Named},
     postgres::{
         bigint,
         copy::{CopyFile, send},
@@ -65,6 +65,8 @@ pub struct Record {
     pub position: Position,
     /// What happened.
     pub changes: Changes,
+    /// To whom.
+    named: Named,
     /// Its text, as Redis had it.
     pub text: Arc<str>,
 }
@@ -73,7 +75,8 @@ impl Record {
     /// From the stream's entry; why not, if this program cannot read it.
     pub fn of(entry: Entry) -> Result<Self, String> {
         let Entry { position, changes, text } = entry;
-        Ok(Self { position, changes: changes?, text })
+        let named = serde_json::from_str(&text).map_err(|error| error.to_string());
+        Ok(Self { position, changes: changes?, named: named?, text })
     }
 }
 
@@ -188,13 +191,13 @@ impl Journal {
         };
         let sale = self.sale.as_str();
         let number = tail.batch + 1;
-        let count = records.iter().map(|record| record.changes.places()).sum();
+        let count = records.iter().map(|record| record.named.places()).sum();
         let mut salts = salts(count)?.into_iter();
         let mut leaves = Vec::with_capacity(records.len());
         let mut rows = CopyFile::new(&ENTRIES_TYPES, 512 * records.len());
         let mut places = CopyFile::new(&PLACES_TYPES, 512 * records.len());
-        for Record { position, changes, .. } in records {
-            let (entry, drawn) = form::of(changes, &mut salts);
+        for Record { position, changes, named, .. } in records {
+            let (entry, drawn) = form::of(changes, named, &mut salts);
             let text =
                 serde_json::to_string(&entry).map_err(|error| StoreError::Corrupt(error.to_string()))?;
             leaves.push(entry_leaf(*position, &text));

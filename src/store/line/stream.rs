@@ -62,10 +62,6 @@ pub struct Changes {
     pub installed: Option<Installed>,
     /// First and last seq drawn.
     pub joined: Option<(Seq, Seq)>,
-    /// The same, for the journal: visitor, seq, seats booked before, the seq of the visitor's place before it or 0.
-    pub drawn: Vec<(VisitorId, Seq, u32, Seq)>,
-    /// Who has which of the restored places that came back by a token.
-    pub found: Vec<(VisitorId, Seq)>,
     /// Places restored from tokens.
     pub restored: Vec<Seq>,
     /// Places that came back and are served ahead of the line.
@@ -105,7 +101,25 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// How many places were drawn, or found again.
+    /// How many places were drawn, or came back.
+    pub fn places(&self) -> usize {
+        let drawn = self.joined.map_or(0, |(first, last)| (last + 1).saturating_sub(first));
+        drawn as usize + self.restored.len()
+    }
+}
+
+/// Whose the places of an entry are: for the journal alone, since each instance reads each entry, and most need nobody's name.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Named {
+    /// Who drew one: visitor, seq, seats booked before, the seq of the visitor's place before it or 0.
+    pub drawn: Vec<(VisitorId, Seq, u32, Seq)>,
+    /// Who has which of the restored places that came back by a token.
+    pub found: Vec<(VisitorId, Seq)>,
+}
+
+impl Named {
+    /// How many places are named.
     pub fn places(&self) -> usize {
         self.drawn.len() + self.found.len()
     }
