@@ -253,12 +253,19 @@ async fn while_too_much_waits_for_the_journal_nobody_is_drawn_and_nothing_is_tri
     assert_eq!(lee.closed().await, 4503);
     let (status, _) = server.public("POST", &format!("/v1/sales/{sale}/places"), &[]).await;
     assert_eq!(status, 503);
-    // Nobody was let in either. What needs no draw goes on.
+    // Nobody was let in either, and who waits hears that the line stands still. What needs no draw goes on.
+    assert_eq!(kim.hear("outage").await["on"], json!(true));
     kim.say(json!({ "type": "ping" })).await;
     kim.hear("pong").await;
     assert_eq!(server.show(&sale).await["admitted_total"], json!(0));
     bound("1000000").query_async::<()>(&mut redis).await.unwrap();
-    kim.hear("granted").await;
+    // In whichever order.
+    let mut awaited = vec!["granted", "outage"];
+    while !awaited.is_empty() {
+        let message = kim.next().await;
+        assert_ne!(message["on"], json!(true), "{message}");
+        awaited.retain(|kind| message["type"] != *kind);
+    }
     let (_lee, _) = server.join(&sale).await;
     server.stop().await;
 }

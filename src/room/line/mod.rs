@@ -38,7 +38,7 @@ use pace::PaceMeter;
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -80,6 +80,8 @@ pub struct LiveLine {
     ticked_ms: AtomicI64,
     /// When it last heard that somebody ticks who may.
     went_on: Mutex<Instant>,
+    /// Whether the last tick was told that nothing may be decided now.
+    declined: AtomicBool,
     /// Grants that lived at the last tick; until the first nobody knows.
     grants: AtomicU64,
     /// Instances that lived at the last tick, this one too.
@@ -135,6 +137,7 @@ impl LiveLine {
             heard: Mutex::new(Instant::now()),
             ticked_ms: AtomicI64::new(0),
             went_on: Mutex::new(Instant::now()),
+            declined: AtomicBool::new(false),
             grants: AtomicU64::new(u64::MAX),
             instances: AtomicU64::new(1),
             closed_at: OnceLock::new(),
@@ -276,11 +279,12 @@ impl LiveLine {
         *self.went_on.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// Whether nobody is admitted and nothing can be booked here, as a store does not answer, and no other instance goes on: what
-    /// this one cannot reach, another may.
+    /// Whether nobody is admitted here, as a store does not answer or too much waits for the journal, and no other instance goes on:
+    /// what this one cannot reach, another may.
     pub(in crate::room) fn stands_still(&self) -> bool {
         let went_on = *self.went_on.lock().unwrap_or_else(PoisonError::into_inner);
-        went_on.elapsed() > ticker::STILL && !self.health.away().is_empty()
+        let is_kept = self.declined.load(Ordering::Relaxed) || !self.health.away().is_empty();
+        went_on.elapsed() > ticker::STILL && is_kept
     }
 
     pub(super) fn store(&self) -> &Line {

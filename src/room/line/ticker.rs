@@ -65,6 +65,7 @@ async fn tick(line: &LiveLine, redeems: &Arc<Redeems>, asked: Instant) -> Result
     };
     line.clock.heard(tick.now_ms, asked);
     line.ticked_ms.store(tick.now_ms, Ordering::Relaxed);
+    line.declined.store(!decided && !tick.is_early && !tick.goes_on, Ordering::Relaxed);
     if decided || tick.is_early {
         line.goes_on();
     }
