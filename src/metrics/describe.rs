@@ -93,12 +93,13 @@ fn describe_service() {
     );
     describe_gauge!(
         "waitroom_journal_waiting_bytes",
-        "Bytes of the stream that are not journaled yet, by sale, on the instance that writes its journal"
+        "Bytes of the stream that are not journaled yet, by sale"
     );
     describe_counter!(
         "waitroom_journal_forks_total",
         "Times that Redis was found to tell otherwise than what is journaled"
     );
+    describe_gauge!("waitroom_restoring", "1 while a line that Redis lost is being restored, by sale");
     describe_counter!(
         "waitroom_restores_total",
         "Lines that Redis had lost, or a part of them, restored from their journals by this instance"

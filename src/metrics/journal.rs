@@ -8,7 +8,7 @@ pub fn journal_lag(age: Duration) {
     histogram!("waitroom_journal_lag_seconds").record(age.as_secs_f64());
 }
 
-/// What of a sale waits for its journal, on the instance that writes it.
+/// What of a sale waits for its journal.
 pub fn journal_waiting(sale: &str, bytes: u64) {
     gauge!("waitroom_journal_waiting_bytes", "sale" => sale.to_owned()).set(bytes as f64);
 }

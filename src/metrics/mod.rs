@@ -142,6 +142,8 @@ pub struct SaleGauges {
     pub max_active: u32,
     /// The phase.
     pub phase: &'static str,
+    /// Whether the line is being restored.
+    pub restoring: bool,
 }
 
 /// Shows a sale's live numbers.
@@ -152,6 +154,7 @@ pub fn sale(sale: &str, now: &SaleGauges) {
     gauge!("waitroom_seats_left", "sale" => sale.to_owned()).set(now.seats_left as f64);
     gauge!("waitroom_rate", "sale" => sale.to_owned()).set(now.rate);
     gauge!("waitroom_max_active", "sale" => sale.to_owned()).set(f64::from(now.max_active));
+    gauge!("waitroom_restoring", "sale" => sale.to_owned()).set(f64::from(u8::from(now.restoring)));
     for phase in PHASES {
         let is_now = f64::from(u8::from(phase == now.phase));
         gauge!("waitroom_phase", "sale" => sale.to_owned(), "phase" => phase).set(is_now);

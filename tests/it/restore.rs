@@ -136,6 +136,33 @@ async fn a_wiped_line_comes_back_with_its_turns_and_without_those_who_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_operator_sees_that_a_line_is_being_restored() {
+    let world = World::new();
+    let server = Server::start_in(&world).await;
+    let sale = server.sale(json!({})).await;
+    let series = |value: u8| format!("waitroom_restoring{{sale=\"{sale}\"}} {value}");
+    let says = async |line: String| {
+        while !server.metrics().await.contains(&line) {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, says(series(0))).await.unwrap();
+    assert_eq!(server.show(&sale).await["restoring"], Value::Null);
+    // As a new life of a line that was lost begins.
+    let key = format!("waitroom:{{{sale}}}:sale");
+    redis::cmd("HSET")
+        .arg(key)
+        .arg("restoring")
+        .arg(1)
+        .query_async::<()>(&mut redis(&world).await)
+        .await
+        .unwrap();
+    assert_eq!(server.show(&sale).await["restoring"], json!(true));
+    timeout(PATIENCE, says(series(1))).await.unwrap();
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_went_back_is_not_believed() {
     let mut world = World::new();
     let server = Server::start_in(&world).await;

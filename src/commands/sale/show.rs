@@ -33,10 +33,11 @@ fn lines(rows: &[Vec<String>]) -> String {
 }
 
 /// What one looks for first, first; the rest by name.
-const FIRST: [&str; 14] = [
+const FIRST: [&str; 15] = [
     "id",
     "name",
     "phase",
+    "restoring",
     "opens_at",
     "notice",
     "waiting",

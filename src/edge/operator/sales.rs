@@ -148,12 +148,16 @@ async fn shown(edge: &Edge, found: &Found) -> Result<Value, HttpError> {
     let live = match found {
         Found::Room(room) => {
             let counts = room.line.counts().await?;
-            json!({
+            let mut live = json!({
                 "waiting": counts.waiting, "away": counts.away, "granted": counts.granted,
                 "booked": room.seats.confirmed().await?, "held": counts.held, "seats_left": counts.seats_left,
                 "admitted_total": counts.admitted_total, "lapsed_total": counts.lapsed_total,
                 "connections": room.sockets.len(),
-            })
+            });
+            if counts.restoring {
+                live["restoring"] = true.into();
+            }
+            live
         }
         Found::Closed(closed) => json!({
             "waiting": 0, "away": 0, "granted": 0, "booked": closed.confirmed().await?, "held": 0,

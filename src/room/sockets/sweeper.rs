@@ -194,6 +194,7 @@ async fn gauges(line: &LiveLine) {
             rate: settings.rate,
             max_active: settings.max_active,
             phase: line.phase().as_str(),
+            restoring: counts.restoring,
         };
         metrics::sale(line.sale().id.as_str(), &now);
         metrics::journal_waiting(line.sale().id.as_str(), counts.unjournaled);

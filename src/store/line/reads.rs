@@ -104,7 +104,7 @@ impl Line {
 
     /// The sale's live numbers.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
-        type Numbers = (Option<i64>, Option<u64>, Option<u64>, Option<u64>, Option<u64>);
+        type Numbers = (Option<i64>, Option<u64>, Option<u64>, Option<u64>, Option<u64>, Option<u8>);
         let (line, returned, away, granted, held, numbers): (u64, u64, u64, u64, u64, Numbers) =
             redis::pipe()
                 .atomic()
@@ -120,10 +120,10 @@ impl Line {
                 .arg(self.key(Key::Held))
                 .cmd("HMGET")
                 .arg(self.key(Key::Sale))
-                .arg(&["free", "admitted_total", "lapsed_total", "written", "journaled"])
+                .arg(&["free", "admitted_total", "lapsed_total", "written", "journaled", "restoring"])
                 .query_async(&mut self.node.shared.clone())
                 .await?;
-        let (free, admitted, lapsed, written, journaled) = numbers;
+        let (free, admitted, lapsed, written, journaled, restoring) = numbers;
         Ok(Counts {
             waiting: line + returned,
             away,
@@ -133,6 +133,7 @@ impl Line {
             admitted_total: admitted.unwrap_or(0),
             lapsed_total: lapsed.unwrap_or(0),
             unjournaled: written.unwrap_or(0).saturating_sub(journaled.unwrap_or(0)),
+            restoring: restoring.is_some(),
         })
     }
 }

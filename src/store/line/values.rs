@@ -273,4 +273,6 @@ pub struct Counts {
     pub lapsed_total: u64,
     /// Bytes of the stream that no journal has yet.
     pub unjournaled: u64,
+    /// Whether Redis lost the line, and its places are being brought back.
+    pub restoring: bool,
 }

@@ -155,7 +155,8 @@ fn decode<T: for<'a> Deserialize<'a>>(part: &str) -> Option<T> {
     if json.trim_ascii_start().first() != Some(&b'{') {
         return None;
     }
-    serde_json::from_slice(&json).ok()
+    // What is passed over is looked at too: JSON is UTF-8 (RFC 7515, 4).
+    serde_json::from_str(str::from_utf8(&json).ok()?).ok()
 }
 
 #[cfg(test)]
