@@ -187,7 +187,7 @@ async fn whoever_is_not_the_holder_or_knows_another_end_writes_nothing() {
     let Lease::Ours(start) = journal.lease("one").await.unwrap() else { panic!("not ours") };
     assert!(matches!(journal.lease("two").await.unwrap(), Lease::Theirs(_)));
     let end = journal.append(Writer::Holder("one"), &start, &[record(1), record(2)]).await.unwrap();
-    assert_eq!((end.batch, end.position.n, end.source), (1, 2, Hash::of("2")));
+    assert_eq!((end.batch, end.position.n, end.source), (1, 2, Hash::of(&record(2).text)));
     // A writer that was paused past its lease, and one that has not heard of the last batch.
     for (holder, tail) in [("two", &end), ("one", &start)] {
         let refused = journal.append(Writer::Holder(holder), tail, &[record(3)]).await;
