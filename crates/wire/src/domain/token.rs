@@ -173,6 +173,30 @@ mod tests {
     }
 
     #[test]
+    fn a_token_has_so_many_bytes() {
+        let ring = ring(&["key1"]);
+        // A true token whatever it says beside, so that it may be as long as one likes.
+        let of = |pad: usize| {
+            let pad = "x".repeat(pad);
+            let said =
+                format!(r#"{{"k":"place","sale":"demo","visitor":"kim","seq":7,"epoch":1,"pad":"{pad}"}}"#);
+            let signed = format!("key1.{}", BASE64.encode(said));
+            let mac = BASE64.encode(mac(b"key1-secret", signed.as_bytes()).finalize().into_bytes());
+            format!("{signed}.{mac}")
+        };
+        let longest = (1_000..2_000).map(of).find(|token| token.len() == TOKEN_BYTES_MAX).unwrap();
+        assert!(ring.verify(&longest).is_some());
+        let too_long = (1_000..2_000).map(of).find(|token| token.len() > TOKEN_BYTES_MAX).unwrap();
+        assert_eq!(ring.verify(&too_long), None);
+    }
+
+    #[test]
+    fn a_pseudonym_is_the_head_of_a_mac() {
+        let whole = mac(b"k1-secret", b"pseudonymkim").finalize().into_bytes();
+        assert_eq!(ring(&["k1", "k2"]).pseudonym(b"kim").to_be_bytes(), whole[..8]);
+    }
+
+    #[test]
     fn what_an_older_program_signed_says_the_same() {
         let ring = ring(&["k1"]);
         let old = r#"{"k":"place","sale":"demo","visitor":"kim","seq":7,"epoch":1}"#;

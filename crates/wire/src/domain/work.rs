@@ -62,8 +62,21 @@ mod tests {
     #[test]
     fn the_hash_is_of_the_hash_and_eight_bytes() {
         let seed = Sha256::digest("a");
-        let hash = Sha256::digest([&seed[..], &[0, 0, 0, 0, 0, 0, 1, 2]].concat());
-        let zeros = hash[0].leading_zeros() + if hash[0] == 0 { hash[1].leading_zeros() } else { 0 };
-        assert_eq!(zero_bits(&seed, 258), zeros);
+        let zeros = |number: u64| {
+            let hash = Sha256::digest([&seed[..], &number.to_be_bytes()].concat());
+            hash.iter()
+                .flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1))
+                .take_while(|bit| *bit == 0)
+                .count()
+        };
+        for number in 0..1_000 {
+            assert_eq!(zero_bits(&seed, number) as usize, zeros(number), "{number}");
+        }
+        assert!((0..1_000).any(|number| zeros(number) > 8));
+        // The first number that is enough is taken, and no more is done.
+        for bits in 0..8 {
+            let solved = Work { challenge: "a".into(), bits }.solve();
+            assert_eq!(solved, format!("a.{}", (0..).find(|number| zeros(*number) >= bits.into()).unwrap()));
+        }
     }
 }
