@@ -23,6 +23,8 @@ struct Moved {
     back: Duration,
     tries: u32,
     keeps_his_rank: bool,
+    /// He stays: who leaves would make the others' ranks fall.
+    _stream: TcpStream,
 }
 
 pub async fn leave(stage: &mut Stage, count: usize, reads: bool) {
@@ -96,7 +98,5 @@ async fn goes_on(mut stream: TcpStream, joined: String, to: SocketAddr, began: I
     let back = began.elapsed();
     let rank = |joined| text(joined, "\"rank\":", ',').to_owned();
     let keeps_his_rank = rank(&joined) == rank(&again);
-    // He stays: who leaves would make the others' ranks fall.
-    std::mem::forget(stream);
-    Some(Moved { closed, back, tries, keeps_his_rank })
+    Some(Moved { closed, back, tries, keeps_his_rank, _stream: stream })
 }
