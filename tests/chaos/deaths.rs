@@ -34,7 +34,8 @@ async fn holds_of_a_killed_instance_end_or_are_paid_on_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_dying_instance_told_nobody_is_found_by_another() {
-    let stage = Stage::shared(1, settings(2)).await;
+    // Long enough that no hold ends before the traps below wait for it, on however slow a machine.
+    let stage = Stage::shared(1, settings(15)).await;
     let mut paying = Process::start(&stage).await;
     let mut ending = Process::start(&stage).await;
     let seller = stage.instance(4).await;
