@@ -131,7 +131,7 @@ export class Connection {
       // Polls have a patience of their own.
       if (this.polling) this.#cancel("open");
       else this.#waitForOpen();
-      if (hello) this.send(this.proof && !hello.place ? { ...hello, proof: this.proof } : hello);
+      if (hello) this.send(this.proof ? { ...hello, proof: this.proof } : hello);
       this.#heard();
     };
     socket.onopen = mine(opened);
@@ -221,9 +221,14 @@ export class Connection {
     // Ends without a word, before a word: this is how a blocked socket looks.
     if (closeCode === 1006 && !this.live && !this.polling) this.socketsLost += 1;
     this.#drop();
-    if (error?.code === "proof_needed" && error.proof) {
-      this.#prove(error.proof);
-      return;
+    if (error?.code === "proof_needed") {
+      // A proof that was not taken is no reason to work on and on.
+      const again = this.proof !== null;
+      this.proof = null;
+      if (error.proof && !again) {
+        this.#prove(error.proof);
+        return;
+      }
     }
     const { stop, pace: usual, why } = verdict(closeCode, error);
     if (stop) {

@@ -1,5 +1,6 @@
 // The first script of the page, and all that it needs to join: whoever has a slow line or a slow phone would else come
-// later into the queue than he came to the page. What shows the line loads meanwhile, and goes on with this socket.
+// later into the queue than he came to the page. The page itself has begun to open the socket; what shows the line loads
+// meanwhile, and goes on with it.
 
 import { openSocket } from "./socket.mjs";
 import { openStore } from "./store.mjs";
@@ -16,8 +17,11 @@ export const store = openStore(sale);
 export const tabs = new Tabs(sale);
 /** Whether another tab of this browser holds the place: asked while the socket opens. */
 export const takenElsewhere = tabs.takenElsewhere();
+/** The page's socket, if the server has not lost its patience with it. */
+const knocking = globalThis.knocking?.readyState < 2 ? globalThis.knocking : null;
 /** Who has left is not put in line behind his back. */
 export const early = store.left() ? null : joinEarly();
+if (!early) knocking?.close();
 
 export function joinMessage({ identity, place, again = false }) {
   return { type: "join", ...(identity ? { identity } : {}), ...(place ? { place } : {}), ...(again ? { again: true } : {}) };
@@ -25,10 +29,13 @@ export function joinMessage({ identity, place, again = false }) {
 
 /** → { socket, join, sent, heard, closed, adopted }: what connection.mjs goes on with. */
 function joinEarly() {
-  const socket = openSocket(socketUrl);
+  const socket = knocking ?? openSocket(socketUrl);
   const join = joinMessage({ identity: broughtIdentity, place: store.place() });
   const early = { socket, join, sent: false, heard: [], closed: null, adopted: false };
-  const opened = new Promise((resolve) => { socket.onopen = resolve; });
+  const opened = new Promise((resolve) => {
+    if (socket.readyState === 1) resolve();
+    socket.onopen = resolve;
+  });
   socket.onmessage = (event) => early.heard.push(event.data);
   socket.onclose = (event) => { early.closed = event.code; };
   Promise.all([opened, takenElsewhere]).then(([, taken]) => {

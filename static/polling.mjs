@@ -19,10 +19,15 @@ export class PollingSocket {
     this.joined = null;
     this.granted = null;
     this.booking = null;
+    this.heldUntil = null;
     this.notice = "";
     this.outage = false;
     this.taken = null;
     this.watching = false;
+    /** A look at the standing is on its way: one at a time. */
+    this.looking = false;
+    /** How often the visitor has done something, and was answered: a look from before says what is no more. */
+    this.deeds = 0;
     /** A booking is on its way: not the moment to change to another connection. */
     this.busy = false;
     this.aborts = new Set();
@@ -50,14 +55,15 @@ export class PollingSocket {
     this.granted = null;
     this.booking = null;
     this.watching = false;
-    const { body } = await this.#ask("POST", "/places", fields);
+    const { body } = await this.#do("POST", "/places", fields);
     this.#tellStanding(body);
     await this.#poll();
   }
 
   async #leave() {
-    await this.#ask("DELETE", "/places/me");
-    this.#lapse("left");
+    const { status, body } = await this.#do("DELETE", "/places/me");
+    if (status === 409) this.#tell(body);
+    else this.#lapse("left");
   }
 
   async #seats() {
@@ -70,9 +76,10 @@ export class PollingSocket {
   async #redeem(fields) {
     this.busy = true;
     try {
-      const { body } = await this.#ask("POST", "/places/me/redeem", fields);
+      const { body } = await this.#do("POST", "/places/me/redeem", fields);
       if (body.type === "booking") {
         this.booking = bookingKey(body);
+        this.heldUntil = body.hold_expires_in_ms === undefined ? null : this.env.now() + body.hold_expires_in_ms;
         // The turn is spent; what comes of the booking the polls will tell.
         this.granted = null;
         if (this.joined) this.joined = { ...this.joined, state: "booked" };
@@ -84,32 +91,43 @@ export class PollingSocket {
   }
 
   async #poll() {
+    if (this.looking) return; // What it finds answers this one too.
+    this.looking = true;
     this.env.clearTimeout(this.timer);
+    const seconds = await this.#look().finally(() => { this.looking = false; });
+    if (seconds === null || this.readyState !== 1) return;
+    this.timer = this.env.setTimeout(() => this.#poll().catch((error) => this.#fail(error)), seconds * 1000 * (0.9 + 0.2 * this.env.random()));
+  }
+
+  /** → in how many seconds to look again, or null where there is nothing more to see */
+  async #look() {
     if (this.joined === null) {
       // Without a place there is nothing to ask but whether the sale still answers.
       await this.#ask("GET", "");
       this.#tell({ type: "pong" });
-      return;
+      return null;
     }
+    const { deeds } = this;
     const { status, body } = await this.#ask("GET", "/places/me");
-    if (this.joined === null) return; // Left meanwhile.
+    if (this.joined === null) return null; // Left meanwhile.
+    if (deeds !== this.deeds) return 0;
     if (status === 404) {
       const sale = await this.#ask("GET", "");
+      if (deeds !== this.deeds) return 0;
       if (sale.body.phase === "closed") this.#end(4410, "sale_closed");
       else this.#lapse("expired");
-      return;
+      return null;
     }
     if (body.lapsed) {
       this.#lapse(body.lapsed);
-      return;
+      return null;
     }
     this.#tellAll(body);
     if (this.watching && this.granted) {
       const map = await this.#ask("GET", "/places/me/seats");
       if (map.status === 200) this.#tellMap(map.body, false);
     }
-    const seconds = body.refresh_s ?? REFRESH_S;
-    this.timer = this.env.setTimeout(() => this.#poll().catch((error) => this.#fail(error)), seconds * 1000 * (0.9 + 0.2 * this.env.random()));
+    return body.refresh_s ?? REFRESH_S;
   }
 
   #tellAll({ granted, booking, refresh_s: _, notice = "", outage = false, ...standing }) {
@@ -124,8 +142,10 @@ export class PollingSocket {
       this.#tell({ ...granted, type: "granted" });
     }
     this.granted = granted ? { token: granted.token, until } : null;
-    if (booking && bookingKey(booking) !== this.booking) {
+    const held = booking?.hold_expires_in_ms === undefined ? null : now + booking.hold_expires_in_ms;
+    if (booking && (bookingKey(booking) !== this.booking || Math.abs(held - this.heldUntil) > DEADLINE_MOVED_MS)) {
       this.booking = bookingKey(booking);
+      this.heldUntil = held;
       this.#tell({ ...booking, type: "booking" });
     }
     if (standing.phase === "closed") this.#end(4410, "sale_closed");
@@ -163,6 +183,12 @@ export class PollingSocket {
     if (this.readyState === 1) this.onmessage?.({ data: JSON.stringify(message) });
   }
 
+  /** As `#ask`; looks that were taken before the answer count no more. */
+  async #do(method, path, fields) {
+    this.deeds += 1;
+    return this.#ask(method, path, fields).finally(() => { this.deeds += 1; });
+  }
+
   /** → { status, body } for what is an answer; anything else is thrown as a close. */
   async #ask(method, path, fields) {
     const abort = new AbortController();
@@ -178,22 +204,24 @@ export class PollingSocket {
         },
         ...(fields ? { body: JSON.stringify(fields) } : {}),
       });
-      const body = await answer.json().catch(() => ({}));
-      if (answer.ok || answer.status === 409 || body.code === "no_place") return { status: answer.status, body };
-      throw Object.assign(new Error(body.message), { code: body.code, proof: body.proof, close: CLOSE_OF_CODE[body.code] ?? CLOSE_OF_STATUS[answer.status] ?? 1006 });
+      // Whatever stands between may answer as well, in words of its own: that is nobody's standing.
+      const body = await answer.json().catch(() => null);
+      if (body && (answer.ok || answer.status === 409 || body.code === "no_place")) return { status: answer.status, body };
+      const { message, code, proof, after_ms } = body ?? {};
+      throw Object.assign(new Error(message), { code, proof, after_ms, close: CLOSE_OF_CODE[code] ?? CLOSE_OF_STATUS[answer.status] ?? 1006 });
     } finally {
       this.env.clearTimeout(late);
       this.aborts.delete(abort);
     }
   }
 
-  #fail({ close = 1006, code = null, proof }) {
-    this.#end(close, code, proof);
+  #fail({ close = 1006, code = null, proof, after_ms }) {
+    this.#end(close, code, { proof, after_ms });
   }
 
-  #end(closeCode, errorCode, proof = undefined) {
+  #end(closeCode, errorCode, more = {}) {
     if (this.readyState !== 1) return;
-    if (errorCode) this.#tell({ type: "error", code: errorCode, proof });
+    if (errorCode) this.#tell({ type: "error", code: errorCode, ...more });
     this.close();
     this.onclose?.({ code: closeCode });
   }

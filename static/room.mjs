@@ -19,6 +19,8 @@ const RETRY_MS = 4_000;
 const SALE_SPREAD_MS = 5_000;
 /** How often a page of a closed sale asks what became of a hold. */
 const HOLD_POLL_MS = 5_000;
+/** A plan that the browser has may be of a sale that was deleted, and made anew under the same name. */
+const ASKED_ANEW = { cache: "no-cache" };
 
 let identity = broughtIdentity;
 let placeRefused = false;
@@ -27,6 +29,8 @@ let joinSent = early?.join ?? {};
 let acted = false;
 let planAsked = false;
 let wasGranted = false;
+/** The visitor has said that he leaves, and could not be heard. */
+let leaving = false;
 let lastFailureCheck = -Infinity;
 
 chooseLanguage();
@@ -47,6 +51,7 @@ const connection = new Connection({
   onMessage: (message) => change(receive(state, message, performance.now()), message),
   onLink: (link) => {
     change(act(state, { type: "link", ...link }, performance.now()));
+    if (link.status === "live" && leaving) leave();
     if (link.status === "cut") checkSale();
   },
   onStop: stopped,
@@ -55,7 +60,7 @@ const connection = new Connection({
 tabs.onFree = () => { if (state.elsewhere) useHere(); };
 tabs.onLook = () => setTitle(state.sale?.name ?? "", t(heading(screenOf(state))));
 const frame = new Frame(document.getElementById("room"), {
-  leave: () => connection.send({ type: "leave" }),
+  leave,
   rejoin: () => join({ type: "rejoin" }),
   again: () => join({ type: "again" }),
   claim: () => { acted = true; follow(); },
@@ -98,6 +103,7 @@ function remember({ type, place }, before) {
   if (type === "joined") {
     if (place) store.setPlace(place);
     store.setLeft(false);
+    if (placeRefused) forgetAnother();
     placeRefused = false;
     // From here on the place token is proof enough, and the identity may expire.
     identity = null;
@@ -108,6 +114,14 @@ function remember({ type, place }, before) {
   if (before.grant && !state.grant && ["lapsed", "booking"].includes(type)) store.setPicks(null);
   if (type === "booking") store.setBookings(state.bookings);
   if (type === "granted") store.setMaxSeats(state.maxSeats);
+}
+
+/** The place that was stored here was another visitor's, and so was all else. */
+function forgetAnother() {
+  state = act(state, { type: "another" });
+  store.setBookings([]);
+  store.setMaxSeats(null);
+  store.setPicks(null);
 }
 
 function follow(before = state) {
@@ -160,6 +174,7 @@ function hello() {
 
 /** Again, or back after a lapse: on the living socket, else with a new one. */
 function join(action) {
+  leaving = false;
   store.setLeft(false);
   dispatch(action);
   if (!connection.live || !connection.send(hello())) connection.start();
@@ -174,7 +189,8 @@ function stopped(word) {
     dispatch({ type: "limit" });
     connection.start();
   } else {
-    tabs.release();
+    // Who goes on elsewhere is not followed there by another tab of this browser.
+    tabs.release({ quietly: word === "replaced" });
     dispatch({ type: "stop", stop: word });
     if (word === "closed") watchBooking();
   }
@@ -182,7 +198,11 @@ function stopped(word) {
 
 function redeem(what) {
   dispatch({ type: "redeem", request: newId(), ...what });
-  connection.send(redeemMessage(state.redeem));
+  if (!connection.send(redeemMessage(state.redeem))) dispatch({ type: "redeem_lost" });
+}
+
+function leave() {
+  leaving = !connection.send({ type: "leave" });
 }
 
 function redeemMessage({ request, seats, best }) {
@@ -220,13 +240,14 @@ function work(asked) {
 }
 
 function useHere() {
+  leaving = false;
   tabs.hold();
   dispatch({ type: "use_here", picks: store.picks() });
   connection.start();
 }
 
-async function getJson(path, headers = {}) {
-  const answer = await fetch(path, { headers: { accept: "application/json", ...headers } });
+async function getJson(path, { headers = {}, ...options } = {}) {
+  const answer = await fetch(path, { headers: { accept: "application/json", ...headers }, ...options });
   if (!answer.ok) throw Object.assign(new Error(`${path}: ${answer.status}`), { status: answer.status });
   return answer.json();
 }
@@ -277,7 +298,7 @@ async function lookUpBooking() {
   const place = store.place();
   if (!place) return;
   try {
-    const me = await getJson(`${api}/places/me`, { authorization: `Bearer ${place}` });
+    const me = await getJson(`${api}/places/me`, { headers: { authorization: `Bearer ${place}` } });
     if (!me.booking) return;
     const now = performance.now();
     const known = receive(receive(state, { ...me, type: "joined", state: "booked" }, now), { ...me.booking, type: "booking" }, now);
@@ -300,7 +321,7 @@ async function fetchPlan(delayMs) {
   if (delayMs > 0) await pause(delayMs);
   while (!state.plan && planAsked === mine) {
     try {
-      const [turn, json] = await Promise.all([loadTurn(), getJson(`${api}/plan`)]);
+      const [turn, json] = await Promise.all([loadTurn(), getJson(`${api}/plan`, ASKED_ANEW)]);
       if (!state.plan) dispatch({ type: "plan", plan: turn.readPlan(json) });
     } catch {
       dispatch({ type: "plan_failed" });

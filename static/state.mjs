@@ -193,6 +193,7 @@ function refused(state, { request, reason, seats = [], retry }) {
     // The turn ended while the question was on its way; `lapsed` says the rest.
     return state.grant ? { ...state, grant: { ...state.grant, asked: true } } : state;
   }
+  if (request === "leave") return !state.grant || state.redeem ? state : { ...state, refusal: { reason: "leave", seats: [], retry } };
   if (state.redeem?.request !== request) return state;
   const next = { ...state, redeem: null, refusal: { reason, seats, retry } };
   if (reason !== "seat_taken" && reason !== "unknown_seat") return next;
@@ -220,8 +221,10 @@ function booking(state, message, at) {
   const bookings = known
     ? state.bookings.map((other) => (other.id === entry.id ? entry : other))
     : [...state.bookings, entry];
-  const current = answer || state.place?.state === "booked" || state.booking?.id === entry.id;
-  // News of an earlier booking must not push the line or a running turn off the screen.
+  const shown = state.booking?.id ?? entry.id;
+  const older = bookings.findIndex(({ id }) => id === entry.id) < bookings.findIndex(({ id }) => id === shown);
+  const current = answer || shown === entry.id && state.booking !== null || (state.place?.state === "booked" && !older);
+  // News of an earlier booking must not push the line, a running turn or a later booking off the screen.
   if (!current) return { ...state, bookings };
   return {
     ...state,
@@ -254,6 +257,11 @@ const ON_ACTION = {
   stop: (state, { stop }) => ({ ...state, stop }),
   // The server knows of bookings that this browser may not: no more offers to join again.
   limit: (state) => ({ ...state, again: false, maxSeats: seatsBooked(state) }),
+  // What this browser remembered was another visitor's.
+  another: (state) => ({
+    ...state, bookings: [], maxSeats: null, keptPicks: null,
+    start: state.place?.state === "waiting" ? state.place.rank : null,
+  }),
   elsewhere: (state, { elsewhere }) => ({ ...state, elsewhere }),
   // What another tab chose in this turn meanwhile is chosen here.
   use_here: (state, { picks }) => ({ ...state, elsewhere: null, stop: null, grant: null, picked: [], redeem: null, keptPicks: picks }),
@@ -264,6 +272,7 @@ const ON_ACTION = {
     ...state, refusal: null, lostPicks: [],
     redeem: seats ? { request, seats, lost: false } : { request, best, lost: false },
   }),
+  redeem_lost: (state) => ({ ...state, redeem: state.redeem && { ...state.redeem, lost: true } }),
   redeem_repeated: (state) => ({ ...state, redeem: state.redeem && { ...state.redeem, lost: false } }),
   again: (state) => ({ ...state, again: true, freshPlace: true }),
   rejoin: (state) => ({ ...state, lapsed: state.lapsed && { ...state.lapsed, busy: true } }),
@@ -312,7 +321,7 @@ export function wantsPlace(state) {
 /** What a visitor who is cut off has on the server meanwhile; null where this page cannot know. */
 export function keptWhile(state, at) {
   if (state.lapsed) return state.lapsed.reason === "missed" ? "line" : null;
-  if (state.grant) return at < state.grant.expiresAt ? "turn" : null;
+  if (state.grant) return at < (state.grant.claimed ? state.grant.expiresAt : state.grant.claimAt) ? "turn" : null;
   if (state.place?.state === "waiting") return "line";
   if (state.booking?.status === "held") return at < (state.booking.holdExpiresAt ?? Infinity) ? "held" : null;
   if (state.booking) return state.booking.status === "confirmed" ? "booked" : null;
@@ -339,10 +348,13 @@ export function stillFor({ place }, at) {
   return still > (place.rank < RANK_FAR ? NO_ETA_STILL_MS : NO_ETA_STILL_FAR_MS) ? still : null;
 }
 
+/** Ends that say nothing against what the screen says of a booking. */
+const BOOKING_STAYS = [null, "closed", "limit"];
+
 /** The one word for what is on the screen; also <body data-state>. */
 export function screenOf(state) {
   if (state.elsewhere) return "elsewhere";
-  if (state.booking && state.stop !== "replaced" && state.place?.state !== "waiting") {
+  if (state.booking && BOOKING_STAYS.includes(state.stop) && state.place?.state !== "waiting") {
     return state.booking.status === "confirmed" ? "booked" : state.booking.status;
   }
   if (state.stop) return state.stop;

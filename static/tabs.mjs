@@ -38,8 +38,9 @@ export class Tabs {
     this.holding = true;
   }
 
-  release() {
-    if (this.holding) this.channel?.postMessage({ say: "goodbye", id: this.id });
+  /** Other tabs may hold it then, unless it goes `quietly`. */
+  release({ quietly = false } = {}) {
+    if (this.holding && !quietly) this.channel?.postMessage({ say: "goodbye", id: this.id });
     this.holding = false;
   }
 

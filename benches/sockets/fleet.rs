@@ -56,7 +56,7 @@ impl Fleet {
             keeps_places: true,
             leaves: true,
             at_once: 50,
-            look_us: 10_000,
+            look_us: 20_000,
             ..Manners::waiting(self.instances[k].port, vec![path])
         };
         self.crowds.push(Crowd::start(&manners));

@@ -57,7 +57,7 @@ fn family(parent: u32) -> Vec<(u32, Vec<u64>)> {
 /// different sessions by it only where `kernel.sched_autogroup_enabled` is 0.
 pub fn serve_first(pids: &[u32]) {
     for (pid, _) in pids.iter().flat_map(|pid| family(*pid)) {
-        let done = Command::new("renice").args(["-n", "-15", "-p", &pid.to_string()]).output();
+        let done = Command::new("renice").args(["-n", "-20", "-p", &pid.to_string()]).output();
         if !done.is_ok_and(|output| output.status.success()) {
             eprintln!("process {pid} gets no priority: that needs root");
         }

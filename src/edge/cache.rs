@@ -48,7 +48,8 @@ type Subject = (Option<SaleId>, u64);
 /// The caches.
 pub struct Cache {
     summaries: Moka<Subject, Arc<[Summary]>>,
-    plans: Moka<SaleId, Packed>,
+    /// By the epoch before a sale's first, too: a sale of the same id as a deleted one has a plan of its own.
+    plans: Moka<(SaleId, u64), Packed>,
     heads: Moka<SaleId, Option<Head>>,
     strangers: Moka<SaleId, ()>,
     /// Whether anything is kept.
@@ -67,7 +68,7 @@ impl Cache {
         let summaries = move |_: &Subject, summaries: &Arc<[Summary]>| {
             bounded(summaries.iter().map(|summary| summary.json.len() + ENTRY_BYTES).sum::<usize>())
         };
-        let plans = move |_: &SaleId, plan: &Packed| bounded(plan.len() + ENTRY_BYTES);
+        let plans = move |_: &(SaleId, u64), plan: &Packed| bounded(plan.len() + ENTRY_BYTES);
         Self {
             summaries: CacheBuilder::new(bytes_max).time_to_live(ttl).weigher(summaries).build(),
             // A sale's plan never changes.
@@ -97,9 +98,10 @@ impl Cache {
     pub async fn plan<E: Send + Sync + 'static>(
         &self,
         sale: SaleId,
+        first_epoch: u64,
         make: impl Future<Output = Result<Packed, E>>,
     ) -> Result<Packed, Arc<E>> {
-        self.through(&self.plans, CacheName::Plan, sale, make).await
+        self.through(&self.plans, CacheName::Plan, (sale, first_epoch), make).await
     }
 
     /// The end of a sale's journal.
@@ -173,7 +175,7 @@ mod tests {
     async fn loads_of_a_thousand_askers(cache: &Cache) -> usize {
         let loads = AtomicUsize::new(0);
         let ask = || {
-            cache.plan(sale(0), async {
+            cache.plan(sale(0), 0, async {
                 loads.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 Ok::<_, ()>(plan(1))
@@ -194,7 +196,7 @@ mod tests {
     async fn most_bytes(cache: &Cache) -> u64 {
         let mut most = 0;
         for n in 0..1_000 {
-            cache.plan(sale(n), async { Ok::<_, ()>(plan(1_000)) }).await.unwrap();
+            cache.plan(sale(n), 0, async { Ok::<_, ()>(plan(1_000)) }).await.unwrap();
             most = most.max(cache.plans.iter().map(|(_, plan)| plan.len() as u64).sum());
         }
         most
@@ -211,7 +213,7 @@ mod tests {
     #[tokio::test]
     async fn a_plan_larger_than_the_bound_is_answered_and_not_kept() {
         let cache = Cache::new(1_000, CACHE_TTL);
-        assert_eq!(cache.plan(sale(0), async { Ok::<_, ()>(plan(5_000)) }).await.unwrap().len(), 5_000);
+        assert_eq!(cache.plan(sale(0), 0, async { Ok::<_, ()>(plan(5_000)) }).await.unwrap().len(), 5_000);
         assert_eq!(cache.plans.entry_count(), 0);
     }
 
@@ -236,8 +238,8 @@ mod tests {
     #[tokio::test]
     async fn errors_reach_all_who_wait_and_are_not_kept() {
         let cache = Cache::default();
-        assert_eq!(*cache.plan(sale(0), async { Err("away") }).await.err().unwrap(), "away");
-        assert!(cache.plan(sale(0), async { Ok::<_, ()>(plan(1)) }).await.is_ok());
+        assert_eq!(*cache.plan(sale(0), 0, async { Err("away") }).await.err().unwrap(), "away");
+        assert!(cache.plan(sale(0), 0, async { Ok::<_, ()>(plan(1)) }).await.is_ok());
     }
 
     #[test]

@@ -35,12 +35,14 @@ pub struct HttpError {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Work that is to be done first.
     proof: Option<Work>,
+    /// When a full network may draw places again.
+    after_ms: Option<u64>,
 }
 
 impl HttpError {
     /// Of that status and code; not worth another try.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), retry: false, headers: Vec::new(), proof: None }
+        Self { status, code, message: message.into(), retry: false, headers: Vec::new(), proof: None, after_ms: None }
     }
 
     /// With a header.
@@ -75,7 +77,9 @@ impl HttpError {
     pub fn too_many(message: impl Into<String>, after: Duration) -> Self {
         let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message);
         error.retry = true;
-        error.headers.push((header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1))));
+        // Whoever comes when he is told to must not be too early.
+        let seconds = after.as_millis().div_ceil(1000).max(1);
+        error.headers.push((header::RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX))));
         error
     }
 
@@ -162,7 +166,10 @@ impl From<ErrorMessage> for HttpError {
             LimitReached => Self::new(StatusCode::FORBIDDEN, "limit_reached", error.message),
             Removed => Self::new(StatusCode::FORBIDDEN, "removed", error.message),
             Unavailable => Self::unavailable(error.message),
-            TooMany => Self::too_many(error.message, error.after_ms.map_or(AFTER, Duration::from_millis)),
+            TooMany => {
+                let after = error.after_ms.map_or(AFTER, Duration::from_millis);
+                Self { after_ms: error.after_ms, ..Self::too_many(error.message, after) }
+            }
             ProofNeeded => {
                 let needed = Self::new(StatusCode::UNAUTHORIZED, "proof_needed", error.message);
                 let needed = needed.header(header::WWW_AUTHENTICATE, REALM);
@@ -178,6 +185,9 @@ impl IntoResponse for HttpError {
         let mut body = json!({ "code": self.code, "message": self.message, "retry": self.retry });
         if let Some(proof) = self.proof {
             body["proof"] = json!(proof);
+        }
+        if let Some(after_ms) = self.after_ms {
+            body["after_ms"] = json!(after_ms);
         }
         let mut response = (self.status, Json(body)).into_response();
         for (name, value) in self.headers {

@@ -25,8 +25,9 @@ pub async fn add(State(edge): State<Arc<Edge>>, mut request: Request, next: Next
     answer
 }
 
-/// What a page may load and whom it may speak to: this host alone. Browsers before 2022 do not take `'self'` for a socket.
-pub fn page_policy(caller: Caller, headers: &HeaderMap) -> String {
+/// What a page may load and whom it may speak to: this host alone, and the page's own scripts by their hashes. Browsers before 2022 do
+/// not take `'self'` for a socket.
+pub fn page_policy(caller: Caller, headers: &HeaderMap, own_scripts: &str) -> String {
     let plain = |host: &&str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(plain);
     let sockets = match host {
@@ -35,7 +36,7 @@ pub fn page_policy(caller: Caller, headers: &HeaderMap) -> String {
         None => String::new(),
     };
     format!(
-        "default-src 'self'; connect-src 'self'{sockets}; img-src 'self' data:; object-src 'none'; frame-ancestors 'none'; \
+        "default-src 'self'; script-src 'self'{own_scripts}; connect-src 'self'{sockets}; img-src 'self' data:; object-src 'none'; frame-ancestors 'none'; \
          base-uri 'none'; form-action 'none'"
     )
 }
@@ -49,7 +50,7 @@ mod tests {
     fn a_page_speaks_to_its_own_host() {
         let policy = |scheme, host: &'static str| {
             let caller = Caller { network: Network::of([192, 0, 2, 1].into()), scheme };
-            page_policy(caller, &HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]))
+            page_policy(caller, &HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]), "")
         };
         assert!(policy(Scheme::Https, "a.example").contains("connect-src 'self' wss://a.example;"));
         let plain = policy(Scheme::Unsaid, "a.example:8080");

@@ -125,7 +125,7 @@ impl Room {
         keep!(tasks, "settings", [this] => line::settings::run(this));
         keep!(tasks, "seat news", [seats, sockets, drain] => seats::news::run(seats, sockets, drain));
         keep!(tasks, "outages", [sockets, line] => sockets::outage::run(sockets, line));
-        keep!(tasks, "holds", [seats, line] => seats::holds::run(seats, line));
+        keep!(tasks, "holds", [seats, line, sockets] => seats::holds::run(seats, line, sockets));
         keep!(tasks, "comparison", [seats, line, redeems] => seats::compare::run(seats, line, redeems));
         keep!(tasks, "redeems", [redeems, tried] => redeems::run(redeems, tried));
         keep!(tasks, "sweeper", [sockets, line] => sockets::sweeper::run(sockets, line));

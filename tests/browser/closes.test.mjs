@@ -117,6 +117,18 @@ describe("connection", () => {
     able.open();
     assert.deepEqual(able.last().sent, [{ type: "join", proof: "k1.a.b.7" }]);
     assert.deepEqual(able.seen.links, ["connecting", "connecting", "connecting", "live"]);
+    // A proof that is not taken (a stored place is nobody's any more, say) is no reason to work without a pause.
+    const vain = rig({ work: async ({ challenge }) => `${challenge}.7`, hello: () => ({ type: "join", place: "k1.old" }) });
+    vain.connection.start();
+    refuse(vain);
+    await settled();
+    vain.last().readyState = 1;
+    vain.last().onopen({});
+    assert.deepEqual(vain.last().sent, [{ type: "join", place: "k1.old", proof: "k1.a.b.7" }]);
+    refuse(vain);
+    await settled();
+    assert.equal(vain.seen.sockets.length, 2);
+    assert.equal(vain.seen.links.at(-1), "cut");
     // Whoever cannot do it does not try without a pause.
     const unable = rig({ work: () => Promise.reject(new Error("no worker")) });
     unable.connection.start();

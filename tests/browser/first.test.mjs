@@ -1,5 +1,6 @@
 // The first seconds of a crowd: the join leaves before the page is whole, and the page is light.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import http from "node:http";
 import { describe, test } from "node:test";
 
@@ -57,6 +58,26 @@ describe("the first seconds", { concurrency: 2 }, () => {
     assert.equal((await server.show(sale)).waiting, 1, "and it is the same place");
   });
 
+  scene("the socket opens while the first script is on its way; one that the server has given up is made anew", async (cast) => {
+    for (const late of [false, true]) {
+      const sale = await server.sale({ phase: "paused" });
+      const context = await cast.context();
+      let release;
+      const released = new Promise((resolve) => { release = resolve; });
+      await context.route(/\.mjs/, (route) => released.then(() => route.continue()));
+      const page = await context.newPage();
+      const sockets = [];
+      page.on("websocket", (socket) => sockets.push(socket));
+      page.goto(`${server.url}/sales/${sale}`).catch(() => {});
+      await until("the socket", () => sockets.length === 1);
+      // A server waits ten seconds for the join.
+      if (late) await until("the socket's end", () => sockets[0].isClosed());
+      release();
+      await ranked(page, 0);
+      assert.equal(sockets.length, late ? 2 : 1);
+    }
+  });
+
   scene("the line is light, and comes from the browser the next time", async (cast) => {
     const sale = await server.sale({ phase: "paused" });
     const page = await (await cast.context()).newPage();
@@ -105,7 +126,11 @@ describe("the first seconds", { concurrency: 2 }, () => {
 
   test("a page is asked for again, and not sent again", async () => {
     const page = await raw(`/sales/${await server.sale()}`, { "accept-encoding": "br" });
-    assert.doesNotMatch(page.headers["content-security-policy"], /unsafe|nonce|sha256/);
+    assert.doesNotMatch(page.headers["content-security-policy"], /unsafe|nonce/);
+    const [, own] = (await (await fetch(`${server.url}/sales/any`)).text()).match(/<script>([^]*?)<\/script>/);
+    const hash = createHash("sha256").update(own).digest("base64");
+    assert.ok(page.headers["content-security-policy"].includes(`script-src 'self' 'sha256-${hash}';`));
+    assert.match((await raw("/")).headers["content-security-policy"], /script-src 'self';/);
     const { etag } = page.headers;
     for (const known of [etag, `W/${etag}`, `"other", W/${etag}`]) {
       const again = await raw("/sales/any", { "accept-encoding": "gzip", "if-none-match": known });

@@ -21,7 +21,9 @@ function rig(answers) {
       seen.asked.push({ asked, bearer: headers.authorization ?? null, body: body && JSON.parse(body) });
       const [status, json] = answers[asked] ?? [500, {}];
       if (status === 0) throw new TypeError("no network");
-      return { ok: status < 300, status, json: async () => json };
+      // An answer that is held back comes when the test says so.
+      if (json instanceof Promise) return json.then((body) => ({ ok: true, status, json: async () => body }));
+      return { ok: status < 300, status, json: async () => { if (json === undefined) throw new SyntaxError("no JSON"); return json; } };
     },
     setTimeout: (run, ms) => { timers.set(++id, { run, ms }); return id; },
     clearTimeout: (timer) => timers.delete(timer),
@@ -32,7 +34,7 @@ function rig(answers) {
   socket.onclose = ({ code }) => { seen.closed = code; };
   const settled = () => new Promise((resolve) => { setImmediate(resolve); });
   return {
-    socket, seen, answers,
+    socket, seen, answers, timers,
     types: () => seen.told.map(({ type }) => type),
     say: async (message) => { socket.send(JSON.stringify(message)); await settled(); await settled(); },
     /** Runs what waits for its time: the opening, the next poll. */
@@ -123,6 +125,63 @@ describe("polls", () => {
     line.answers["GET /places/me"] = [200, { ...STANDING, state: "granted", granted: { ...GRANT, expires_in_ms: 360_000 } }];
     await line.next();
     assert.equal(line.seen.told.at(-1).expires_in_ms, 360_000);
+  });
+
+  test("a hold that was put off is told again", async () => {
+    const line = await joined({ "GET /places/me": [200, { ...STANDING, place: null, state: "booked", booking: BOOKED }] });
+    await line.next();
+    assert.deepEqual(line.types().slice(-2), ["booking", "pong"]);
+    line.answers["GET /places/me"] = [200, { ...STANDING, place: null, state: "booked", booking: { ...BOOKED, hold_expires_in_ms: 60_000 } }];
+    await line.next();
+    assert.equal(line.seen.told.at(-1).hold_expires_in_ms, 60_000);
+  });
+
+  test("a look that was taken before a booking says nothing any more", async () => {
+    const line = await joined({ "GET /places/me": [200, { ...STANDING, state: "granted", rank: 0, granted: GRANT, refresh_s: 2 }] });
+    let answer;
+    line.answers["GET /places/me"] = [200, new Promise((resolve) => { answer = resolve; })];
+    await line.next();
+    line.answers["POST /places/me/redeem"] = [200, { ...BOOKED, type: "booking", request: "r1" }];
+    await line.say({ type: "redeem", request: "r1", token: "k1.t", seats: ["A-1-0"] });
+    const told = line.seen.told.length;
+    answer({ ...STANDING, state: "granted", rank: 0, granted: GRANT });
+    await line.say({ type: "ping" });
+    assert.equal(line.seen.told.length, told, "the turn is over");
+    line.answers["GET /places/me"] = [200, { ...STANDING, place: null, state: "booked", booking: BOOKED }];
+    assert.equal(await line.next(), 0);
+    assert.deepEqual(line.types().slice(told), ["pong"]);
+  });
+
+  test("one look at a time, and none by who is closed", async () => {
+    const line = await joined();
+    let answer;
+    line.answers["GET /places/me"] = [200, new Promise((resolve) => { answer = resolve; })];
+    const before = line.seen.asked.length;
+    await line.say({ type: "ping" });
+    await line.say({ type: "ping" });
+    assert.equal(line.seen.asked.length, before + 1);
+    line.socket.close();
+    answer(STANDING);
+    await new Promise((resolve) => { setImmediate(resolve); });
+    assert.equal(line.timers.size, 0);
+  });
+
+  test("an answer that is not the server's is as good as none", async () => {
+    const portal = await joined({ "POST /places": [200, undefined] });
+    assert.deepEqual([portal.seen.closed, portal.types()], [1006, []]);
+  });
+
+  test("a full network says when it goes on", async () => {
+    const full = await joined({ "POST /places": [429, { code: "too_many", after_ms: 90_000 }] });
+    assert.deepEqual(full.seen.told, [{ type: "error", code: "too_many", after_ms: 90_000 }]);
+    const busy = await joined({ "POST /places": [429, { code: "too_many" }] });
+    assert.deepEqual(busy.seen.told, [{ type: "error", code: "too_many" }]);
+  });
+
+  test("a turn that cannot be given up just now is no end", async () => {
+    const line = await joined({ "DELETE /places/me": [409, { type: "refused", request: "leave", reason: "busy", retry: true }] });
+    await line.say({ type: "leave" });
+    assert.equal(line.seen.told.at(-1).type, "refused");
   });
 
   test("ends: missed, expired, left", async () => {

@@ -82,6 +82,8 @@ describe("state: only what is so", () => {
     const { expiresAt } = play(...TURN).grant;
     assert.equal(keptWhile(play(...TURN), expiresAt - 1), "turn");
     assert.equal(keptWhile(play(...TURN), expiresAt), null);
+    const unclaimed = play(JOINED, GRANTED);
+    assert.deepEqual([unclaimed.grant.claimAt - 1, unclaimed.grant.claimAt].map((at) => keptWhile(unclaimed, at)), ["turn", null]);
     const booked = (fields) => play({ ...JOINED, state: "booked" }, { ...BOOKING, ...fields });
     assert.equal(keptWhile(booked({}), 0), "booked");
     assert.equal(keptWhile(booked({ status: "held", hold_expires_in_ms: 9 }), 8), "held");
@@ -218,6 +220,25 @@ describe("state: redeem", () => {
     assert.equal(state.start, 50);
   });
 
+  test("news of an earlier booking leaves a later one on the screen", () => {
+    const later = { ...BOOKING, booking: "b2", seats: ["A-1-2"], status: "held", hold_expires_in_ms: 9_000 };
+    const state = play({ ...JOINED, state: "booked" }, { ...BOOKING, status: "held" }, later, BOOKING);
+    assert.deepEqual([screenOf(state), state.booking.id, state.bookings[0].status], ["held", "b2", "confirmed"]);
+  });
+
+  test("a turn that could not be given up goes on, and that is said", () => {
+    const state = play(...TURN, { type: "refused", request: "leave", reason: "busy", retry: true });
+    assert.deepEqual([screenOf(state), state.refusal.reason], ["granted", "leave"]);
+    const refused = { type: "refused", request: "leave", reason: "busy", retry: true };
+    assert.equal(play(JOINED, refused).refusal, null);
+    assert.equal(play(...SENT, refused).redeem.request, "r1");
+  });
+
+  test("what was remembered of another visitor is forgotten", () => {
+    const state = playOn(initial({ bookings: [BOOKING], start: 90, maxSeats: 2 }), JOINED, { do: "another" });
+    assert.deepEqual([state.bookings, state.maxSeats, state.start], [[], null, 10]);
+  });
+
   test("a later grant allows the rest of the visitor's share", () => {
     const state = play(...SENT, { ...BOOKING, request: "r1" }, { do: "again" }, { ...JOINED, rank: 0 }, { ...GRANTED, token: "t2", max_seats: 1 });
     assert.equal(state.maxSeats, 2);
@@ -243,6 +264,10 @@ describe("state: ends", () => {
     assert.equal(wantsPlace(initial({ left: true })), false);
     assert.equal(wantsPlace(play(JOINED, { do: "stop", stop: "replaced" })), false);
     assert.equal(wantsPlace(play({ do: "elsewhere", elsewhere: "open" })), false);
+  });
+
+  test("who was removed reads so, whatever he holds", () => {
+    assert.equal(screenOf(play({ ...JOINED, state: "booked" }, { ...BOOKING, status: "held" }, { do: "stop", stop: "removed" })), "removed");
   });
 
   test("closed, but a booking stays on the screen", () => {

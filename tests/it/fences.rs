@@ -3,7 +3,7 @@
 use crate::line::{Bench, RULES, Rules, visitor};
 use std::time::Duration;
 use tokio::time::sleep;
-use waitroom::store::line::{Fence, Fenced};
+use waitroom::store::line::{Fence, Fenced, Left};
 use wire::domain::{ids::GrantKey, place::Stage};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,4 +68,28 @@ async fn a_fence_that_has_run_out_leaves_the_next_one_alone() {
     bench.line.renew(70_000, &mut second).await.unwrap();
     bench.line.bookings(&[], &second).await.unwrap();
     assert!(matches!(fence(1000).await, Fenced::Yes { .. }), "its own falls");
+}
+
+/// The writer of a try whose fence has run out may be about to commit: until PostgreSQL was asked, nothing ends the turn, neither
+/// the visitor nor a later try of his that came to nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_whose_try_nobody_settled_ends_only_by_postgresql() {
+    let bench = Bench::new(Rules { grant_ttl_ms: 1500, claim_ms: 1500, ..RULES }).await;
+    let kim = bench.join("kim").await;
+    bench.tick().await;
+    let fence = async |ms| bench.line.fence(ms, &[(visitor("kim"), kim.grant(), 0)]).await.unwrap()[0];
+    let leave = async || bench.line.leave(&[visitor("kim")]).await.unwrap()[0];
+    assert!(matches!(fence(100).await, Fenced::Yes { .. }));
+    assert_eq!(leave().await, Left::Busy);
+    sleep(Duration::from_millis(150)).await;
+    assert_eq!(leave().await, Left::Busy, "it has run out, and nobody has settled it");
+    let Fenced::Yes { until_ms, .. } = fence(60_000).await else { panic!("another try may come") };
+    bench.line.bookings(&[], &[Fence { visitor: visitor("kim"), until_ms }]).await.unwrap();
+    assert_eq!(leave().await, Left::Busy, "the second came to nothing, the first may come still");
+    sleep(Duration::from_millis(2100)).await;
+    let tick = bench.tick().await;
+    assert_eq!((tick.lapsed, tick.expired_fences), ([0, 0, 0], vec![(visitor("kim"), kim.grant())]));
+    let void = Fence { visitor: visitor("kim"), until_ms: Fence::OF_VOID };
+    bench.line.bookings(&[], &[void]).await.unwrap();
+    assert_eq!(bench.tick().await.lapsed, [0, 1, 0]);
 }

@@ -11,7 +11,7 @@ use std::{
 use waitroom::{
     embedded,
     store::{
-        line::{Install, Line, LineSettings, Tick, stream::Changes},
+        line::{Install, Left, Line, LineSettings, Tick, stream::Changes},
         redis::{Redis, Site},
     },
 };
@@ -201,7 +201,7 @@ async fn many_visitors_cost_as_many_commands_as_few() {
         async |some: &[VisitorId]| assert_eq!(large.line.claim(some).await.unwrap(), vec![true; some.len()]);
     assert_eq!(large.commands(claim(&many)).await, large.commands(claim(&few)).await, "claims");
     let leave =
-        async |some: &[VisitorId]| assert_eq!(large.line.leave(some).await.unwrap(), vec![true; some.len()]);
+        async |some: &[VisitorId]| assert_eq!(large.line.leave(some).await.unwrap(), vec![Left::Ended; some.len()]);
     assert_eq!(large.commands(leave(&many)).await, large.commands(leave(&few)).await, "leaves");
     let history = large.history().await;
     let left: Vec<_> = history.iter().map(|changes| changes.left.len()).filter(|left| *left > 0).collect();
@@ -217,7 +217,7 @@ async fn who_comes_in_a_batch_is_answered_as_if_he_came_alone() {
     large.join(&v[..3]).await;
     assert_eq!(
         large.line.leave(&[v[1].clone(), v[1].clone(), v[39].clone()]).await.unwrap(),
-        [true, false, false]
+        [Left::Ended, Left::Nothing, Left::Nothing]
     );
     let mut batch: Vec<_> = v[3..8].iter().map(|visitor| join(visitor, None)).collect();
     batch.push(join(&v[8], Some(70)));

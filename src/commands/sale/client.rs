@@ -101,7 +101,8 @@ impl Client {
         let _ = response.into_body().into_reader().take(ERROR_BYTES_MAX).read_to_string(&mut body);
         let message = explain(&body).unwrap_or_else(|| status.to_string());
         Err(match status.as_u16() {
-            401 | 403 => ExitError::new(
+            403 => ExitError::new(Exit::Settings, format!("admin_token: {message}")),
+            401 => ExitError::new(
                 Exit::Settings,
                 format!("admin_token: {} refuses it; give the server's own", self.base),
             ),

@@ -35,7 +35,9 @@ pub struct Wanted {
 /// A time in an address.
 pub(super) fn since(text: Option<String>) -> Result<Option<Timestamp>, HttpError> {
     let fault = |_| HttpError::invalid("since: give a time such as 2026-11-22T10:00:00Z");
-    text.map(|text| text.parse().map_err(fault)).transpose()
+    let since: Option<Timestamp> = text.map(|text| text.parse().map_err(fault)).transpose()?;
+    // Nothing is older, and PostgreSQL knows no time of thousands of years before.
+    Ok(since.map(|since| since.max(Timestamp::UNIX_EPOCH)))
 }
 
 impl Wanted {

@@ -2,7 +2,6 @@
 //! is its length; this keeps guessing from being cheap and unseen. A right token is never slowed, so it is compared first.
 
 use crate::{edge::error::HttpError, metrics};
-use axum::http::{StatusCode, header};
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
@@ -68,8 +67,7 @@ impl Guesses {
         }
         let Some(_slot) = slot.then(|| Waiting(self, key)) else {
             let message = "too many wrong tokens from this address; wait, and look the token up";
-            let error = HttpError::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message);
-            return Err(error.header(header::RETRY_AFTER, "2"));
+            return Err(HttpError::too_many(message, Duration::from_secs(2)));
         };
         sleep(wait(wrong)).await;
         Ok(())

@@ -206,21 +206,37 @@ pub async fn delete(
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct ChangeBody {
+    #[serde(deserialize_with = "some")]
     name: Option<String>,
+    #[serde(deserialize_with = "some")]
     anonymous: Option<bool>,
+    #[serde(deserialize_with = "some")]
     phase: Option<String>,
+    #[serde(deserialize_with = "some")]
     notice: Option<String>,
     #[serde(deserialize_with = "given")]
     opens_at: Option<Option<Timestamp>>,
+    #[serde(deserialize_with = "some")]
     rate: Option<f64>,
+    #[serde(deserialize_with = "some")]
     max_active: Option<u32>,
+    #[serde(deserialize_with = "some")]
     grant_ttl_s: Option<u32>,
+    #[serde(deserialize_with = "some")]
     claim_s: Option<u32>,
+    #[serde(deserialize_with = "some")]
     away_s: Option<u32>,
+    #[serde(deserialize_with = "some")]
     max_seats: Option<u32>,
     #[serde(deserialize_with = "given")]
     hold_ttl_s: Option<Option<u32>>,
+    #[serde(deserialize_with = "some")]
     blocked: Option<Vec<String>>,
+}
+
+/// A field that is there has a value: `null` would change nothing, and look as if it had.
+fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// Tells `null`, which clears, from a field that is not there.

@@ -9,7 +9,10 @@ use axum::{
     http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+};
 use link::{Script, link};
 use rust_embed::RustEmbed;
 use sha2::{Digest, Sha256};
@@ -39,11 +42,25 @@ static SITE: LazyLock<Site> = LazyLock::new(Site::new);
 
 /// All that is served, linked and pressed once.
 struct Site {
-    index: Packed,
-    room: Packed,
+    index: Page,
+    room: Page,
     /// A name for all files of this build.
     release: String,
     files: BTreeMap<&'static str, Packed>,
+}
+
+struct Page {
+    html: Packed,
+    /// Its own scripts, as its policy names them.
+    own_scripts: String,
+}
+
+impl Page {
+    fn new(html: String) -> Self {
+        let own = html.split("<script>").skip(1).filter_map(|rest| rest.split("</script>").next());
+        let own_scripts = own.map(|script| format!(" 'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(script)))).collect();
+        Self { html: Packed::new("text/html; charset=utf-8", html.into()), own_scripts }
+    }
 }
 
 impl Site {
@@ -65,8 +82,7 @@ impl Site {
         let page = |name| {
             let html = text(name).unwrap_or_default();
             let html = html.replace(FILES, &format!("{FILES}{release}/"));
-            let html = html.replace(NAME, &format!("\"waitroom {}\"", env!("CARGO_PKG_VERSION")));
-            Packed::new("text/html; charset=utf-8", html.into())
+            Page::new(html.replace(NAME, &format!("\"waitroom {}\"", env!("CARGO_PKG_VERSION"))))
         };
         Self { index: page("index.html"), room: page("room.html"), files, release }
     }
@@ -102,9 +118,9 @@ pub async fn room(call: Call) -> Response {
     page(&SITE.room, &call)
 }
 
-fn page(page: &Packed, Call { caller, headers }: &Call) -> Response {
-    let policy = [(header::CONTENT_SECURITY_POLICY, page_policy(*caller, headers))];
-    (HEADERS, policy, page.answer(headers, REVALIDATED)).into_response()
+fn page(page: &Page, Call { caller, headers }: &Call) -> Response {
+    let policy = [(header::CONTENT_SECURITY_POLICY, page_policy(*caller, headers, &page.own_scripts))];
+    (HEADERS, policy, page.html.answer(headers, REVALIDATED)).into_response()
 }
 
 /// Any other file of the pages. While instances of two releases run, one may be asked for the other's: it gives its own,

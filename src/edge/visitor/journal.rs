@@ -54,6 +54,10 @@ pub async fn receipt(
                 "whose place this was has been forgotten; a receipt that you have kept still proves it";
             Err(HttpError::new(StatusCode::GONE, "forgotten", message))
         }
+        None if records.is_purged().await? => {
+            let message = "the sale's journal has been deleted; a receipt that you have kept still proves your place in an export of it";
+            Err(HttpError::new(StatusCode::GONE, "purged", message))
+        }
         None => {
             let later = json!({ "code": "not_yet", "retry": true,
                 "message": format!("the journal has not got to this place yet; ask again in {RETRY_S} s") });

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     edge::{Edge, caller::Call, error::HttpError, origin},
     room::{Room, closed::ClosedSale, rooms::Found},
+    store::line::Left,
 };
 use axum::{
     Json,
@@ -194,10 +195,11 @@ pub async fn leave(
     }
     let Found::Room(room) = edge.find(&sale).await? else { return Err(no_place()) };
     let who = known(&edge, &room.sale, &call)?;
-    if room.line.leave(&who.visitor).await? {
-        return Ok(Json(json!({ "type": "lapsed", "reason": "left" })).into_response());
+    match room.line.leave(&who.visitor).await? {
+        Left::Ended => Ok(Json(json!({ "type": "lapsed", "reason": "left" })).into_response()),
+        Left::Busy => Ok(refusal(&room, "leave", &Refusal::Busy)),
+        Left::Nothing => Err(no_place()),
     }
-    Err(no_place())
 }
 
 /// The room of a sale that visitors may act in.

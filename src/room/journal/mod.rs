@@ -326,6 +326,11 @@ impl Records {
         Ok(self.0.is_forgotten(seq).await?)
     }
 
+    /// Whether the journal was deleted, as an operator may once the sale is closed.
+    pub async fn is_purged(&self) -> Result<bool, RoomError> {
+        Ok(self.0.is_purged().await?)
+    }
+
     /// The proof of a visitor's place; nothing while the journal has not got there, or if he has been forgotten.
     pub async fn receipt(&self, visitor: &VisitorId, seq: Seq) -> Result<Option<Receipt>, RoomError> {
         Ok(self.0.receipt(visitor, seq).await?)

@@ -28,7 +28,7 @@ use crate::{
     store::{
         bookings::Bookings,
         journal::Journal,
-        line::{Counts, Line},
+        line::{Counts, Left, Line},
         sales::Sales,
     },
 };
@@ -69,7 +69,7 @@ pub struct LiveLine {
     pace: Mutex<PaceMeter>,
     joins: Batcher<Join, LineAnswer>,
     polls: Batcher<Poll, LineAnswer>,
-    leaves: Batcher<VisitorId, bool>,
+    leaves: Batcher<VisitorId, Left>,
     claims: Batcher<VisitorId, bool>,
     departures: mpsc::UnboundedSender<(VisitorId, u64)>,
     /// The operator changed something: look at once.
@@ -103,7 +103,7 @@ pub(super) struct Live {
 pub(super) struct Asked {
     pub joins: mpsc::Receiver<batch::Asked<Join, LineAnswer>>,
     pub polls: mpsc::Receiver<batch::Asked<Poll, LineAnswer>>,
-    pub leaves: mpsc::Receiver<batch::Asked<VisitorId, bool>>,
+    pub leaves: mpsc::Receiver<batch::Asked<VisitorId, Left>>,
     pub claims: mpsc::Receiver<batch::Asked<VisitorId, bool>>,
     pub departures: mpsc::UnboundedReceiver<(VisitorId, u64)>,
 }
@@ -187,8 +187,8 @@ impl LiveLine {
         self.claims.ask(visitor.clone()).await
     }
 
-    /// The visitor gives the place up; false if there was none to give, or a redeem is under way.
-    pub async fn leave(&self, visitor: &VisitorId) -> Result<bool, RoomError> {
+    /// The visitor gives the place up.
+    pub async fn leave(&self, visitor: &VisitorId) -> Result<Left, RoomError> {
         self.leaves.ask(visitor.clone()).await
     }
 

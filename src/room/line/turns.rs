@@ -5,20 +5,22 @@ use crate::{
     limits::TURNS_MAX,
     metrics,
     room::{Queue, batch},
+    store::line::Left,
 };
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use wire::domain::ids::VisitorId;
 
-type Visitors = Queue<mpsc::Receiver<batch::Asked<VisitorId, bool>>>;
+type Visitors<A> = Queue<mpsc::Receiver<batch::Asked<VisitorId, A>>>;
 
 /// Serves leaves for as long as the room lives.
-pub(in crate::room) async fn leaves(line: Arc<LiveLine>, asked: Visitors) {
+pub(in crate::room) async fn leaves(line: Arc<LiveLine>, asked: Visitors<Left>) {
     batch::serve(&mut *asked.lock().await, TURNS_MAX, |visitors| {
         let line = &line;
         async move {
             let left = line.store.leave(&visitors).await?;
-            metrics::lapses(line.sale.id.as_str(), "left", left.iter().filter(|left| **left).count() as u64);
+            let ended = left.iter().filter(|left| **left == Left::Ended);
+            metrics::lapses(line.sale.id.as_str(), "left", ended.count() as u64);
             Ok(left)
         }
     })
@@ -26,7 +28,7 @@ pub(in crate::room) async fn leaves(line: Arc<LiveLine>, asked: Visitors) {
 }
 
 /// Serves claims for as long as the room lives.
-pub(in crate::room) async fn claims(line: Arc<LiveLine>, asked: Visitors) {
+pub(in crate::room) async fn claims(line: Arc<LiveLine>, asked: Visitors<bool>) {
     batch::serve(&mut *asked.lock().await, TURNS_MAX, |visitors| {
         let line = &line;
         async move { Ok(line.store.claim(&visitors).await?) }

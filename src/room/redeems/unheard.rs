@@ -56,7 +56,7 @@ impl Redeems {
                 let committed = Committed::of(&visitor, Some(grant), &record.booking);
                 self.store.bookings(&[Told::Booking(committed)], &[]).await
             }
-            None => self.store.bookings(&[], &[Fence { visitor, until_ms: 0 }]).await,
+            None => self.store.bookings(&[], &[Fence { visitor, until_ms: Fence::OF_VOID }]).await,
         }
     }
 }

@@ -5,14 +5,19 @@ use super::Seats;
 use crate::{
     drain::Drain,
     limits::HOLDS,
-    room::{errors::RoomError, line::LiveLine},
+    room::{
+        errors::RoomError,
+        line::LiveLine,
+        sockets::{Hub, News},
+    },
     store::{
         errors::StoreError,
         line::{Committed, Told},
     },
 };
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use std::{
+    pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -20,7 +25,8 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 use wire::domain::{
     audit::Actor,
-    booking::{BookingRecord, Confirmation},
+    booking::{BookingFilter, BookingRecord, BookingStatus, Confirmation},
+    line::Position,
 };
 
 /// Booking counts as possible if it was proven so within this.
@@ -31,23 +37,23 @@ const TOLD_AT_ONCE: usize = 4;
 const TELL_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Ends holds until the server has stopped.
-pub(in crate::room) async fn run(seats: Arc<Seats>, line: Arc<LiveLine>) {
+pub(in crate::room) async fn run(seats: Arc<Seats>, line: Arc<LiveLine>, sockets: Arc<Hub>) {
     while line.drain() < Drain::Done {
         sleep(HOLDS).await;
         if seats.map().any_held()
-            && let Err(error) = end_holds(&seats, &line).await
+            && let Err(error) = end_holds(&seats, &line, &sockets).await
         {
             tracing::debug!(sale = %seats.sale.id, "holds are ended later: {error}");
         }
     }
 }
 
-/// Holds whose time is up are released: not while booking is impossible, nor before such a time was added to them.
-/// The tick that ends an outage notes both in one step.
-async fn end_holds(seats: &Arc<Seats>, line: &LiveLine) -> Result<(), StoreError> {
+/// Holds whose time is up are released: not while booking is impossible, nor before such a time was added to them, which many
+/// deadlines take more than one tick for.
+async fn end_holds(seats: &Arc<Seats>, line: &LiveLine, sockets: &Hub) -> Result<(), StoreError> {
     // Asked first: a question that PostgreSQL answers after an outage is then judged by what the line knows of it.
     let due = seats.bookings.hold_due().await?;
-    let (shift_ms, bookable_at) = seats.line.shift().await?;
+    let Some((shift_ms, bookable_at)) = seats.line.shift().await? else { return Ok(()) };
     if line.since(bookable_at) > BOOKABLE_AGE_MAX {
         return Ok(());
     }
@@ -56,12 +62,23 @@ async fn end_holds(seats: &Arc<Seats>, line: &LiveLine) -> Result<(), StoreError
             tracing::info!(sale = %seats.sale.id, "an outage was added to all holds");
         }
         seats.shifted_ms.store(shift_ms, Ordering::Relaxed);
+        tell_holders(seats, sockets).await?;
     }
     if let Some(due) = due {
         // A sale's holds run out in swarms: none waits for the one before it to be told.
         let ended = seats.bookings.expire_holds(due).await?;
         let tell = |record: BookingRecord| async move { seats.tell(record.booking.id).await };
         stream::iter(ended).for_each_concurrent(TOLD_AT_ONCE, tell).await;
+    }
+    Ok(())
+}
+
+/// Who holds seats is told how long he has them now, as who has a turn is when its deadline is put off.
+async fn tell_holders(seats: &Seats, sockets: &Hub) -> Result<(), StoreError> {
+    let held = BookingFilter { status: Some(BookingStatus::Held), ..BookingFilter::default() };
+    let mut held = pin!(seats.bookings.export(&held).await?);
+    while let Some(BookingRecord { visitor, booking, .. }) = held.try_next().await? {
+        sockets.tell(&visitor, Position::default(), News::BookingChanged(booking.id));
     }
     Ok(())
 }

@@ -22,9 +22,9 @@ use wire::domain::{
 };
 
 /// Time between two steps of a round …
-const STEP: Duration = Duration::from_millis(25);
+const STEP: Duration = Duration::from_millis(50);
 /// … and how much of it may be spent on who is far back, and on what all hear.
-const STEP_BUSY: Duration = Duration::from_millis(17);
+const STEP_BUSY: Duration = Duration::from_millis(34);
 /// Sockets that are served before others may run.
 const SLICE: usize = 64;
 /// Time between two looks at the sale's numbers.

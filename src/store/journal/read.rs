@@ -64,6 +64,14 @@ impl Journal {
         Ok(row.get(0))
     }
 
+    /// Whether there was a journal, and only its chain's end is kept.
+    pub async fn is_purged(&self) -> Result<bool, StoreError> {
+        let client = self.pool.get().await?;
+        let query = "SELECT EXISTS (SELECT FROM journal_heads WHERE sale_id = $1 AND batch > 0) \
+                     AND NOT EXISTS (SELECT FROM journal_batches WHERE sale_id = $1)";
+        Ok(client.query_one(query, &[&self.sale.as_str()]).await?.get(0))
+    }
+
     /// Where a visitor's place was drawn, his salt, and the batch that has it.
     async fn drawn_at(
         &self,

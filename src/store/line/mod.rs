@@ -224,22 +224,26 @@ impl Line {
 
     /// These used their turns for the first time; false for who holds no grant.
     pub async fn claim(&self, visitors: &[VisitorId]) -> Result<Vec<bool>, StoreError> {
-        self.tell_of(&SCRIPTS.claim, visitors).await
+        Ok(self.tell_of(&SCRIPTS.claim, visitors).await?.into_iter().map(|done| done == 1).collect())
     }
 
-    /// These give their places up; false where there was none, or it is being redeemed just now.
-    pub async fn leave(&self, visitors: &[VisitorId]) -> Result<Vec<bool>, StoreError> {
-        self.tell_of(&SCRIPTS.leave, visitors).await
+    /// These give their places up.
+    pub async fn leave(&self, visitors: &[VisitorId]) -> Result<Vec<Left>, StoreError> {
+        let left = |left| match left {
+            1 => Left::Ended,
+            2 => Left::Busy,
+            _ => Left::Nothing,
+        };
+        Ok(self.tell_of(&SCRIPTS.leave, visitors).await?.into_iter().map(left).collect())
     }
 
-    /// A script that is told visitors, and answers 1 for each for whom it did something.
-    async fn tell_of(&self, script: &LineScript, visitors: &[VisitorId]) -> Result<Vec<bool>, StoreError> {
+    /// A script that is told visitors, and answers for each.
+    async fn tell_of(&self, script: &LineScript, visitors: &[VisitorId]) -> Result<Vec<u8>, StoreError> {
         let mut call = self.call(script);
         visitors.iter().for_each(|visitor| {
             call.arg(visitor.as_str());
         });
-        let done: Vec<u8> = self.run(script, &call).await?;
-        Ok(done.into_iter().map(|done| done == 1).collect())
+        self.run(script, &call).await
     }
 
     /// The operator ends the visitor's place, and sends his sockets away; a line that is to `forget` him does not know him any

@@ -67,14 +67,14 @@ impl Line {
         Ok(SeatSet::from_redis_bitmap(seats, &bitmap))
     }
 
-    /// All shifts of deadlines so far in ms, and when booking was last proven possible, in Redis' ms.
-    pub async fn shift(&self) -> Result<(i64, i64), StoreError> {
-        let (shift, bookable_at): (Option<i64>, Option<i64>) = redis::cmd("HMGET")
+    /// All shifts of deadlines so far in ms, and when booking was last proven possible, in Redis' ms; nothing while one is being added.
+    pub async fn shift(&self) -> Result<Option<(i64, i64)>, StoreError> {
+        let (shift, bookable_at, shifting): (Option<i64>, Option<i64>, Option<i64>) = redis::cmd("HMGET")
             .arg(self.key(Key::Sale))
-            .arg(&["shift", "bookable_at"])
+            .arg(&["shift", "bookable_at", "shifting"])
             .query_async(&mut self.node.shared.clone())
             .await?;
-        Ok((shift.unwrap_or(0), bookable_at.unwrap_or(0)))
+        Ok(shifting.is_none().then_some((shift.unwrap_or(0), bookable_at.unwrap_or(0))))
     }
 
     /// The bookings that the line believes to be held.

@@ -92,6 +92,17 @@ pub struct Tick {
     pub goes_on: bool,
 }
 
+/// What became of a place that was to be given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It ended.
+    Ended,
+    /// There was none that lived.
+    Nothing,
+    /// It is being redeemed, or nobody knows yet what came of that: it stays.
+    Busy,
+}
+
 /// What became of a visitor who was to be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removed {
@@ -129,6 +140,11 @@ pub struct Fence {
     pub visitor: VisitorId,
     /// Until when, in Redis' ms; 0 for one that has run out.
     pub until_ms: u64,
+}
+
+impl Fence {
+    /// In place of a time: whichever try it was of, a row in PostgreSQL keeps the grant from ever booking.
+    pub const OF_VOID: u64 = 1;
 }
 
 /// What the line is to hear of bookings.

@@ -8,6 +8,7 @@ use crate::{
         who::{self, Known, Proofs, Who},
     },
     room::sockets::Watch,
+    store::line::Left,
 };
 use wire::{
     domain::{
@@ -120,10 +121,11 @@ impl Session {
         if !matches!(self.talk.state, State::Waiting(_) | State::Granted(_)) {
             return Ok(());
         }
-        if self.talk.room.line.leave(&self.talk.visitor).await? {
-            return self.lapsed(LapseReason::Left).await;
+        match self.talk.room.line.leave(&self.talk.visitor).await? {
+            Left::Ended => self.lapsed(LapseReason::Left).await,
+            Left::Busy => self.refuse("leave", &Refusal::Busy).await,
+            Left::Nothing => Ok(()),
         }
-        Ok(())
     }
 
     pub(super) async fn seats(&mut self) -> Result<(), End> {
@@ -140,7 +142,12 @@ impl Session {
     }
 
     pub(super) async fn refuse_seats(&mut self) -> Result<(), End> {
-        let refused = Refused::new("seats".into(), &Refusal::NotGranted, &self.talk.room.sale.plan);
+        self.refuse("seats", &Refusal::NotGranted).await
+    }
+
+    /// What was asked for, in place of a request's id.
+    async fn refuse(&mut self, asked: &str, refusal: &Refusal) -> Result<(), End> {
+        let refused = Refused::new(asked.to_owned(), refusal, &self.talk.room.sale.plan);
         self.send(ServerMessage::Refused(refused)).await
     }
 
@@ -163,10 +170,7 @@ impl Session {
                 }
                 self.send_booking(&booking, Some(request)).await
             }
-            Err(refusal) => {
-                let refused = Refused::new(request, &refusal, &self.talk.room.sale.plan);
-                self.send(ServerMessage::Refused(refused)).await
-            }
+            Err(refusal) => self.refuse(&request, &refusal).await,
         }
     }
 }

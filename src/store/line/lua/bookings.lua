@@ -1,7 +1,8 @@
 -- Tells the line what PostgreSQL committed: bookings made, confirmed, released, and redeems that came to nothing.
 -- ARGV: number of bookings, then for each: visitor, seq, turn ('' where no grant was spent by this, or only the seats or
 -- the hold are put right), booking ('' where only the seats are), status, seats (comma-separated); then for each failed redeem: visitor, until when its fence
--- stands, 0 if it has run out. Another try's fence is let alone.
+-- stands, 0 if it has run out, 1 if its grant can never book any more. Another try's fence is let alone; and where a fence replaced one
+-- of a try that nobody settled, that one is there again, run out.
 -- Safe to repeat. Answers n.
 -- What is not there is not told.
 local function given(text)
@@ -47,17 +48,24 @@ for _, key in ipairs({ grants, claims, fences }) do
 end
 many('HSET', places, spent_places)
 
-local fenced, fallen = {}, {}
+local fenced, fallen, unsettled = {}, {}, {}
 for i = after, #ARGV, 2 do
   fenced[#fenced + 1] = ARGV[i]
 end
 for i, score in ipairs(ask('ZMSCORE', fences, fenced)) do
   local mine, stands = tonumber(ARGV[after + 2 * i - 1]), tonumber(score or 0)
-  if stands == mine or mine == 0 and stands <= now then
+  if mine == 1 and stands <= now then
     fallen[#fallen + 1] = fenced[i]
+  elseif stands == mine or mine == 0 and stands <= now then
+    if stands % 2 == 1 then
+      unsettled[#unsettled + 1], unsettled[#unsettled + 2] = 1, fenced[i]
+    else
+      fallen[#fallen + 1] = fenced[i]
+    end
   end
 end
 many('ZREM', fences, fallen)
+many('ZADD', fences, unsettled)
 if count > 0 then
   refresh_phase(true)
 end

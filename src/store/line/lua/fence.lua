@@ -1,7 +1,7 @@
 -- Fences the grants of a batch of redeems against lapse while PostgreSQL decides. A redeem is also a claim.
 -- ARGV: how long (ms), then for each: visitor, seq, turn, age (ms since the redeem reached the server).
 -- Answers for each: 'ok', 'busy' (another try is at it), or 'dead' (no such grant lives), the seats owned, and until when
--- the fence stands.
+-- the fence stands: an odd time if it replaces one of a try that nobody settled, which may commit still.
 local visitors = {}
 for i = 2, #ARGV, 4 do
   visitors[#visitors + 1] = ARGV[i]
@@ -16,14 +16,16 @@ local deadlines, claimed = scores_if_due(grants), scores_if_due(claims)
 
 -- While deadlines are moved some are still too early; nothing lapses before all are moved.
 local to_come = math.max(number('shifting'), 0)
-local until_ms = string.format('%.0f', now + tonumber(ARGV[1]))
+local even = now + tonumber(ARGV[1])
+even = even - even % 2
 local reply, fenced, unclaimed, unclaimed_seqs, mine = {}, {}, {}, {}, {}
 for i, visitor in ipairs(visitors) do
   local at = 4 * i - 2
   local owned = owned_of_granted(records[i], ARGV[at + 1], ARGV[at + 2])
-  local answer = 'dead'
+  local answer, until_ms = 'dead', '0'
   if owned then
     local arrived = now - tonumber(ARGV[at + 3]) - to_come
+    until_ms = string.format('%.0f', even + (standing[i] and 1 or 0))
     if mine[visitor] or tonumber(standing[i] or 0) > now then
       answer = 'busy'
     elseif tonumber(deadlines[i] or now) >= arrived and tonumber(claimed[i] or now) >= arrived then

@@ -21,7 +21,8 @@ if tonumber(ARGV[1]) > first_epoch + 1 then
   redis.call('HSET', sale, 'restoring', 1)
 end
 redis.call('HDEL', sale, 'shifting', 'begun_by', 'unshifted_grants', 'unshifted_claims')
-redis.call('UNLINK', fences, held)
+-- Fences stay: a redeem that was under way may commit still.
+redis.call('UNLINK', held)
 redis.call('SET', booked, ARGV[9])
 local holds = tonumber(ARGV[10])
 for i = 11, 10 + holds do

@@ -1,12 +1,13 @@
 -- Visitors give their places up. ARGV: visitors.
--- Answers for each: 1 if it ended, 0 if there was none, 2 while it is being redeemed.
+-- Answers for each: 1 if it ended, 0 if there was none, 2 while it is being redeemed: also after the fence of a try that nobody
+-- settled has run out, for only PostgreSQL knows whether that has booked, or will.
 local records, standing = ask('HMGET', places, ARGV), ask('ZMSCORE', fences, ARGV)
 local queues = { w = { line, {} }, r = { returned, {} }, a = { away, {} } }
 local answers, granted, put, ended = {}, {}, {}, {}
 for i, visitor in ipairs(ARGV) do
   local place = not ended[visitor] and place_in(records[i])
   answers[i] = 0
-  if place and place.state == 'g' and tonumber(standing[i] or 0) > now then
+  if place and place.state == 'g' and standing[i] then
     answers[i] = 2
   elseif place and place.state ~= 'x' and place.state ~= 'b' then
     answers[i], ended[visitor] = 1, true

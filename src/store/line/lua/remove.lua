@@ -14,6 +14,9 @@ local is_known = place or redis.call('HEXISTS', presence, visitor) == 1
 local nobody = place and 'forgotten:' .. string.format('%.0f', place.seq)
 if lives and not closed then
   drop_grants({ visitor })
+  if place.state == 'g' then
+    redis.call('HINCRBY', sale, 'lapsed_total', 1)
+  end
   for _, queue in ipairs({ line, returned, away }) do
     redis.call('ZREM', queue, visitor)
   end

@@ -82,6 +82,14 @@ local function shift_some(key, mark, shift)
 end
 
 shifting = tonumber(shifting)
+if now < last then
+  -- Nor is anything waited for that the clock shows a second time.
+  for _, mark in ipairs({ 'bucket_at', 'admit_after', 'outage_end' }) do
+    if number(mark) > now then
+      redis.call('HSET', sale, mark, now)
+    end
+  end
+end
 if not shifting and shift_due() ~= 0 then
   shifting = shift_due()
   local far = shifting > 0 and '+inf' or '-inf'
