@@ -6,7 +6,7 @@ use crate::{
         self, Edge, EdgeState,
         keys::{self, Keys},
         listener::{
-            Listener,
+            Listener, QUEUE,
             tls::{self, Tls, TlsError},
         },
         networks::Networks,
@@ -37,9 +37,6 @@ use tokio::{
     sync::watch,
 };
 use uuid::Uuid;
-
-/// Connections that wait to be accepted: everyone comes at once.
-const BACKLOG: u32 = 4096;
 
 /// Connections that a network may have beside two for each of its sockets.
 const CONNECTIONS_BESIDE: u32 = 16;
@@ -244,7 +241,7 @@ pub fn bound(addr: SocketAddr, shared: bool) -> std::io::Result<TcpSocket> {
 
 /// A listener with a long queue.
 fn listen(addr: SocketAddr, shared: bool, setting: &str) -> Result<TcpListener, StartError> {
-    bound(addr, shared).and_then(|socket| socket.listen(BACKLOG)).map_err(|error: std::io::Error| {
+    bound(addr, shared).and_then(|socket| socket.listen(QUEUE)).map_err(|error: std::io::Error| {
         StartError::Settings(format!("{setting}: cannot listen on {addr}: {error}"))
     })
 }

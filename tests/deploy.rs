@@ -57,6 +57,8 @@ fn every_setting_is_one() {
         assert_eq!(unknown_keys(text, &known), Vec::<String>::new());
         assert!(text.contains("redis_url_file") && text.contains("drain_s = "), "{text}");
     }
+    // What Kubernetes would say of its services has our prefix, and would be refused.
+    assert!(read("deploy/kubernetes/waitroom.yaml").contains("\n      enableServiceLinks: false\n"));
     let compose = read("deploy/compose/compose.yml");
     assert_eq!(unknown_variables(&compose, &known), Vec::<String>::new());
     for command in ["redis_replicas", "admin_listen", "trusted_proxies", "drain_s"] {

@@ -127,7 +127,8 @@ impl Caller {
 fn behind(peer: IpAddr, headers: &HeaderMap, is_proxy: impl Fn(IpAddr) -> bool) -> IpAddr {
     let mut nearest = peer;
     for line in headers.get_all(FORWARDED_FOR).iter().rev() {
-        for said in line.to_str().unwrap_or_default().rsplit(',') {
+        // What a visitor wrote there that is no text says nothing of what a proxy has put behind it.
+        for said in String::from_utf8_lossy(line.as_bytes()).rsplit(',') {
             let Some(address) = address(said.trim()) else { return nearest };
             nearest = address;
             if !is_proxy(address) {

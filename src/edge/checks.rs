@@ -3,14 +3,14 @@
 
 use super::error::HttpError;
 use axum::{
-    body::{Body, to_bytes},
+    body::Body,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, Version, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http_body_util::LengthLimitError;
-use std::{error::Error, time::Duration};
+use http_body_util::BodyExt;
+use std::time::Duration;
 use tokio::time::timeout;
 
 /// How large a body may be, and how long it may take.
@@ -22,16 +22,16 @@ pub struct BodyLimits {
     pub within: Duration,
 }
 
-/// Before a handler sees the request, and after it has answered.
-pub async fn check(State(limits): State<BodyLimits>, request: Request, next: Next) -> Response {
-    let answer = match checked(request, limits).await {
-        Ok(request) => next.run(request).await,
+/// Before anything else sees the request, and after it was answered.
+pub async fn check_head(request: Request, next: Next) -> Response {
+    let answer = match check(&request) {
+        Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
     as_json(answer)
 }
 
-async fn checked(request: Request, limits: BodyLimits) -> Result<Request, HttpError> {
+fn check(request: &Request) -> Result<(), HttpError> {
     if !names_one_host(request.headers(), request.version()) {
         return Err(HttpError::bad_message("a request names its host in one Host header (RFC 9112, 3.2)"));
     }
@@ -40,6 +40,18 @@ async fn checked(request: Request, limits: BodyLimits) -> Result<Request, HttpEr
         let error = HttpError::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", message);
         return Err(error.header(header::CONNECTION, "close"));
     }
+    Ok(())
+}
+
+/// Before a handler sees the request: the whole body.
+pub async fn read_body(State(limits): State<BodyLimits>, request: Request, next: Next) -> Response {
+    match with_body(request, limits).await {
+        Ok(request) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn with_body(request: Request, limits: BodyLimits) -> Result<Request, HttpError> {
     let (parts, body) = request.into_parts();
     let too_large = || {
         let message = format!("the body has more than {} bytes", limits.bytes_max);
@@ -50,11 +62,9 @@ async fn checked(request: Request, limits: BodyLimits) -> Result<Request, HttpEr
     if announced.is_some_and(|length: usize| length > limits.bytes_max) {
         return Err(too_large());
     }
-    let body = match timeout(limits.within, to_bytes(body, limits.bytes_max)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(error)) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => {
-            return Err(too_large());
-        }
+    let body = match timeout(limits.within, whole(body, limits.bytes_max)).await {
+        Ok(Ok(Some(body))) => body,
+        Ok(Ok(None)) => return Err(too_large()),
         Ok(Err(_)) => {
             return Err(HttpError::bad_message("the body broke off, or is not sent as RFC 9112 says"));
         }
@@ -65,6 +75,20 @@ async fn checked(request: Request, limits: BodyLimits) -> Result<Request, HttpEr
         }
     };
     Ok(Request::from_parts(parts, Body::from(body)))
+}
+
+/// A body in one piece, nothing if it is larger than that. Each part is copied and let go: it is a slice of the buffer that it was read
+/// into, so that parts of a byte that are kept would be as many buffers.
+async fn whole(mut body: Body, bytes_max: usize) -> Result<Option<Vec<u8>>, axum::Error> {
+    let mut all = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(part) = frame?.into_data() else { continue };
+        if all.len() + part.len() > bytes_max {
+            return Ok(None);
+        }
+        all.extend_from_slice(&part);
+    }
+    Ok(Some(all))
 }
 
 fn is_chunked(coding: &HeaderValue) -> bool {
@@ -111,7 +135,12 @@ fn as_json(answer: Response) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::{Router, middleware::from_fn_with_state, routing::post};
+    use axum::{
+        Router,
+        body::to_bytes,
+        middleware::{from_fn, from_fn_with_state},
+        routing::post,
+    };
     use tower::ServiceExt;
 
     const LIMITS: BodyLimits = BodyLimits { bytes_max: 8, within: Duration::from_secs(5) };
@@ -120,7 +149,8 @@ mod tests {
         let router = Router::new()
             .route("/", post(async |body: String| body))
             .route("/panics", post(async || (StatusCode::BAD_REQUEST, "in words")))
-            .layer(from_fn_with_state(LIMITS, check));
+            .layer(from_fn_with_state(LIMITS, read_body))
+            .layer(from_fn(check_head));
         let answer = router.oneshot(request).await.unwrap();
         let status = answer.status();
         let body = to_bytes(answer.into_body(), 1_000).await.unwrap();
@@ -166,6 +196,16 @@ mod tests {
             request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static(coding));
             assert_eq!(ask(request).await.0, status, "{coding}");
         }
+    }
+
+    #[tokio::test]
+    async fn parts_of_a_body_are_not_kept() {
+        let buffer = bytes::BytesMut::zeroed(8_192).freeze();
+        let parts = (0..8).map(|at| Ok::<_, std::io::Error>(buffer.slice(at..=at)));
+        let body = Body::from_stream(futures_util::stream::iter(parts.collect::<Vec<_>>()));
+        assert_eq!(whole(body, 8).await.unwrap().unwrap(), [0; 8]);
+        assert!(buffer.is_unique(), "the whole body is no part of what was read");
+        assert!(whole(Body::from("123456789"), 8).await.unwrap().is_none());
     }
 
     #[tokio::test(start_paused = true)]

@@ -42,7 +42,15 @@ pub struct HttpError {
 impl HttpError {
     /// Of that status and code; not worth another try.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), retry: false, headers: Vec::new(), proof: None, after_ms: None }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            retry: false,
+            headers: Vec::new(),
+            proof: None,
+            after_ms: None,
+        }
     }
 
     /// With a header.
@@ -79,7 +87,9 @@ impl HttpError {
         error.retry = true;
         // Whoever comes when he is told to must not be too early.
         let seconds = after.as_millis().div_ceil(1000).max(1);
-        error.headers.push((header::RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX))));
+        error
+            .headers
+            .push((header::RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX))));
         error
     }
 
@@ -194,5 +204,18 @@ impl IntoResponse for HttpError {
             response.headers_mut().insert(name, value);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_when_he_is_told_to_is_not_too_early() {
+        for (after_ms, told) in [(0, "1"), (1_000, "1"), (7_001, "8"), (7_900, "8")] {
+            let response = HttpError::too_many("", Duration::from_millis(after_ms)).into_response();
+            assert_eq!(response.headers()[header::RETRY_AFTER], told);
+        }
     }
 }

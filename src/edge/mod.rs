@@ -76,6 +76,8 @@ pub struct Edge {
 #[derive(Default)]
 pub struct EdgeState {
     cache: Cache,
+    /// Held by who looks a sale up that has no room.
+    strangers: tokio::sync::Mutex<()>,
     next_socket: AtomicU64,
     /// Open sockets by network.
     sockets: Networks,
@@ -119,6 +121,8 @@ impl Edge {
             return Ok(Found::Room(room));
         }
         let look_up = async {
+            // One at a time: names that somebody makes up must not stand in the queue for PostgreSQL before bookings.
+            let _turn = self.state.strangers.lock().await;
             match self.rooms.find(&id).await {
                 Ok(None) => Ok(()),
                 found => Err(found),

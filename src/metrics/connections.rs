@@ -128,7 +128,7 @@ pub(super) fn start() {
     for why in Refused::ALL {
         counter!("waitroom_visitors_refused_total", "reason" => why.reason()).increment(0);
     }
-    ["lane_full", "unread", "silent", "flood", "broken"]
+    ["lane_full", "unread", "silent", "flood", "broken", "closed"]
         .into_iter()
         .for_each(|reason| sockets_dropped(reason, 0));
     connections(0);

@@ -54,16 +54,21 @@ pub(super) async fn serve<Q, A, F>(
 {
     let mut batch = Vec::with_capacity(max);
     while asked.recv_many(&mut batch, max).await > 0 {
-        let asked = batch.drain(..).map(|Asked { question, reply }| (question, reply));
-        let (questions, replies): (Vec<_>, Vec<_>) = asked.unzip();
+        let (questions, replies): (Vec<_>, Vec<_>) =
+            batch.drain(..).map(|Asked { question, reply }| (question, reply)).unzip();
         // Who has gone meanwhile finds what came of it when he returns.
         match call(questions).await {
             Ok(answers) => replies.into_iter().zip(answers).for_each(|(reply, answer)| {
                 let _ = reply.send(Ok(answer));
             }),
-            Err(error) => replies.into_iter().for_each(|reply| {
-                let _ = reply.send(Err(error.clone()));
-            }),
+            // Nor do those who waited meanwhile have better luck: with a patience each, the last would wait for the sum of all.
+            Err(error) => {
+                let waited = (0..asked.len()).map_while(|_| asked.try_recv().ok());
+                let waited: Vec<_> = waited.map(|waited| waited.reply).collect();
+                replies.into_iter().chain(waited).for_each(|reply| {
+                    let _ = reply.send(Err(error.clone()));
+                });
+            }
         }
     }
 }
@@ -109,8 +114,21 @@ mod tests {
         let (first, others) = asking.await;
         assert_eq!((first.unwrap(), others), (10, [20, 30, 40]));
         assert_eq!(*calls.lock().unwrap(), [vec![1], vec![2, 3, 4]]);
+        let asking = async {
+            tokio::join!(batcher.ask(13), async {
+                while calls.lock().unwrap().len() < 3 {
+                    tokio::task::yield_now().await;
+                }
+                tokio::join!(batcher.ask(5), async {
+                    tokio::task::yield_now().await;
+                    gate.add_permits(1);
+                })
+            })
+        };
+        let (failed, (waited, ())) = asking.await;
+        assert!(matches!((failed, waited), (Err(RoomError::Overloaded), Err(RoomError::Overloaded))));
         gate.add_permits(1);
-        assert!(matches!(batcher.ask(13).await, Err(RoomError::Overloaded)));
+        assert_eq!(batcher.ask(6).await.unwrap(), 60);
         drop(batcher);
         serving.await.unwrap();
     }

@@ -143,6 +143,8 @@ impl Room {
     /// Ends the room's tasks.
     pub(crate) fn end(&self) {
         self.tasks.end();
+        // Nobody goes over them any more.
+        self.sockets.end();
         metrics::end_sale(self.sale.id.as_str());
     }
 

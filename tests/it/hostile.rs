@@ -111,6 +111,46 @@ async fn frames_before_the_handshakes_answer_are_refused() {
     stream.write_all(&[head.as_bytes(), &[0x89, 0x80, 1, 2, 3, 4]].concat()).await.unwrap();
     let words = last_words(stream).await;
     assert!(words.starts_with("HTTP/1.1 400"), "{words}");
+    // Also those that end as a head does: the frame would be counted from its middle, and none after it.
+    let mut stream = connect(&server).await;
+    stream.write_all(&[head.as_bytes(), b"\x89\xfd\0\0\0\0\r\n\r\n"].concat()).await.unwrap();
+    let words = last_words(stream).await;
+    assert!(!words.contains("no join came"), "it was let go for this, and not later: {words}");
+}
+
+/// An operator must get in, whoever sends what.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_who_may_not_send_one_is_not_waited_for() {
+    let server = Server::start().await;
+    for token in ["", "Authorization: Bearer no-token-of-ours\r\n"] {
+        let mut stream = TcpStream::connect(server.admin).await.unwrap();
+        let head = format!("POST /v1/admin/sales HTTP/1.1\r\nHost: a\r\n{token}Content-Length: 9\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let words = last_words(stream).await;
+        assert!(words.starts_with("HTTP/1.1 401"), "{words}");
+    }
+}
+
+/// The cookies of others on the same host, and what a visitor writes into a header that a proxy adds to, may be anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_text_takes_nothing_along() {
+    let server = Server::start().await;
+    let sale = server.sale(json!({})).await;
+    let ask = async |method: &str, path: &str, cookie: &[u8]| {
+        let mut stream = connect(&server).await;
+        let head = format!(
+            "{method} /v1/sales/{sale}/places{path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nCookie: "
+        );
+        stream
+            .write_all(&[head.as_bytes(), cookie, b"\r\nContent-Length: 0\r\n\r\n"].concat())
+            .await
+            .unwrap();
+        last_words(stream).await
+    };
+    let joined = ask("POST", "", b"a=b").await;
+    let ours = joined.split("set-cookie: ").nth(1).and_then(|rest| rest.split(';').next()).unwrap();
+    let standing = ask("GET", "/me", &[b"name=M\xfcller; ", ours.as_bytes()].concat()).await;
+    assert!(standing.starts_with("HTTP/1.1 200"), "{standing}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

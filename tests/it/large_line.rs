@@ -200,8 +200,9 @@ async fn many_visitors_cost_as_many_commands_as_few() {
     let claim =
         async |some: &[VisitorId]| assert_eq!(large.line.claim(some).await.unwrap(), vec![true; some.len()]);
     assert_eq!(large.commands(claim(&many)).await, large.commands(claim(&few)).await, "claims");
-    let leave =
-        async |some: &[VisitorId]| assert_eq!(large.line.leave(some).await.unwrap(), vec![Left::Ended; some.len()]);
+    let leave = async |some: &[VisitorId]| {
+        assert_eq!(large.line.leave(some).await.unwrap(), vec![Left::Ended; some.len()])
+    };
     assert_eq!(large.commands(leave(&many)).await, large.commands(leave(&few)).await, "leaves");
     let history = large.history().await;
     let left: Vec<_> = history.iter().map(|changes| changes.left.len()).filter(|left| *left > 0).collect();

@@ -358,3 +358,18 @@ async fn a_crowd_does_its_work() {
     tokio::select! { () = crowd => {}, () = booked => {} }
     assert!(server.show(&sale).await["booked"].as_u64().unwrap() >= 1);
 }
+
+/// A socket each is no allowance each: whoever is known could draw and leave as often as he connects.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_connects_without_end_is_told_to_wait() {
+    let server = server(&[]).await;
+    let sale = server.sale(json!({})).await;
+    let (_, joined) = join(&server, &sale, HOME).await;
+    let place = joined["place"].as_str().unwrap();
+    let mut codes = Vec::new();
+    for _ in 0..200 {
+        let (_, said) = join_with(&server, &sale, HOME, json!({ "type": "join", "place": place })).await;
+        codes.extend(said["code"].as_str().map(ToOwned::to_owned));
+    }
+    assert!(!codes.is_empty() && codes.iter().all(|code| code == "too_many"), "{codes:?}");
+}

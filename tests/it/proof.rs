@@ -259,6 +259,13 @@ async fn only_an_old_closed_sales_journal_is_purged_and_only_on_its_word() {
     assert!(status == Some(75) && said.contains("the journal is empty"), "{said}");
     let (status, said) = purge("2100-01-01", &["--yes"]).await;
     assert!(status == Some(0) && said.contains("nothing of"), "{said}");
+    // Nobody is told to ask again for what will not come.
+    let server = Server::start_in(&world).await;
+    let bearer = format!("Bearer {}", first.as_str().unwrap());
+    let path = format!("/v1/sales/{sale}/places/me/receipt");
+    let (status, said) = server.public("GET", &path, &[("Authorization", &bearer)]).await;
+    assert_eq!((status, &said["code"]), (410, &json!("purged")), "{said}");
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

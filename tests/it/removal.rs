@@ -56,6 +56,7 @@ async fn a_removed_visitor_is_gone_on_all_instances_and_may_come_again() {
     sent_away(&mut lee).await;
     assert_eq!(remove(&b, &sale, "lee", "").await["ended"], false, "it is over already");
     assert_eq!(remove(&b, &sale, "kim", "").await["ended"], true);
+    assert_eq!(a.show(&sale).await["lapsed_total"], 1, "his turn ended with it");
     sent_away(&mut kim).await;
     park.hear("granted").await;
     // Who asks without a socket hears it too, until he joins again.

@@ -226,12 +226,34 @@ async fn a_scenarios_sale_is_open_when_it_is_due() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_not_done_is_answered_as_if_it_were() {
+    let server = Server::start().await;
+    let sale = server.sale(json!({})).await;
+    for field in ["name", "anonymous", "phase", "notice", "rate", "max_active", "max_seats", "blocked"] {
+        let (status, said) =
+            server.admin("PATCH", &format!("/sales/{sale}"), Some(json!({ field: null }))).await;
+        assert_eq!(status, 422, "{field}: {said}");
+    }
+    for field in ["opens_at", "hold_ttl_s"] {
+        server.patch(&sale, json!({ field: null })).await;
+    }
+    // A time that PostgreSQL does not know.
+    let (status, said) = server.admin("GET", "/audit?since=-009000-01-01T00:00:00Z", None).await;
+    assert_eq!(status, 200, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sale_of_a_deleted_ones_id_is_another_on_every_instance() {
     let (one, two) = (Server::start().await, Server::start().await);
     let sale = one.sale(json!({})).await;
     one.open(&sale).await;
     let (_kim, _) = one.join(&sale).await;
     let (_lee, _) = two.join(&sale).await;
+    let seats = async |server: &Server| {
+        let (_, plan) = server.public("GET", &format!("/v1/sales/{sale}/plan"), &[]).await;
+        plan["seats"].as_array().unwrap().len()
+    };
+    assert_ne!((seats(&one).await, seats(&two).await), (30, 30));
     for rate in 1..10 {
         one.patch(&sale, json!({ "rate": rate })).await; // The old one's settings have a high version.
     }
@@ -257,6 +279,7 @@ async fn a_sale_of_a_deleted_ones_id_is_another_on_every_instance() {
             (200, &json!("open"), &json!(30)),
             "{answer}"
         );
+        assert_eq!(seats(server).await, 30);
         let (mut visitor, _) = server.join(&sale).await;
         visitor.hear("granted").await;
     }

@@ -138,6 +138,17 @@ async fn a_socket_over_tls_has_the_same_bounds() {
         }
     };
     assert_eq!(code, Some(4429));
+    // A frame that came with the head was not counted: nobody may go on from its middle.
+    let mut stream = over_tls(&server).await;
+    let head = format!(
+        "GET /v1/sales/{sale}/ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(&[head.as_bytes(), b"\x89\xfd\0\0\0\0\r\n\r\n"].concat()).await.unwrap();
+    let mut words = Vec::new();
+    let _ = stream.read_to_end(&mut words).await;
+    let words = String::from_utf8_lossy(&words);
+    assert!(!words.contains("no join came"), "{words}");
     // What is too big by far is refused with words that arrive, though more is on its way.
     let mut stream = over_tls(&server).await;
     let head = format!("POST /v1/sales/{sale}/places HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n");

@@ -58,6 +58,8 @@ const PROXY_HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Most headers of a request.
 const HEADERS_MAX: usize = 100;
+/// Connections that the kernel keeps for a listener which has not taken them in.
+pub const QUEUE: u32 = 4096;
 /// Who has connected to a server that leaves, and has not asked for anything, may do so within this.
 const LAST_ASKED: Duration = Duration::from_secs(2);
 /// After an error of the listener itself, such as no file left.
@@ -113,7 +115,8 @@ impl Listener {
     /// Who stands in the queue already would be cut off with it.
     fn take_in_the_last(&self, listener: TcpListener, router: &Router, silent: &Silent) {
         let Ok(listener) = listener.into_std() else { return };
-        while let Ok((stream, peer)) = listener.accept() {
+        // As many as there may be: others may come faster than they are taken in.
+        for (stream, peer) in (0..QUEUE).map_while(|_| listener.accept().ok()) {
             let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
             if let Ok(stream) = stream {
                 self.take_in(stream, peer, router, silent);

@@ -11,7 +11,7 @@ mod warnings;
 
 use super::{
     Edge,
-    checks::{BodyLimits, check},
+    checks::{BodyLimits, check_head, read_body},
     error::HttpError,
     headers,
 };
@@ -21,7 +21,7 @@ use axum::{
     Router,
     extract::{DefaultBodyLimit, State},
     http::{StatusCode, header},
-    middleware::from_fn_with_state,
+    middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
@@ -60,6 +60,8 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .merge(allowed(operate, Right::Operate))
         .fallback(not_found)
         .layer(DefaultBodyLimit::disable())
+        // Of those alone who may send one: it may be large, and take its time.
+        .layer(from_fn_with_state(BODY, read_body))
         .layer(from_fn_with_state(edge.clone(), authenticate));
     Router::new()
         .route("/metrics", get(metrics_page))
@@ -67,7 +69,7 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/readyz", get(readyz))
         .merge(admin)
         .layer(CatchPanicLayer::new())
-        .layer(from_fn_with_state(BODY, check))
+        .layer(from_fn(check_head))
         .layer(from_fn_with_state(edge.clone(), headers::add))
         .with_state(edge)
 }

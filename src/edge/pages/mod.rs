@@ -58,7 +58,9 @@ struct Page {
 impl Page {
     fn new(html: String) -> Self {
         let own = html.split("<script>").skip(1).filter_map(|rest| rest.split("</script>").next());
-        let own_scripts = own.map(|script| format!(" 'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(script)))).collect();
+        let own_scripts = own
+            .map(|script| format!(" 'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(script))))
+            .collect();
         Self { html: Packed::new("text/html; charset=utf-8", html.into()), own_scripts }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     room::sockets::Socket,
 };
 use futures_util::{SinkExt, StreamExt};
-use hyper::upgrade::Upgraded;
+use hyper::upgrade::{Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::{
     io,
@@ -21,6 +21,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
+use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -65,8 +66,8 @@ pub struct Gone;
 enum Transport {
     /// TCP, as the listener took it in: it may rest.
     Plain(Box<Connection<TcpStream>>),
-    /// Anything else, such as TLS.
-    Other(TokioIo<Upgraded>),
+    /// TLS.
+    Tls(Box<Connection<TlsStream<TcpStream>>>),
 }
 
 /// One connection.
@@ -77,14 +78,26 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// Over a connection that has just become a WebSocket.
-    pub async fn begin(upgraded: Upgraded, socket: Arc<Socket>, intake: Intake, bounds: &Bounds) -> Self {
-        // Nothing is lost in between: who sends frames before the handshake was answered is refused.
-        let transport = match upgraded.downcast::<TokioIo<Connection<TcpStream>>>() {
-            Ok(parts) => Transport::Plain(Box::new(parts.io.into_inner())),
-            Err(upgraded) => Transport::Other(TokioIo::new(upgraded)),
+    /// Over a connection that has just become a WebSocket; nothing where frames came before the handshake was answered: what was read
+    /// with the head was not counted as frames.
+    pub async fn begin(
+        upgraded: Upgraded,
+        socket: Arc<Socket>,
+        intake: Intake,
+        bounds: &Bounds,
+    ) -> Option<Self> {
+        let (transport, early) = match upgraded.downcast::<TokioIo<Connection<TcpStream>>>() {
+            Ok(Parts { io, read_buf, .. }) => (Transport::Plain(Box::new(io.into_inner())), read_buf),
+            Err(upgraded) => {
+                let Parts { io, read_buf, .. } =
+                    upgraded.downcast::<TokioIo<Connection<TlsStream<TcpStream>>>>().ok()?;
+                (Transport::Tls(Box::new(io.into_inner())), read_buf)
+            }
         };
-        Self::over(transport, socket, intake, bounds).await
+        if !early.is_empty() {
+            return None;
+        }
+        Some(Self::over(transport, socket, intake, bounds).await)
     }
 
     /// Over a connection that has rested.
@@ -114,7 +127,7 @@ impl Frames {
     pub fn rest(self) -> Option<Resting> {
         match self.websocket.into_inner() {
             Transport::Plain(connection) => connection.rest(),
-            Transport::Other(_) => None,
+            Transport::Tls(_) => None,
         }
     }
 
@@ -221,7 +234,7 @@ impl AsyncRead for Transport {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(connection) => Pin::new(connection).poll_read(cx, buf),
-            Self::Other(other) => Pin::new(other).poll_read(cx, buf),
+            Self::Tls(connection) => Pin::new(connection).poll_read(cx, buf),
         }
     }
 }
@@ -230,21 +243,21 @@ impl AsyncWrite for Transport {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(connection) => Pin::new(connection).poll_write(cx, buf),
-            Self::Other(other) => Pin::new(other).poll_write(cx, buf),
+            Self::Tls(connection) => Pin::new(connection).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(connection) => Pin::new(connection).poll_flush(cx),
-            Self::Other(other) => Pin::new(other).poll_flush(cx),
+            Self::Tls(connection) => Pin::new(connection).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(connection) => Pin::new(connection).poll_shutdown(cx),
-            Self::Other(other) => Pin::new(other).poll_shutdown(cx),
+            Self::Tls(connection) => Pin::new(connection).poll_shutdown(cx),
         }
     }
 }

@@ -12,7 +12,7 @@ mod work;
 
 use super::{
     Edge,
-    checks::{BodyLimits, check},
+    checks::{BodyLimits, check_head, read_body},
     error::HttpError,
     headers, origin, pages,
 };
@@ -20,7 +20,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     http::StatusCode,
-    middleware::from_fn_with_state,
+    middleware::{from_fn, from_fn_with_state},
     routing::{get, post},
 };
 use std::sync::Arc;
@@ -53,7 +53,8 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .method_not_allowed_fallback(not_allowed)
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::new())
-        .layer(from_fn_with_state(body, check))
+        .layer(from_fn_with_state(body, read_body))
+        .layer(from_fn(check_head))
         .layer(origin::cors(&edge))
         .layer(from_fn_with_state(edge.clone(), headers::add))
         .with_state(edge)

@@ -80,7 +80,12 @@ pub async fn plan(
 ) -> Result<Response, HttpError> {
     let found = edge.find(&sale).await?;
     let sale = found.sale();
-    let cached = edge.state.cache.plan(sale.id.clone(), sale.first_epoch, read_plan(&edge, sale)).await.map_err(shared)?;
+    let cached = edge
+        .state
+        .cache
+        .plan(sale.id.clone(), sale.first_epoch, read_plan(&edge, sale))
+        .await
+        .map_err(shared)?;
     Ok(cached.answer(&headers, "public, max-age=300"))
 }
 

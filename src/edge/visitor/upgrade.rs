@@ -61,7 +61,9 @@ pub async fn upgrade(
     // Headers and address are not kept alive past the upgrade.
     tokio::spawn(async move {
         let Ok(upgraded) = upgrading.await else { return };
-        let frames = Frames::begin(upgraded, socket.clone(), intake, &edge.bounds).await;
+        let Some(frames) = Frames::begin(upgraded, socket.clone(), intake, &edge.bounds).await else {
+            return;
+        };
         session::run(edge, room, frames, socket, caller, cookie, (connection, seat)).await;
     });
     Ok(response)

@@ -99,9 +99,11 @@ pub fn cookie_of(sale: &SaleId, call: &Call) -> Option<String> {
     if !origin::is_own(call.caller.scheme, &call.headers) {
         return None;
     }
-    let cookies = call.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs: Vec<_> =
-        cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('=')).collect();
+    // Others' cookies may be anything.
+    let cookies =
+        call.headers.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b';'));
+    let texts = cookies.filter_map(|pair| str::from_utf8(pair).ok());
+    let pairs: Vec<_> = texts.filter_map(|pair| pair.trim().split_once('=')).collect();
     let over_tls = format!("{COOKIE_OVER_TLS}{sale}");
     // The other name is what a visitor has who came before there was TLS.
     let named = |wanted: &str| pairs.iter().find(|(name, _)| *name == wanted);

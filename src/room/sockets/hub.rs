@@ -153,6 +153,11 @@ impl Hub {
         self.slots().iter().map(|(_, socket)| socket.clone()).collect()
     }
 
+    /// Ends those that are left.
+    pub fn end(&self) {
+        self.all().iter().for_each(|socket| socket.kill("closed"));
+    }
+
     /// The sockets in these slots.
     pub(super) fn in_slots(&self, slots: impl Iterator<Item = usize>) -> Vec<Arc<Socket>> {
         let all = self.slots();

@@ -10,7 +10,7 @@ mod talk;
 use super::{
     frames::{Frames, Gone, Incoming},
     standing,
-    who::{self, Proofs, Who},
+    who::{self, Known, Proofs, Who},
 };
 use crate::{
     edge::{Edge, caller::Caller, error::unavailable},
@@ -113,6 +113,11 @@ pub async fn run(
         Ok(first) => first,
         Err(end) => return finish(frames, end).await,
     };
+    // A socket each would else be an allowance each, and whoever is known may draw as often as he connects.
+    if who.known != Known::New && edge.allow(&who.visitor, 1).is_err() {
+        let message = "you connect more often than anyone needs to; wait a moment";
+        return finish(frames, error(ErrorCode::TooMany, message)).await;
+    }
     let stranger = who.stranger(&edge, caller);
     if let Err(error) = standing::may_draw(&edge, &room, &who, stranger) {
         return finish(frames, error.into()).await;
