@@ -190,7 +190,7 @@ fn keeps(
 /// Whose secrets the files hold: others of this machine should not read them. Which of them may be written by anyone, is refused before.
 fn files(report: &mut Report, args: &ServeArgs) {
     let secrets = [
-        ("redis_url_file", &args.redis.redis_url_file),
+        ("redis_url_file", &args.redis.url.redis_url_file),
         ("postgres_url_file", &args.postgres.postgres_url_file),
         ("admin_token_file", &args.admin.admin_token_file),
         ("admin_tokens_file", &args.roles.admin_tokens_file),

@@ -17,7 +17,7 @@ use clap::{Args, ValueEnum, value_parser};
 pub use admin::{AdminArgs, AdminSettings, NamedToken, Role, RoleArgs};
 pub use http::{HttpSettings, StrangerSettings, TlsArgs, TlsSettings};
 pub use keys::{IdentityArgs, KeyArgs, KeySettings};
-pub use redis::{RedisArgs, RedisSettings, RedisTls};
+pub use redis::{RedisArgs, RedisSettings, RedisTls, RedisUrl};
 use secrets::secret;
 pub use values::{Cidr, IdentityKey, KEY_BYTES, ProofOfWork, Secret, SecretUrl, SigningKey};
 

@@ -4,15 +4,34 @@ use super::{SettingsError, missing, pair, refused, secrets::secret, values, valu
 use clap::{Args, builder::BoolishValueParser, value_parser};
 use std::path::PathBuf;
 
-/// The line's Redis, as clap reads it.
+/// Where the line's Redis is, as clap reads it.
 #[derive(Debug, Clone, Args)]
-pub struct RedisArgs {
+pub struct RedisUrl {
     /// The line's Redis: redis://, rediss://, redis+unix:///path, redis-sentinel://host:port,host:port/master, redis-cluster://host:port,host:port
     #[arg(long, value_name = "URL")]
     pub redis_url: Option<SecretUrl>,
     /// A file with the Redis URL
     #[arg(long, value_name = "FILE")]
     pub redis_url_file: Option<PathBuf>,
+}
+
+impl RedisUrl {
+    /// The URL, where one was given.
+    pub fn url(&self) -> Result<Option<SecretUrl>, SettingsError> {
+        let url = secret("redis_url", self.redis_url.as_ref(), self.redis_url_file.as_deref())?;
+        if let Some(url) = &url {
+            values::redis_scheme(url.expose()).map_err(|why| refused("redis_url", why))?;
+        }
+        Ok(url)
+    }
+}
+
+/// The line's Redis, as clap reads it.
+#[derive(Debug, Clone, Args)]
+pub struct RedisArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub url: RedisUrl,
     /// How many replicas must have a join before it is acknowledged
     #[arg(long, value_name = "COUNT", default_value = "0", value_parser = value_parser!(u32).range(0..=16))]
     pub redis_replicas: u32,
@@ -46,9 +65,7 @@ pub struct RedisSettings {
 impl RedisArgs {
     /// The complete settings; the URL is required.
     pub fn resolve(&self) -> Result<RedisSettings, SettingsError> {
-        let url = secret("redis_url", self.redis_url.as_ref(), self.redis_url_file.as_deref())?;
-        let redis_url = url.ok_or_else(|| missing("redis_url"))?;
-        values::redis_scheme(redis_url.expose()).map_err(|why| refused("redis_url", why))?;
+        let redis_url = self.url.url()?.ok_or_else(|| missing("redis_url"))?;
         self.tls.check(&redis_url)?;
         Ok(RedisSettings {
             redis_url,

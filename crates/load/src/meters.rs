@@ -90,11 +90,12 @@ pub struct Tally(Mutex<BTreeMap<String, u64>>);
 impl Tally {
     /// Once more.
     pub fn add(&self, text: &str) {
+        let text = text.char_indices().nth(80).map_or(text, |(at, _)| &text[..at]);
         let mut counts = lock(&self.0);
         if let Some(count) = counts.get_mut(text) {
             *count += 1;
         } else if counts.len() < TALLY_MAX {
-            counts.insert(text.chars().take(80).collect(), 1);
+            counts.insert(text.into(), 1);
         }
     }
 

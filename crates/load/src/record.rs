@@ -1,7 +1,7 @@
 //! What goes over a visitor's wire, as the history says it.
 
 use super::{
-    facts::{PlaceClaim, VisitorFacts},
+    facts::{Breach, PlaceClaim, VisitorFacts},
     history::{Event, Token},
     scene::Scene,
     visitor::Visitor,
@@ -16,6 +16,12 @@ pub fn record(scene: &Scene, visitor: &Visitor, at: Instant, event: impl FnOnce(
     {
         recorder.record(at, visitor.number(), visitor.connection(), event);
     }
+}
+
+/// The server broke its word: counted, and written down.
+pub fn breach(scene: &Scene, visitor: &Visitor, facts: &mut VisitorFacts, breach: Breach) {
+    record(scene, visitor, Instant::now(), || Some(Event::Breach(breach.to_string())));
+    facts.breaches.push(breach);
 }
 
 /// A message is sent.

@@ -98,11 +98,14 @@ pub async fn live(
                 let _open = Open::new(world);
                 visitor.connected();
                 // Boxed: rare.
-                let watch = older.take().map(|older| Box::pin(replaced(facts, older)));
-                let (end, _) = tokio::join!(
+                let watch = older.take().map(|older| Box::pin(replaced(older)));
+                let (end, told) = tokio::join!(
                     talk(world, facts, &mut visitor, &mut socket, &mut come_back),
                     OptionFuture::from(watch)
                 );
+                if told == Some(false) {
+                    record::breach(&world.scene, &visitor, &mut lock(facts), Breach::NotReplaced);
+                }
                 let code = if let End::Closed(code) = end { code } else { None };
                 record::record(&world.scene, &visitor, Instant::now(), || Some(Event::Cut(code)));
                 if matches!(end, End::SecondTab) {
@@ -245,7 +248,7 @@ fn receive(
     let text = match frame {
         Message::Text(text) => text.as_str(),
         Message::Binary(_) => {
-            moment.facts.breaches.push(Breach::Garbled("a binary frame".into()));
+            record::breach(moment.scene, visitor, moment.facts, Breach::Garbled("a binary frame".into()));
             return Step::Wait;
         }
         _ => return Step::Wait,
@@ -274,7 +277,7 @@ fn receive(
             Step::Wait
         }
         Err(why) => {
-            moment.facts.breaches.push(Breach::Garbled(why));
+            record::breach(moment.scene, visitor, moment.facts, Breach::Garbled(why));
             Step::Wait
         }
     }
@@ -300,15 +303,14 @@ fn understand(text: &str) -> Result<Option<ServerMessage>, String> {
 
 /// The older tab: it must be told within a second that a newer has taken over. (From the newer one's join, which
 /// begins with this.)
-async fn replaced(facts: &Mutex<VisitorFacts>, mut older: Box<Socket>) {
+async fn replaced(mut older: Box<Socket>) -> bool {
     let closed = async {
         // The server may close it for a reason of its own, draining for one; only silence is none.
         while !matches!(older.next().await, Some(Ok(Message::Close(_)) | Err(_)) | None) {}
     };
-    if timeout(REPLACED_WITHIN, closed).await.is_err() {
-        lock(facts).breaches.push(Breach::NotReplaced);
-    }
+    let told = timeout(REPLACED_WITHIN, closed).await.is_ok();
     drain(&mut older).await;
+    told
 }
 
 /// A failure to send is no news: the reading side is about to tell why.

@@ -72,7 +72,11 @@ fn parse_percent(text: &str) -> Option<f64> {
         return Some(100.0);
     }
     let digits = text.strip_prefix('p')?;
-    if !(1..=6).contains(&digits.len()) || !digits.bytes().all(|b| b.is_ascii_digit()) {
+    // p100 and p1000 would be the tenth: whoever wants the worst says max.
+    if !(1..=6).contains(&digits.len())
+        || !digits.bytes().all(|b| b.is_ascii_digit())
+        || digits.starts_with("100")
+    {
         return None;
     }
     let (whole, rest) = digits.split_at(digits.len().min(2));
@@ -92,7 +96,17 @@ mod tests {
         assert_eq!(percent("redeem_max=1s"), 100.0);
         assert_eq!(percent("join_p99<250ms"), 99.0);
         assert_eq!(percent("join_p99 <= 250ms"), 99.0);
-        for bad in ["", "join_p99", "join=1s", "join_p99=1", "nap_p99=1s", "join_px=1s", "join_p=1s"] {
+        for bad in [
+            "",
+            "join_p99",
+            "join=1s",
+            "join_p99=1",
+            "nap_p99=1s",
+            "join_px=1s",
+            "join_p=1s",
+            "join_p100=1s",
+            "join_p1000=1s",
+        ] {
             assert!(bad.parse::<Threshold>().is_err(), "{bad}");
         }
     }

@@ -1,13 +1,12 @@
 //! `check HISTORY…`: the invariants, on recorded histories and the final state of the stores.
 
-use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use serde::Serialize;
 
 use super::{CheckArgs, exit};
-use crate::commands::{Exit, ExitError, output, serve};
+use crate::commands::{Exit, ExitError, serve};
 use crate::settings::{RedisSettings, SecretUrl};
 use crate::store::bookings::{Bookings, Sold};
 use crate::store::errors::StoreError;
@@ -41,16 +40,8 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     let status = [Status::Violated, Status::TooLittle].into_iter().find(|status| any(*status));
     let status = status.unwrap_or(Status::Proved);
     let report = Report { status, entries: log.len(), verdicts: &verdicts };
-    if args.json_to_stdout() {
-        output::print(&serde_json::to_string_pretty(&report)?)?;
-    } else {
-        let lines: Vec<String> = verdicts.iter().map(ToString::to_string).collect();
-        output::print(&lines.join("\n"))?;
-        if let Some(path) = &args.json {
-            fs::write(path, serde_json::to_vec_pretty(&report)?)
-                .map_err(|error| ExitError::new(Exit::File, format!("{}: {error}", path.display())))?;
-        }
-    }
+    let lines: Vec<String> = verdicts.iter().map(ToString::to_string).collect();
+    args.say(&lines.join("\n"), &report)?;
     Ok(exit(status))
 }
 
@@ -71,8 +62,8 @@ fn take_in(paths: &[PathBuf]) -> Result<Log, ExitError> {
 async fn final_state(args: &CheckArgs, log: &Log) -> anyhow::Result<FinalState> {
     let sale = log.parts().first().and_then(|part| SaleId::parse(&part.header.sale));
     let sale = sale.ok_or_else(|| ExitError::new(Exit::File, "the history names no sale"))?;
-    let line = match &args.redis_url {
-        Some(url) => line_state(url, args, &sale).await?,
+    let line = match args.redis.url()? {
+        Some(url) => line_state(&url, args, &sale).await?,
         None => None,
     };
     let shop = match args.postgres.url()? {

@@ -94,7 +94,7 @@ pub(super) fn receipt(args: &CheckArgs, path: &Path) -> anyhow::Result<Exit> {
         Err(error) => {
             let exit = match error {
                 ReceiptError::AnotherSale(..) => Exit::Usage,
-                ReceiptError::TooOld(..) => Exit::TooLittle,
+                ReceiptError::TooOld(..) | ReceiptError::Unreadable(_) => Exit::TooLittle,
                 _ => Exit::Broken,
             };
             return Err(ExitError::new(exit, format!("{}: {error}", path.display())).into());

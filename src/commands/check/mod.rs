@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::sale::sale_id;
 use super::{Exit, ExitError, output};
-use crate::settings::{PostgresArgs, RedisTls, SecretUrl, values::addresses};
+use crate::settings::{PostgresArgs, RedisTls, RedisUrl, values::addresses};
 use load::checker::Status;
 use load::journal::is_journal;
 use wire::domain::ids::SaleId;
@@ -41,9 +41,8 @@ pub struct CheckArgs {
     /// …/journal/head or a receipt
     #[arg(long = "head", value_name = "HASH|FILE")]
     heads: Vec<String>,
-    /// The line's Redis, after the run
-    #[arg(long, value_name = "URL")]
-    redis_url: Option<SecretUrl>,
+    #[command(flatten)]
+    redis: RedisUrl,
     /// Where nodes of Redis are reached that announce other addresses: announced=reachable, comma-separated
     #[arg(long, value_name = "PAIRS", value_delimiter = ',', value_parser = addresses)]
     redis_addresses: Vec<(String, String)>,

@@ -91,7 +91,7 @@ pub(super) fn active(
 }
 
 /// Nobody is admitted while the sale is scheduled, paused or closed. It surely is from the moment at which a connection
-/// was told so until anyone was told otherwise, less the time that this may have taken.
+/// was told so until the last that it heard without being told otherwise, or until anyone was, less the time that this may have taken.
 pub(super) fn phases(log: &Log, facts: &Facts, tolerance: Micros, findings: &mut Findings) {
     let stands = |phase| matches!(phase, Phase::Scheduled | Phase::Paused | Phase::Closed);
     let mut told_open: Vec<Micros> = Vec::new();
@@ -99,17 +99,31 @@ pub(super) fn phases(log: &Log, facts: &Facts, tolerance: Micros, findings: &mut
     for ops in log.visitors() {
         let mut since: Vec<(u32, Micros, Spot)> = Vec::new();
         for op in ops {
+            let known = since.iter().position(|(connection, ..)| *connection == op.connection);
             let phase = match op.what {
                 What::Phase(phase) => phase,
                 What::Joined(index) => log.joined[index as usize].phase,
-                // What this connection was not told any more, it does not witness.
-                What::Cut(_) => {
-                    since.retain(|(connection, ..)| *connection != op.connection);
+                // A phase is told before what comes after it: until here it was the old one.
+                What::Rank(_)
+                | What::Granted { .. }
+                | What::Lapsed(_)
+                | What::Booking(_)
+                | What::Refused { .. } => {
+                    standing.extend(known.map(|at| (since[at].1, op.at, since[at].2)));
                     continue;
                 }
-                _ => continue,
+                // What this connection was not told any more, it does not witness.
+                What::Cut(_) => {
+                    known.map(|at| since.swap_remove(at));
+                    continue;
+                }
+                What::Arrive
+                | What::Join
+                | What::Seats
+                | What::Redeem { .. }
+                | What::Leave
+                | What::Breach(_) => continue,
             };
-            let known = since.iter().position(|(connection, ..)| *connection == op.connection);
             match (stands(phase), known) {
                 (true, None) => since.push((op.connection, op.at, op.spot)),
                 (true, Some(at)) => standing.push((since[at].1, op.at, since[at].2)),

@@ -30,15 +30,15 @@ pub(super) fn check(log: &Log, findings: &mut Findings) {
     for ops in log.visitors() {
         findings.over(Invariant::Drained, 1);
         let footer = log.parts().get(usize::from(ops[0].spot.part)).and_then(|part| part.footer.as_ref());
-        let (ended, unanswered) = story(log, ops);
+        let Story { ended, unanswered, late } = story(log, ops);
         open += usize::from(!ended);
         let Some(footer) = footer else { continue };
-        for Asked { at, spot, .. } in
-            unanswered.iter().filter(|asked| asked.at + ANSWER_MAX_US < footer.ended_us)
+        let at_the_end =
+            unanswered.iter().map(|asked| (asked.spot, footer.ended_us.saturating_sub(asked.at)));
+        for (spot, waited) in late.into_iter().chain(at_the_end).filter(|(_, waited)| *waited > ANSWER_MAX_US)
         {
-            findings.add(Invariant::Drained, [*spot], || {
-                let s = (footer.ended_us - at) / 1_000_000;
-                format!("visitor {} had no answer for {s} s, until the run ended", ops[0].visitor)
+            findings.add(Invariant::Drained, [spot], || {
+                format!("visitor {} had no answer for {} s", ops[0].visitor, waited / 1_000_000)
             });
         }
     }
@@ -58,14 +58,23 @@ struct Asked {
     spot: Spot,
 }
 
-/// Whether the story ended, and what was never answered.
-fn story(log: &Log, ops: &[Op]) -> (bool, Vec<Asked>) {
-    let (mut ended, mut unanswered) = (false, Vec::<Asked>::new());
+struct Story {
+    ended: bool,
+    /// What was never answered.
+    unanswered: Vec<Asked>,
+    /// How long an answer, or the connection's end, was waited for.
+    late: Vec<(Spot, Micros)>,
+}
+
+fn story(log: &Log, ops: &[Op]) -> Story {
+    let (mut ended, mut unanswered, mut late) = (false, Vec::<Asked>::new(), Vec::new());
     for op in ops {
         let (connection, at, spot) = (op.connection, op.at, op.spot);
-        let not = |request: Option<u32>| {
-            move |asked: &Asked| (asked.connection, asked.request) != (connection, request)
+        let mut over = |is_over: &dyn Fn(&Asked) -> bool| {
+            let over = unanswered.extract_if(.., |asked| asked.connection == connection && is_over(asked));
+            late.extend(over.map(|asked| (asked.spot, at.saturating_sub(asked.at))));
         };
+        let answers = |request: Option<u32>| move |asked: &Asked| asked.request == request;
         match op.what {
             What::Join => {
                 ended = false;
@@ -75,24 +84,24 @@ fn story(log: &Log, ops: &[Op]) -> (bool, Vec<Asked>) {
                 unanswered.push(Asked { connection, request: Some(request), at, spot });
             }
             What::Joined(index) => {
-                unanswered.retain(not(None));
+                over(&answers(None));
                 ended = log.joined[index as usize].state == PlaceState::Booked;
             }
             What::Booking(index) => {
                 ended = true;
                 if let Some(request) = log.bookings[index as usize].request {
-                    unanswered.retain(not(Some(request)));
+                    over(&answers(Some(request)));
                 }
             }
-            What::Refused { request, .. } => unanswered.retain(not(Some(request))),
+            What::Refused { request, .. } => over(&answers(Some(request))),
             What::Lapsed(reason) => ended = reason != LapseReason::Missed,
             What::Leave => ended = true,
             What::Cut(code) => {
                 ended |= code.is_some_and(is_last);
-                unanswered.retain(|asked| asked.connection != connection);
+                over(&|_| true);
             }
             _ => {}
         }
     }
-    (ended, unanswered)
+    Story { ended, unanswered, late }
 }

@@ -97,6 +97,8 @@ impl Names {
 #[derive(Debug, Default)]
 pub struct Log {
     parts: Vec<Part>,
+    /// Entries of all parts up to each one's end.
+    taken: Vec<usize>,
     ops: Vec<Op>,
     pub(super) joined: Vec<JoinedOp>,
     pub(super) bookings: Vec<BookingOp>,
@@ -119,6 +121,17 @@ impl Log {
     /// The part whose entries were taken last is over.
     pub fn part_done(&mut self, part: Part) {
         self.parts.push(part);
+        self.taken.push(self.ops.len());
+    }
+
+    /// Parts that have not as many entries as their ends speak of: which, how many, how many it should be.
+    pub(super) fn miscounted(&self) -> impl Iterator<Item = (&Part, u64, u64)> {
+        let before = [0].iter().chain(&self.taken);
+        let counts = self.taken.iter().zip(before).map(|(upto, from)| (upto - from) as u64);
+        let counted = self.parts.iter().zip(counts);
+        counted
+            .filter_map(|(part, count)| Some((part, count, part.footer.as_ref()?.entries)))
+            .filter(|(_, count, said)| count != said)
     }
 
     /// No entry will come any more.

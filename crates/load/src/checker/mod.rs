@@ -124,6 +124,12 @@ fn stores(log: &Log, facts: &Facts, state: &FinalState, findings: &mut Findings)
 
 /// What was not there to be judged.
 fn gaps(log: &Log, facts: &Facts, findings: &mut Findings) {
+    for (part, count, said) in log.miscounted() {
+        let file = part.path.display();
+        let why =
+            format!("{file} has {count} entries where its end speaks of {said}: lines were added or lost");
+        Invariant::ALL.iter().for_each(|invariant| findings.lack(*invariant, why.clone()));
+    }
     let unreadable = facts.visitors.iter().filter(|visitor| visitor.unreadable).count();
     if unreadable > 0 {
         let why = format!("the places of {unreadable} visitors have no readable number");

@@ -166,14 +166,16 @@ pub(super) fn leaves(epoch: u64, written: &[Written], entries: &[Option<Entry>])
 
 /// The entries' texts, read; nothing where this program cannot, or where they are of no line.
 pub(super) fn read(written: &[Written]) -> Vec<Option<Entry>> {
-    read_some(written, |_| true)
+    written.iter().map(|written| entry(&written.text)).collect()
 }
 
-/// The same, of those alone that drew places, or are wanted: to read them is most of the work.
-pub(super) fn read_some(written: &[Written], is_wanted: impl Fn(&str) -> bool) -> Vec<Option<Entry>> {
-    let read = |written: &Written| {
-        let is_read = !written.commitments.is_empty() || is_wanted(&written.text);
-        if is_read { serde_json::from_str(&written.text).ok().filter(possible::entry) } else { None }
-    };
+/// The same, of those alone that drew places, which the chain needs: to read them is most of the work.
+pub(super) fn read_drawn(written: &[Written]) -> Vec<Option<Entry>> {
+    let read = |written: &Written| if written.commitments.is_empty() { None } else { entry(&written.text) };
     written.iter().map(read).collect()
+}
+
+/// One entry's text, read.
+pub(super) fn entry(text: &str) -> Option<Entry> {
+    serde_json::from_str(text).ok().filter(possible::entry)
 }

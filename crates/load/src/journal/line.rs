@@ -16,6 +16,9 @@ use wire::domain::{
     place::{LapseReason, Stage},
 };
 
+/// Admissions, and lapses, of one call of a tick (`store/line/lua/tick.lua`): what is due beyond comes with the next.
+const CALL_MAX: usize = 300;
+
 /// A live grant; times as they were given, less what had been added to all deadlines until then.
 pub(super) struct Grant {
     pub deadline: i64,
@@ -34,6 +37,8 @@ pub(super) struct Line {
     pub pace: Pace,
     /// What was added to all deadlines so far, in ms.
     shifted: i64,
+    /// The last tick did as much as one call may: the next call goes on with it, at once.
+    goes_on: bool,
     /// Grants that may have been spent by bookings which the line never heard of before it was lost.
     unheard: u64,
     /// The sale was closed once; that is for good.
@@ -55,6 +60,7 @@ impl Line {
             settings: None,
             pace: Pace::default(),
             shifted: 0,
+            goes_on: false,
             unheard: 0,
             closed: false,
             is_blind: false,
@@ -79,6 +85,9 @@ impl Line {
         self.lapse(entry, findings);
         if !entry.admitted.is_empty() || !entry.away.is_empty() {
             self.admit(entry, findings);
+        }
+        if !entry.admitted.is_empty() || !entry.lapsed.is_empty() {
+            self.goes_on = entry.admitted.len().max(entry.lapsed.len()) >= CALL_MAX;
         }
         self.claim(entry, findings);
         self.come(position, entry, findings);
@@ -120,6 +129,9 @@ impl Line {
         if !entry.booked.is_empty() || !entry.freed.is_empty() {
             entry.booked.iter().for_each(|change| self.book(change, findings));
             self.seats.change(entry.at, &entry.booked, &entry.freed, findings);
+            let spent = entry.booked.iter().filter(|change| change.seq.is_some());
+            let heard = spent.chain(&entry.freed).map(|change| self.seats.hear(&change.seats)).sum::<usize>();
+            self.unheard = self.unheard.saturating_sub(heard as u64);
         }
         if let Some(phase) = entry.phase {
             if self.closed && phase != Phase::Closed {
@@ -171,7 +183,8 @@ impl Line {
                 LapseReason::Missed => (missed && turn == 0, Stage::Away),
                 LapseReason::Expired => (now >= grant.deadline || missed && turn > 0, Stage::Ended),
                 LapseReason::Closed => (self.phase.is_none_or(|phase| phase == Phase::Closed), Stage::Ended),
-                LapseReason::Left => (true, Stage::Ended),
+                // Who leaves is told of as that.
+                LapseReason::Left => (false, Stage::Ended),
             };
             if !is_due {
                 let left = grant.claim.unwrap_or(grant.deadline).min(grant.deadline) - now;
@@ -257,7 +270,7 @@ impl Line {
     /// What a tick may admit: by the rate, by `max_active`, by the seats.
     fn within(&mut self, entry: &Entry, findings: &mut Findings) {
         let count = entry.admitted.len();
-        if let Some(burst) = self.pace.tick(entry.at, count) {
+        if let Some(burst) = self.pace.tick(entry.at, count, self.goes_on) {
             findings.add(Rule::Admission, None, || burst);
         }
         let live = (self.grants.len() as u64).saturating_sub(self.unheard) + count as u64;

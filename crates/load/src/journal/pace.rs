@@ -29,13 +29,13 @@ impl Pace {
         self.opened = Some((at, 0.0));
     }
 
-    /// A tick admitted so many: what is wrong with that.
-    pub fn tick(&mut self, at: i64, count: usize) -> Option<String> {
+    /// A tick admitted so many: what is wrong with that. One that `goes_on` is the one before, by another call.
+    pub fn tick(&mut self, at: i64, count: usize, goes_on: bool) -> Option<String> {
         if at < self.last {
             // The clock went back: what is between two of its times is not known.
             self.restart(self.rate);
         }
-        let is_early = self.origin.is_some() && at - self.last < TICK_MS_MIN;
+        let is_early = self.origin.is_some() && at - self.last < TICK_MS_MIN && !goes_on;
         let since = at - self.last;
         self.last = at;
         if let Some(burst) = self.after_opening(at, count) {
@@ -82,7 +82,7 @@ mod tests {
     fn ticks(rate: f64, ticks: impl IntoIterator<Item = (i64, usize)>) -> Vec<String> {
         let mut pace = Pace::default();
         pace.restart(rate);
-        ticks.into_iter().filter_map(|(at, count)| pace.tick(at, count)).collect()
+        ticks.into_iter().filter_map(|(at, count)| pace.tick(at, count, false)).collect()
     }
 
     #[test]
@@ -114,12 +114,26 @@ mod tests {
         let opened = |count| {
             let mut pace = Pace::default();
             pace.restart(100.0);
-            pace.tick(0, 5);
+            pace.tick(0, 5, false);
             pace.opens(60_000);
-            pace.tick(60_050, count)
+            pace.tick(60_050, count, false)
         };
         assert_eq!(opened(16), None);
         assert!(opened(17).unwrap().contains("of the opening"), "a pause, with less than a late tick's");
+    }
+
+    #[test]
+    fn a_tick_of_several_calls_keeps_to_the_rate_as_one_of_one_does() {
+        let calls = |last: usize| {
+            let mut pace = Pace::default();
+            pace.restart(10_000.0);
+            pace.tick(0, 1, false);
+            let all = [(100, 300, false), (102, 300, true), (104, 300, true), (106, last, true)];
+            all.into_iter().filter_map(|(at, count, goes_on)| pace.tick(at, count, goes_on)).count()
+        };
+        assert_eq!(calls(100), 0);
+        assert_eq!(calls(3_000), 1, "more than the time allows");
+        assert_eq!(ticks(10_000.0, [(0, 1), (100, 299), (102, 300)]).len(), 1, "another tick");
     }
 
     #[test]

@@ -3,9 +3,8 @@
 use super::{
     chain::{self, Chain},
     file::Item,
-    findings::Findings,
+    findings::{Findings, Rule},
 };
-use crate::checker::Status;
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
 use wire::domain::{
@@ -37,16 +36,24 @@ pub enum ReceiptError<E> {
     /// The journal is not whole.
     #[error("the journal itself is not whole: {0}")]
     Broken(String),
+    /// Not all of it could be judged.
+    #[error("{0}")]
+    Unreadable(String),
     /// It cannot be read.
     #[error("{0}")]
     Journal(E),
 }
 
 impl<E> ReceiptError<E> {
-    fn broken(findings: Findings) -> Option<Self> {
-        let verdicts = findings.finish();
-        let broken = verdicts.into_iter().find(|verdict| verdict.status == Status::Violated)?;
-        Some(Self::Broken(broken.examples.first().map(|example| example.text.clone()).unwrap_or_default()))
+    /// What is wrong with the chain, the one thing that was looked at.
+    fn of_chain(findings: Findings) -> Option<Self> {
+        let chain = findings.finish().into_iter().find(|verdict| verdict.invariant == Rule::Chain)?;
+        let text = || chain.examples.first().map(|example| example.text.clone()).unwrap_or_default();
+        match chain.lacking.first() {
+            _ if chain.violations > 0 => Some(Self::Broken(text())),
+            Some(why) => Some(Self::Unreadable(why.clone())),
+            None => None,
+        }
     }
 }
 
@@ -100,26 +107,27 @@ pub fn hold<E>(
             }
             Item::Sold(_) => continue,
         };
-        // Most entries are of others.
-        let is_wanted = |text: &str| {
-            text.contains(&seq)
-                || text.contains("\"shifted\"")
-                || story.bookings.iter().any(|booking| text.contains(&booking.to_string()))
-        };
-        let entries = chain::read_some(&written, is_wanted);
-        chain.follow(&batch, &written, &entries, &mut findings);
+        let drew = chain::read_drawn(&written);
+        chain.follow(&batch, &written, &drew, &mut findings);
         // Verified by itself the receipt leads to its batch's root; so the batch must be this one.
         if batch.batch == wanted && batch != receipt.batch {
             return Err(ReceiptError::Forked(wanted));
         }
-        for (written, entry) in written.iter().zip(&entries) {
-            let Some(entry) = entry else { continue };
-            story.hear(Position { epoch: batch.epoch, n: written.n }, entry);
+        for (written, entry) in written.iter().zip(drew) {
+            // Most entries are of others; which are of his bookings, the entries before tell.
+            let text = &written.text;
+            let is_wanted = text.contains(&seq)
+                || text.contains("\"shifted\"")
+                || story.bookings.iter().any(|booking| text.contains(&booking.to_string()));
+            let Some(entry) = entry.or_else(|| is_wanted.then(|| chain::entry(text)).flatten()) else {
+                continue;
+            };
+            story.hear(Position { epoch: batch.epoch, n: written.n }, &entry);
         }
     }
     chain.finish(said.as_ref(), &mut findings);
-    if let Some(broken) = ReceiptError::broken(findings) {
-        return Err(broken);
+    if let Some(error) = ReceiptError::of_chain(findings) {
+        return Err(error);
     }
     let head = chain.head().filter(|head| head.batch >= wanted).cloned();
     let head = head.ok_or_else(|| ReceiptError::TooOld(wanted, chain.head().map_or(0, |head| head.batch)))?;

@@ -88,6 +88,11 @@ impl Seats {
         !seats.is_empty() && seats.iter().all(|seat| self.unheard.contains(*seat))
     }
 
+    /// What became of these is told. Answers how many of them were unheard of until then.
+    pub fn hear(&mut self, seats: &[SeatIndex]) -> usize {
+        seats.iter().filter(|seat| self.unheard.remove(**seat)).count()
+    }
+
     pub fn block(&mut self, blocked: &[SeatIndex]) {
         self.blocked = SeatSet::from_seats(self.count, blocked.iter().copied());
         self.recount();

@@ -47,6 +47,8 @@ pub struct Recorded {
     pub settings: Option<SaleSettings>,
     pub lag_us: Option<Micros>,
     pub ended_us: Micros,
+    /// Entries that the footer speaks of and that are not there.
+    pub missing: u64,
     pub state: FinalState,
 }
 
@@ -59,6 +61,7 @@ impl Recorded {
             settings: Some(settings()),
             lag_us: Some(0),
             ended_us: 0,
+            missing: 0,
             state: FinalState { line: Some(line), shop: Some(shop) },
         }
     }
@@ -148,7 +151,7 @@ impl Recorded {
         for (line, entry) in self.entries.iter().enumerate() {
             log.take(line as u64 + 2, entry.clone());
         }
-        let entries = self.entries.len() as u64;
+        let entries = self.entries.len() as u64 + self.missing;
         let footer = self.lag_us.map(|lag_us| Footer { ended_us: self.ended_us, entries, lag_us });
         log.part_done(Part { path: "h.jsonl".into(), header: header(self.settings.clone()), footer });
         check(&mut log, &self.state)

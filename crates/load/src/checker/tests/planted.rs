@@ -178,6 +178,10 @@ fn an_admission_while_paused() {
     recorded.put(22 * S, 99, 1, Event::Phase(Phase::Paused));
     recorded.put(26 * S, 99, 1, Event::Phase(Phase::Open));
     assert!(recorded.example(Invariant::Admission).text.contains("stood still"));
+    // Who hears ranks while it stands witnesses it too, whatever comes of his connection.
+    let mut unopened = Recorded::healthy(100);
+    unopened.put(22 * S, 99, 1, Event::Phase(Phase::Paused));
+    assert!(unopened.example(Invariant::Admission).text.contains("stood still"));
     // Who joins in between and hears that it is open puts an end to what is sure.
     let Some(Entry(at, ..)) = recorded.entries.iter().find(|e| is_joined(&e.3)) else { panic!() };
     assert!(*at < 22 * S);
@@ -330,6 +334,26 @@ fn a_booking_without_a_grant() {
     let mut recorded = Recorded::healthy(10);
     recorded.shop().bookings[4].grant = GrantKey { seq: 77, turn: 0 }.grant_id(&sale());
     assert!(recorded.example(Invariant::Tokens).text.contains("no place of his"));
+}
+
+#[test]
+fn an_answer_that_comes_far_too_late() {
+    let mut recorded = Recorded::healthy(10);
+    recorded.put(S, 20, 1, Event::Join { again: false });
+    recorded.put(62 * S, 20, 1, joined(20, 21, 20));
+    let late = |recorded: &Recorded| recorded.verdicts()[Invariant::Drained.number()].to_string();
+    assert!(late(&recorded).contains("no answer for 61 s"), "{}", late(&recorded));
+    let mut cut = Recorded::healthy(10);
+    cut.put(S, 20, 1, Event::Join { again: false });
+    cut.put(70 * S, 20, 1, Event::Cut(None));
+    assert!(late(&cut).contains("no answer for 69 s"), "{}", late(&cut));
+}
+
+#[test]
+fn lines_that_were_lost_or_added_are_missed() {
+    let mut recorded = Recorded::healthy(10);
+    recorded.missing = 1;
+    assert!(recorded.verdicts().iter().all(|verdict| verdict.status == Status::TooLittle));
 }
 
 #[test]

@@ -134,6 +134,25 @@ fn too_many_too_soon_or_at_the_wrong_time() {
     assert_eq!(reopened, [Admission]);
 }
 
+/// What is due beyond what one call of a tick may do comes with the next, at once.
+#[test]
+fn a_tick_of_many_is_several_entries() {
+    let mut recorded = Recorded { entries: Vec::new(), sold: Vec::new() };
+    recorded.say(-2000, r#""installed":{"seats":20,"booked":[],"held":0},"phase":"scheduled""#);
+    recorded.say(-2000, r#""settings":{"rate":10.0,"max_active":20,"grant_ttl_ms":20000,"claim_ms":5000,"away_ms":30000,"blocked":[]}"#);
+    recorded.say(-1500, r#""drawn":[[1,9]]"#);
+    recorded.say(0, r#""phase":"open""#);
+    let two_within = |recorded: &Recorded, first: usize| {
+        let mut recorded = recorded.clone();
+        let lapsed: Vec<_> = (0..first).map(|_| r#"[1,"expired"]"#).collect();
+        recorded.admit(5_000, 1, false, &format!(r#","lapsed":[{}]"#, lapsed.join(",")));
+        recorded.admit(5_002, 2, false, "");
+        recorded.report().to_string().contains("two ticks admitted within 2 ms")
+    };
+    assert!(two_within(&recorded, 299));
+    assert!(!two_within(&recorded, 300));
+}
+
 #[test]
 fn a_turn_that_ends_early_or_lasts_otherwise() {
     assert_eq!(after(|r| r.change(r#""at":1763800011600,"#, r#""at":1763800010600,"#)), [Turns]);
@@ -231,6 +250,15 @@ fn a_booking_whose_turn_was_lost_with_the_line_is_no_fault() {
         recorded.entries[first..].iter_mut().for_each(|(epoch, _)| *epoch = 2);
         assert_eq!(recorded.violated(), []);
     }
+    // Once that was told, and the seat is free again, nobody books it without a turn.
+    let mut again = lost.clone();
+    let freed = format!(r#"{{"seq":null,"booking":"{}","status":"released","seats":[9]}}"#, booking(9));
+    again.say(21_000, &format!(r#""freed":[{freed}]"#));
+    again.book(21_500, 10);
+    again.change(r#""seats":[10]"#, r#""seats":[9]"#);
+    let first = again.position(r#""installed":{"seats":20,"booked":[1"#);
+    again.entries[first..].iter_mut().for_each(|(epoch, _)| *epoch = 2);
+    assert!(again.violated().contains(&Seats));
     // A seat that was free then has been booked for a turn that was none.
     lost.change("[1,2,3,4,5,9]", "[1,2,3,4,5]");
     assert_eq!(lost.violated(), [Seats]);

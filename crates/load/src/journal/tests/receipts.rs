@@ -25,6 +25,37 @@ fn each_place_is_found_and_told() {
     assert!(told.to_string().contains("at the journal's end the place was at its turn"), "{told}");
 }
 
+/// Where an entry that drew places cannot be read, its batch could be any: nothing is called whole then.
+#[test]
+fn a_journal_with_an_entry_that_cannot_be_read_is_not_whole() {
+    let recorded = Recorded::healthy();
+    let honest = receipt(&recorded.batches(), 11);
+    let mut items = recorded.items();
+    let batch = items.iter_mut().find_map(|item| match item {
+        Item::Batch(_, written) => written.iter_mut().find(|written| !written.commitments.is_empty()),
+        _ => None,
+    });
+    batch.unwrap().text = "\"x\"".into();
+    assert!(matches!(held(&honest, items), Err(ReceiptError::Unreadable(_))));
+}
+
+#[test]
+fn what_became_of_a_booking_is_told_also_where_one_batch_has_all_of_it() {
+    let mut recorded = Recorded::healthy();
+    let at = recorded.position(&booking(3));
+    let confirmed = recorded.entries[at].clone();
+    recorded.entries[at].1 = confirmed.1.replace("confirmed", "held");
+    recorded.entries.insert(at + 1, (1, confirmed.1.replace("\"seq\":3,", "")));
+    let batches = recorded.batches();
+    let of = |at: usize| {
+        batches.iter().position(|(batch, _)| (batch.first..=batch.last).contains(&(at as u64 + 1)))
+    };
+    assert_eq!(of(at), of(at + 1), "one batch has both");
+    let told = held(&receipt(&batches, 3), recorded.items()).unwrap();
+    let what: Vec<_> = told.events.iter().map(|event| event.what).collect();
+    assert_eq!(what, ["drawn", "admitted", "claimed", "held", "booked"]);
+}
+
 #[test]
 fn a_receipt_that_is_forged_or_anothers() {
     let recorded = Recorded::healthy();
