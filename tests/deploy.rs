@@ -87,7 +87,7 @@ fn who_kills_waits_longer_than_the_drain() {
             number(&pod, "drain_s =") + number(&pod, "seconds:"),
             number(&pod, "terminationGracePeriodSeconds:"),
         ),
-        ("AWS' host", aws, stop),
+        ("AWS' host", aws, number(&read("deploy/terraform/host.sh"), "|TimeoutStopSec=")),
         ("AWS' balancer", aws, number(&balancer, "deregistration_delay ")),
     ];
     assert_eq!(impatient(&all), Vec::<String>::new());

@@ -114,6 +114,10 @@ impl Sample {
             ("grant to socket p99 ms", ms("waitroom_grant_delivery_seconds", 0.99)),
             ("join p99 ms", ms("waitroom_join_duration_seconds", 0.99)),
             ("servers' files", self.files as f64),
+            (
+                "journal behind, MB",
+                self.metrics.sum("waitroom_journal_waiting_bytes") / instances as f64 / 1e6,
+            ),
             ("audit failures", self.metrics.get("waitroom_rank_audit_failures_total")),
         ]);
         figures

@@ -155,7 +155,7 @@ impl Drop for Instance {
 pub fn until_journaled(instances: &[Instance]) {
     let began = Instant::now();
     while Metrics::all(instances).sum("waitroom_journal_waiting_bytes") > 0.0
-        && began.elapsed() < Duration::from_secs(60)
+        && began.elapsed() < Duration::from_secs(600)
     {
         thread::sleep(Duration::from_secs(1));
     }

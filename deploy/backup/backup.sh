@@ -26,7 +26,9 @@ postgres -c "SELECT 1" >/dev/null || { echo "$0: PostgreSQL cannot be reached" >
 began="$(date -u +%FT%TZ)"
 stood=()
 state=whole
-for sale in $(postgres -c "SELECT id FROM sales ORDER BY id"); do
+# Not within the loop's words, where a failure would be as good as no sale.
+sales="$(postgres -c "SELECT id FROM sales ORDER BY id")" || { echo "$0: PostgreSQL cannot be read" >&2; exit 69; }
+for sale in $sales; do
     if ! at="$(redis HMGET "waitroom:{$sale}:sale" epoch n | tr '\n' ' ')"; then
         state="unknown: Redis did not answer"
         break

@@ -43,7 +43,7 @@ resource "aws_lb_target_group" "colour" {
   protocol = "HTTP"
   vpc_id   = data.aws_vpc.site.id
   # After this the balancer cuts off who is still there. Longer than drain_s, so that waitroom says goodbye first.
-  deregistration_delay = 45
+  deregistration_delay = 60
   # A socket is one request that lasts an hour: newcomers go where fewer are. (Round robin would fill up a new host as slowly as the
   # old one empties.) It excludes slow_start.
   load_balancing_algorithm_type = "least_outstanding_requests"

@@ -32,5 +32,7 @@ sysctl --system
 cat > /etc/systemd/system/waitroom.service <<'UNIT'
 ${unit}
 UNIT
+# Longer than drain_s here.
+sed -i 's|^TimeoutStopSec=.*|TimeoutStopSec=60|' /etc/systemd/system/waitroom.service
 systemctl daemon-reload
 systemctl enable --now waitroom

@@ -44,7 +44,7 @@ data "aws_iam_policy_document" "host" {
   }
   statement {
     actions   = ["s3:GetObject"]
-    resources = ["arn:aws:s3:::${var.release.bucket}/${var.release.key}"]
+    resources = [for release in values(var.release) : "arn:aws:s3:::${release.bucket}/${release.key}"]
   }
 }
 
@@ -80,7 +80,7 @@ resource "aws_instance" "host" {
   ebs_optimized          = true
   # The units, the kernel's settings and waitroom.toml are those of the other ways to deploy.
   user_data = templatefile("${path.module}/host.sh", {
-    release  = var.release
+    release  = var.release[each.key]
     secrets  = var.secrets
     region   = var.region
     unit     = file("${path.module}/../systemd/waitroom.service")
@@ -89,8 +89,12 @@ resource "aws_instance" "host" {
     proxies  = jsonencode([for subnet in data.aws_subnet.public : subnet.cidr_block])
     drain_s  = local.drain_s
   })
-  # A new release is a new host: the idle colour alone (-target='aws_instance.host["green"]'), then `active`.
+  # A new release is a new host, of the idle colour alone: `release` of that colour, apply, look, then `active`, and apply again.
   user_data_replace_on_change = true
+  # A newer image comes with the next release, and never in the middle of a sale.
+  lifecycle {
+    ignore_changes = [ami]
+  }
   metadata_options {
     http_tokens = "required"
   }

@@ -28,7 +28,8 @@ data "aws_ssm_parameter" "image" {
 }
 
 locals {
-  drain_s = 20
+  # A quarter of it is longer than the two checks of 5 s that the balancer takes to notice (docs/instances.md).
+  drain_s = 45
   # Both serve; the balancer sends newcomers to the active one.
   hosts = { blue = var.private_subnets[0], green = var.private_subnets[1] }
 }

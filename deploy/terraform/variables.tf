@@ -30,8 +30,11 @@ variable "certificate_arn" {
 }
 
 variable "release" {
-  description = "The program in S3, s3://bucket/waitroom-<version>-x86_64-unknown-linux-musl, and its SHA-256."
-  type        = object({ bucket = string, key = string, sha256 = string })
+  description = "Of each colour the program in S3, s3://bucket/waitroom-<version>-x86_64-unknown-linux-musl, and its SHA-256."
+  type = object({
+    blue  = object({ bucket = string, key = string, sha256 = string })
+    green = object({ bucket = string, key = string, sha256 = string })
+  })
 }
 
 variable "secrets" {

@@ -65,7 +65,13 @@ impl Source {
         Ok(Self {
             runtime,
             journal: Journal::new(pool, id.clone()),
-            header: Header { journal: FORMAT, sale: id.clone(), bookings_at: survey.at, seats },
+            header: Header {
+                journal: FORMAT,
+                sale: id.clone(),
+                bookings_at: survey.at,
+                closed: is_closed,
+                seats,
+            },
             awaited: Awaited::new(&sold, is_closed),
             sold: sold.into_iter(),
             batch: 0,

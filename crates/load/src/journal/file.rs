@@ -30,6 +30,9 @@ pub struct Header {
     pub sale: SaleId,
     /// When PostgreSQL was asked for the bookings, by its clock; what is told of bookings later it cannot know.
     pub bookings_at: Timestamp,
+    /// Whether the sale was closed then: its journal tells of that when it is whole.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closed: bool,
     /// The seats' ids in plan order: a seat's number is its place in this list.
     pub seats: Vec<String>,
 }

@@ -42,7 +42,7 @@ pub(super) struct Line {
     /// Grants that may have been spent by bookings which the line never heard of before it was lost.
     unheard: u64,
     /// The sale was closed once; that is for good.
-    closed: bool,
+    pub closed: bool,
     /// From here on most cannot be judged.
     pub is_blind: bool,
     /// The line began when there was no journal yet.

@@ -49,6 +49,8 @@ pub struct Proof {
     findings: Findings,
     /// What the journal says of its end.
     head: Option<Head>,
+    /// The sale was closed when the journal was read.
+    closed: bool,
 }
 
 impl Proof {
@@ -62,6 +64,7 @@ impl Proof {
             counter: Counter::new(header.seats.len()),
             findings: Findings::new(),
             head: None,
+            closed: header.closed,
         }
     }
 
@@ -112,6 +115,9 @@ impl Proof {
         }
         if self.chain.head().is_none() {
             Rule::ALL.iter().for_each(|rule| findings.lack(*rule, "the journal is empty"));
+        } else if self.closed && self.line.is_judged() && !self.line.closed {
+            let why = "the sale is closed and its journal does not tell of that: what came last is not in it, or not yet";
+            Rule::ALL.iter().for_each(|rule| findings.lack(*rule, why));
         } else if self.counter.numbers.admitted == 0 {
             let rules = [Rule::Order, Rule::Admission, Rule::Turns];
             rules.iter().for_each(|rule| findings.lack(*rule, "nobody was admitted"));

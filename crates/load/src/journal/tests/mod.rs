@@ -24,7 +24,8 @@ pub fn name(seq: u64) -> String {
 
 pub fn header() -> Header {
     let seats = (1..=20).map(|seat| format!("A-{seat}")).collect();
-    Header { journal: FORMAT, sale: sale(), bookings_at: "2026-11-22T12:00:00Z".parse().unwrap(), seats }
+    let bookings_at = "2026-11-22T12:00:00Z".parse().unwrap();
+    Header { journal: FORMAT, sale: sale(), bookings_at, closed: false, seats }
 }
 
 pub fn booking(seq: u64) -> String {

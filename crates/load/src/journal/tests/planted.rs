@@ -37,6 +37,20 @@ fn what_shows_too_little_is_said() {
     assert_eq!(middle.report().status, Status::TooLittle, "{}", middle.report());
 }
 
+/// Whoever drops a journal's end leaves a sound chain.
+#[test]
+fn a_closed_sales_journal_tells_that_it_was_closed() {
+    let told = |recorded: &Recorded| {
+        let mut proof = Proof::new(&Header { closed: true, ..header() }, Vec::new());
+        recorded.items().into_iter().for_each(|item| proof.take(item));
+        proof.finish().status
+    };
+    let mut recorded = Recorded::healthy();
+    assert_eq!(told(&recorded), Status::TooLittle);
+    recorded.say(40_000, r#""phase":"closed""#);
+    assert_eq!(told(&recorded), Status::Proved);
+}
+
 #[test]
 fn what_a_newer_program_wrote_is_not_judged_and_no_violation() {
     let mut newer = Recorded::healthy();
