@@ -130,7 +130,7 @@ fn serve(redis: &Redis, postgres: &Postgres, more: &[(&str, &str)]) -> Served {
 async fn attacks(to: &str, sale: &str, attackers: &str) {
     let target = Target::parse(&format!("http://{to}"), SaleId::parse(sale).unwrap()).unwrap();
     let attackers: Attackers = serde_json::from_str(attackers).unwrap();
-    let attack = Attack::begin(&attackers, &target, to.parse().unwrap(), 7);
+    let attack = Attack::begin(&attackers, &target, to.parse().unwrap(), 7, (1, 1));
     sleep(BEGIN + turn()).await;
     println!("{}", json!(attack.answers()));
 }

@@ -17,11 +17,13 @@ export const store = openStore(sale);
 export const tabs = new Tabs(sale);
 /** Whether another tab of this browser holds the place: asked while the socket opens. */
 export const takenElsewhere = tabs.takenElsewhere();
-/** The page's socket, if the server has not lost its patience with it. */
-const knocking = globalThis.knocking?.readyState < 2 ? globalThis.knocking : null;
+/** For so long the server waits for the join. */
+const PATIENCE_MS = 10_000;
+/** The page's own; not one that has not joined, and the server has lost its patience with, as this script was so long on its way. */
+const knock = [globalThis.knock].find((knock) => knock && (knock.joins || knock.closed === null || performance.now() < PATIENCE_MS));
 /** Who has left is not put in line behind his back. */
 export const early = store.left() ? null : joinEarly();
-if (!early) knocking?.close();
+if (!early) knock?.socket.close();
 
 export function joinMessage({ identity, place, again = false }) {
   return { type: "join", ...(identity ? { identity } : {}), ...(place ? { place } : {}), ...(again ? { again: true } : {}) };
@@ -29,9 +31,10 @@ export function joinMessage({ identity, place, again = false }) {
 
 /** → { socket, join, sent, heard, closed, adopted }: what connection.mjs goes on with. */
 function joinEarly() {
-  const socket = knocking ?? openSocket(socketUrl);
+  const socket = knock?.socket ?? openSocket(socketUrl);
   const join = joinMessage({ identity: broughtIdentity, place: store.place() });
-  const early = { socket, join, sent: false, heard: [], closed: null, adopted: false };
+  const { joins: sent = false, heard = [], closed = null } = knock ?? {};
+  const early = { socket, join, sent, heard, closed, adopted: false };
   const opened = new Promise((resolve) => {
     if (socket.readyState === 1) resolve();
     socket.onopen = resolve;
@@ -39,7 +42,7 @@ function joinEarly() {
   socket.onmessage = (event) => early.heard.push(event.data);
   socket.onclose = (event) => { early.closed = event.code; };
   Promise.all([opened, takenElsewhere]).then(([, taken]) => {
-    if (early.adopted || taken) return;
+    if (early.adopted || early.sent || taken) return;
     socket.send(JSON.stringify(join));
     early.sent = true;
   });

@@ -105,7 +105,7 @@ export class PollingSocket {
       // Without a place there is nothing to ask but whether the sale still answers.
       await this.#ask("GET", "");
       this.#tell({ type: "pong" });
-      return null;
+      return this.joined === null ? null : 0; // Joined meanwhile.
     }
     const { deeds } = this;
     const { status, body } = await this.#ask("GET", "/places/me");

@@ -348,13 +348,10 @@ export function stillFor({ place }, at) {
   return still > (place.rank < RANK_FAR ? NO_ETA_STILL_MS : NO_ETA_STILL_FAR_MS) ? still : null;
 }
 
-/** Ends that say nothing against what the screen says of a booking. */
-const BOOKING_STAYS = [null, "closed", "limit"];
-
 /** The one word for what is on the screen; also <body data-state>. */
 export function screenOf(state) {
   if (state.elsewhere) return "elsewhere";
-  if (state.booking && BOOKING_STAYS.includes(state.stop) && state.place?.state !== "waiting") {
+  if (state.booking && !["replaced", "removed"].includes(state.stop) && state.place?.state !== "waiting") {
     return state.booking.status === "confirmed" ? "booked" : state.booking.status;
   }
   if (state.stop) return state.stop;

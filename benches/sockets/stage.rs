@@ -187,7 +187,7 @@ impl Metrics {
     }
 
     /// Over all its labels.
-    fn sum(&self, name: &str) -> f64 {
+    pub fn sum(&self, name: &str) -> f64 {
         self.0
             .iter()
             .filter(|(series, _)| series.split('{').next() == Some(name))

@@ -211,8 +211,13 @@ fn options(args: LoadArgs) -> Result<(Options, Option<SaleWanted>), LoadError> {
         None => SaleId::parse("demo"),
     };
     let sale = sale.ok_or_else(|| LoadError::Usage("--sale: 1 to 64 of a-z, 0-9 and -".into()))?;
+    let target = Target::with(&args.url, sale, args.ca_file.as_deref())?;
+    if target.is_secure() && !scenario.attackers.kinds.is_empty() {
+        let why = "--url: the scenario's attackers speak no TLS, and would try nothing; give the http:// address of an instance";
+        return Err(LoadError::Usage(why.into()));
+    }
     let options = Options {
-        target: Target::with(&args.url, sale, args.ca_file.as_deref())?,
+        target,
         scenario: scenario.name,
         visitors: scenario.visitors,
         arrivals: scenario.arrivals,

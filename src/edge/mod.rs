@@ -23,6 +23,7 @@ use crate::{
     metrics::{self, Refused},
     room::{
         Room,
+        errors::RoomError,
         rooms::{Found, Rooms},
         sockets::Lot,
     },
@@ -39,7 +40,11 @@ use keys::Keys;
 use networks::{FullNetworks, Networks};
 use operator::access::Access;
 use rush::Rush;
-use std::{sync::Arc, sync::atomic::AtomicU64};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+use tokio::time::timeout;
 use wire::domain::ids::{SaleId, VisitorId};
 
 /// The token that a request brings; the scheme's name may be in any case (RFC 9110, 11.1).
@@ -121,8 +126,9 @@ impl Edge {
             return Ok(Found::Room(room));
         }
         let look_up = async {
-            // One at a time: names that somebody makes up must not stand in the queue for PostgreSQL before bookings.
-            let _turn = self.state.strangers.lock().await;
+            if !self.is_there(&id).await.map_err(Err)? {
+                return Ok(());
+            }
             match self.rooms.find(&id).await {
                 Ok(None) => Ok(()),
                 found => Err(found),
@@ -137,6 +143,22 @@ impl Edge {
                 Err(error) => Err(HttpError::from(error.clone())),
             },
         }
+    }
+}
+
+/// How long a name that nobody knows waits for its turn to be looked up.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(3);
+
+impl Edge {
+    /// Whether there is such a sale. One name is asked for at a time: those that somebody makes up must not stand in the queue for
+    /// PostgreSQL before bookings.
+    async fn is_there(&self, id: &SaleId) -> Result<bool, RoomError> {
+        if self.rooms.knows(id) {
+            return Ok(true);
+        }
+        let turn = timeout(LOOKUP_PATIENCE, self.state.strangers.lock()).await;
+        let _turn = turn.map_err(|_| RoomError::Overloaded)?;
+        self.rooms.is_there(id).await
     }
 }
 

@@ -4,11 +4,13 @@ use super::errors::RoomError;
 use std::{future::Future, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 /// How long a question waits for room in the queue, when everyone comes at once.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(3);
+/// A call that took so long was tried again and again.
+const LONG: Duration = Duration::from_secs(1);
 
 /// A question and who waits for its answer.
 pub(super) struct Asked<Q, A> {
@@ -56,14 +58,16 @@ pub(super) async fn serve<Q, A, F>(
     while asked.recv_many(&mut batch, max).await > 0 {
         let (questions, replies): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|Asked { question, reply }| (question, reply)).unzip();
+        let began = Instant::now();
         // Who has gone meanwhile finds what came of it when he returns.
         match call(questions).await {
             Ok(answers) => replies.into_iter().zip(answers).for_each(|(reply, answer)| {
                 let _ = reply.send(Ok(answer));
             }),
-            // Nor do those who waited meanwhile have better luck: with a patience each, the last would wait for the sum of all.
+            // A call that took its time had all the patience that there is: with one for each, the last would wait for the sum of all.
             Err(error) => {
-                let waited = (0..asked.len()).map_while(|_| asked.try_recv().ok());
+                let waiting = if began.elapsed() >= LONG { asked.len() } else { 0 };
+                let waited = (0..waiting).map_while(|_| asked.try_recv().ok());
                 let waited: Vec<_> = waited.map(|waited| waited.reply).collect();
                 replies.into_iter().chain(waited).for_each(|reply| {
                     let _ = reply.send(Err(error.clone()));
@@ -77,10 +81,10 @@ pub(super) async fn serve<Q, A, F>(
 mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
-    use tokio::sync::Semaphore;
+    use tokio::{sync::Semaphore, time::sleep};
 
     /// Three are asked while the first call runs: they go together, in order, and each gets his own answer.
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn what_waits_goes_together_in_order() {
         let (batcher, mut asked) = batcher::<u32, u32>(10);
         let (calls, gate) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Semaphore::new(0)));
@@ -91,10 +95,12 @@ mod tests {
                 calls.lock().unwrap().push(questions.clone());
                 async move {
                     gate.acquire().await.unwrap().forget();
-                    match questions.contains(&13) {
-                        true => Err(RoomError::Overloaded),
-                        false => Ok(questions.iter().map(|q| q * 10).collect()),
+                    match questions[0] {
+                        13 => sleep(LONG).await,
+                        14 => {}
+                        _ => return Ok(questions.iter().map(|q| q * 10).collect()),
                     }
+                    Err(RoomError::Overloaded)
                 }
             }
         };
@@ -114,21 +120,25 @@ mod tests {
         let (first, others) = asking.await;
         assert_eq!((first.unwrap(), others), (10, [20, 30, 40]));
         assert_eq!(*calls.lock().unwrap(), [vec![1], vec![2, 3, 4]]);
-        let asking = async {
-            tokio::join!(batcher.ask(13), async {
-                while calls.lock().unwrap().len() < 3 {
+        let asking = async |bad| {
+            let (batcher, calls, gate) = (&batcher, &calls, &gate);
+            let known = calls.lock().unwrap().len();
+            tokio::join!(batcher.ask(bad), async {
+                while calls.lock().unwrap().len() == known {
                     tokio::task::yield_now().await;
                 }
-                tokio::join!(batcher.ask(5), async {
+                let (waited, ()) = tokio::join!(batcher.ask(5), async {
                     tokio::task::yield_now().await;
-                    gate.add_permits(1);
-                })
+                    gate.add_permits(2);
+                });
+                waited
             })
         };
-        let (failed, (waited, ())) = asking.await;
+        // A call that failed after it had been tried for long takes who waited with it; one that failed at once does not.
+        let (failed, waited) = asking(13).await;
         assert!(matches!((failed, waited), (Err(RoomError::Overloaded), Err(RoomError::Overloaded))));
-        gate.add_permits(1);
-        assert_eq!(batcher.ask(6).await.unwrap(), 60);
+        let (failed, waited) = asking(14).await;
+        assert!(matches!((failed, waited), (Err(RoomError::Overloaded), Ok(50))));
         drop(batcher);
         serving.await.unwrap();
     }

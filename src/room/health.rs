@@ -5,7 +5,7 @@ use crate::{
     metrics,
     store::{
         errors::{Store, StoreError},
-        redis::Redis,
+        redis::{RESPONSE_TIMEOUT, Redis},
         sales::Sales,
     },
 };
@@ -14,14 +14,16 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
-use tokio::time::{interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// How often PostgreSQL is asked: a tick wants a fresh proof …
 const POSTGRES_EVERY: Duration = Duration::from_millis(500);
 /// … and Redis: each proof is a write to its disk.
 const REDIS_EVERY: Duration = Duration::from_secs(1);
-/// An answer that takes longer is none.
-const TIMEOUT: Duration = Duration::from_secs(2);
+/// An answer of PostgreSQL that takes longer is none …
+const POSTGRES_TIMEOUT: Duration = Duration::from_secs(2);
+/// … and one of Redis: its connection gives up before, and is made anew.
+const REDIS_TIMEOUT: Duration = RESPONSE_TIMEOUT.saturating_add(Duration::from_secs(1));
 /// A store that has not answered for so long is away.
 const STALE_MS: u64 = 3000;
 
@@ -86,28 +88,38 @@ impl Health {
     /// Asks both stores, for ever.
     pub async fn watch(&self, redis: &Redis, sales: &Sales) {
         tokio::join!(
-            self.ask(Store::Redis, REDIS_EVERY, &self.redis_ms, &self.asking[0], || redis.prove()),
-            self.ask(Store::Postgres, POSTGRES_EVERY, &self.postgres_ms, &self.asking[1], || sales.prove()),
+            self.ask(Store::Redis, [REDIS_EVERY, REDIS_TIMEOUT], &self.redis_ms, &self.asking[0], || {
+                redis.prove()
+            }),
+            self.ask(
+                Store::Postgres,
+                [POSTGRES_EVERY, POSTGRES_TIMEOUT],
+                &self.postgres_ms,
+                &self.asking[1],
+                || sales.prove()
+            ),
         );
     }
 
     async fn ask<F: Future<Output = Result<(), StoreError>>>(
         &self,
         store: Store,
-        every: Duration,
+        [every, within]: [Duration; 2],
         at: &AtomicU64,
         pulse: &Pulse,
         ask: impl Fn() -> F,
     ) {
         let name = store.name();
         let mut every = interval(every);
+        // Proofs that were due while a store hung prove nothing, all at once.
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut was_away = false;
         loop {
             every.tick().await;
             pulse.beat();
             // The proof is as old as the question: the answer may have waited on its way back.
             let asked = self.now_ms();
-            let answer = timeout(TIMEOUT, ask()).await.unwrap_or(Err(StoreError::Timeout(store)));
+            let answer = timeout(within, ask()).await.unwrap_or(Err(StoreError::Timeout(store)));
             metrics::store_up(name, answer.is_ok());
             match answer {
                 Ok(()) => {

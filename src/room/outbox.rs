@@ -8,7 +8,7 @@ use wire::domain::ids::SaleId;
 
 /// Pause between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Tries, five minutes' worth; what was not heard by then is put right by the comparison with PostgreSQL.
+/// Tries, five minutes' worth; what was not heard by then of a booking is put right by the comparison with PostgreSQL.
 const TRIES: u32 = 300;
 
 /// The outbox of one sale; cheap to clone.
@@ -36,13 +36,20 @@ impl Outbox {
         Arc::strong_count(&self.0.open) - 1
     }
 
-    /// Tells of `what` until it is heard.
+    /// Tells of `what` until it is heard: nothing else would put it right.
     pub async fn tell<F>(&self, what: &str, tell: impl Fn() -> F)
     where
         F: Future<Output = Result<(), StoreError>>,
     {
+        self.try_to_tell(what, tell, u32::MAX).await;
+    }
+
+    async fn try_to_tell<F>(&self, what: &str, tell: impl Fn() -> F, tries: u32)
+    where
+        F: Future<Output = Result<(), StoreError>>,
+    {
         let _busy = self.busy();
-        for attempt in 1..=TRIES {
+        for attempt in 1..=tries {
             let Err(error) = tell().await else { return };
             match attempt {
                 1 => tracing::warn!(sale = %self.0.sale, "told later: {what}: {error}"),
@@ -53,7 +60,7 @@ impl Outbox {
         tracing::error!(sale = %self.0.sale, "never told: {what}");
     }
 
-    /// The same, whether or not anyone waits for it.
+    /// The same of what has to do with bookings, whether or not anyone waits for it; not for ever.
     pub fn post<F>(&self, what: &'static str, tell: impl Fn() -> F + Send + Sync + 'static) -> JoinHandle<()>
     where
         F: Future<Output = Result<(), StoreError>> + Send + 'static,
@@ -61,7 +68,7 @@ impl Outbox {
         let (this, busy) = (self.clone(), self.busy());
         tokio::spawn(async move {
             let _busy = busy;
-            this.tell(what, tell).await;
+            this.try_to_tell(what, tell, TRIES).await;
         })
     }
 }

@@ -30,7 +30,7 @@ use std::{
 };
 use tokio::{
     sync::{Mutex, watch},
-    time::{interval, timeout},
+    time::{MissedTickBehavior, interval, timeout},
 };
 use uuid::Uuid;
 use wire::domain::{
@@ -125,6 +125,16 @@ impl Rooms {
     /// The room of a sale, if it is open.
     pub fn open(&self, id: &SaleId) -> Option<Arc<Room>> {
         self.rooms.get(id).map(|room| room.clone())
+    }
+
+    /// Whether the sale is known here, without asking anybody.
+    pub fn knows(&self, id: &SaleId) -> bool {
+        self.rooms.contains_key(id) || self.closed.contains_key(id)
+    }
+
+    /// Whether there is such a sale.
+    pub async fn is_there(&self, id: &SaleId) -> Result<bool, RoomError> {
+        Ok(self.sales.state(id, 0).await?.is_some())
     }
 
     /// A sale, its room opened if need be; nothing if there is no such sale.
@@ -305,6 +315,7 @@ impl Rooms {
     pub async fn run(self: Arc<Self>) {
         let sales = async {
             let mut every = interval(SALES_POLL);
+            every.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 every.tick().await;
                 if let Err(error) = self.open_all().await {

@@ -3,7 +3,7 @@
 use super::{
     audit::{Note, difference},
     errors::{Store, StoreError},
-    postgres::{bigint, facts::takes_bookings, unsigned},
+    postgres::{bigint, facts::takes_bookings, unsigned, within},
 };
 use crate::metrics;
 use deadpool_postgres::{GenericClient, Object, Pool};
@@ -117,24 +117,27 @@ impl Sales {
 
     /// All sales, oldest first, as far as rooms must know them.
     pub async fn versions(&self) -> Result<Vec<Version>, StoreError> {
-        let client = self.pool.get().await?;
-        let statement = client
-            .prepare_cached(
-                "SELECT id, version, first_epoch, phase = 'closed' AND NOT EXISTS \
-                 (SELECT FROM bookings WHERE sale_id = sales.id AND status = 'held') \
-                 FROM sales ORDER BY created_at, id",
-            )
-            .await?;
-        let rows = client.query(&statement, &[]).await?;
-        let version = |row: &Row| {
-            Ok(Version {
-                id: sale_id(row.get(0))?,
-                version: unsigned(row.get(1)),
-                first_epoch: unsigned(row.get(2)),
-                is_over: row.get(3),
-            })
-        };
-        rows.iter().map(version).collect()
+        within(&self.pool, async {
+            let client = self.pool.get().await?;
+            let statement = client
+                .prepare_cached(
+                    "SELECT id, version, first_epoch, phase = 'closed' AND NOT EXISTS \
+                     (SELECT FROM bookings WHERE sale_id = sales.id AND status = 'held') \
+                     FROM sales ORDER BY created_at, id",
+                )
+                .await?;
+            let rows = client.query(&statement, &[]).await?;
+            let version = |row: &Row| {
+                Ok(Version {
+                    id: sale_id(row.get(0))?,
+                    version: unsigned(row.get(1)),
+                    first_epoch: unsigned(row.get(2)),
+                    is_over: row.get(3),
+                })
+            };
+            rows.iter().map(version).collect()
+        })
+        .await
     }
 
     /// The whole sale, its plan included.
@@ -153,7 +156,7 @@ impl Sales {
 
     /// What an operator can change, as it is now.
     pub async fn state(&self, id: &SaleId, seats: usize) -> Result<Option<SaleState>, StoreError> {
-        read_state(&self.pool.get().await?, id, seats, "").await
+        within(&self.pool, async { read_state(&self.pool.get().await?, id, seats, "").await }).await
     }
 
     /// Changes what `change` changes, all or nothing, under a lock; its refusal is handed through. Nothing if there
@@ -281,22 +284,28 @@ impl Sales {
     /// # Errors
     /// The sale was deleted, even if there is another of its id by now.
     pub async fn last_epoch(&self, sale: &Sale) -> Result<u64, StoreError> {
-        let client = self.pool.get().await?;
-        let query = "SELECT epoch FROM sales WHERE id = $1 AND first_epoch = $2";
-        let row = client.query_opt(query, &[&sale.id.as_str(), &bigint(sale.first_epoch)]).await?;
-        let row = row.ok_or_else(|| StoreError::Corrupt(format!("sale {} was deleted", sale.id)))?;
-        Ok(unsigned(row.get(0)))
+        within(&self.pool, async {
+            let client = self.pool.get().await?;
+            let query = "SELECT epoch FROM sales WHERE id = $1 AND first_epoch = $2";
+            let row = client.query_opt(query, &[&sale.id.as_str(), &bigint(sale.first_epoch)]).await?;
+            let row = row.ok_or_else(|| StoreError::Corrupt(format!("sale {} was deleted", sale.id)))?;
+            Ok(unsigned(row.get(0)))
+        })
+        .await
     }
 
     /// Begins a new life of the line after that of epoch `last`: its epoch, and the shift of deadlines so far in ms. Nothing if
     /// somebody else has begun one since, or the sale was deleted.
     pub async fn next_epoch(&self, sale: &Sale, last: u64) -> Result<Option<(u64, i64)>, StoreError> {
-        let client = self.pool.get().await?;
-        let update = "UPDATE sales SET epoch = epoch + 1 WHERE id = $1 AND first_epoch = $2 AND epoch = $3 \
-                      RETURNING epoch, shift_ms";
-        let known = [bigint(sale.first_epoch), bigint(last)];
-        let row = client.query_opt(update, &[&sale.id.as_str(), &known[0], &known[1]]).await?;
-        Ok(row.map(|row| (unsigned(row.get(0)), row.get(1))))
+        within(&self.pool, async {
+            let client = self.pool.get().await?;
+            let update = "UPDATE sales SET epoch = epoch + 1 WHERE id = $1 AND first_epoch = $2 AND epoch = $3 \
+                          RETURNING epoch, shift_ms";
+            let known = [bigint(sale.first_epoch), bigint(last)];
+            let row = client.query_opt(update, &[&sale.id.as_str(), &known[0], &known[1]]).await?;
+            Ok(row.map(|row| (unsigned(row.get(0)), row.get(1))))
+        })
+        .await
     }
 
     /// Whether something could be booked now: see [`takes_bookings`].

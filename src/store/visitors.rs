@@ -1,6 +1,10 @@
 //! What is done about one visitor in PostgreSQL: he is removed from a sale, perhaps for good, or forgotten everywhere.
 
-use super::{audit::Note, errors::StoreError, postgres::Pool};
+use super::{
+    audit::Note,
+    errors::StoreError,
+    postgres::{Pool, unsigned},
+};
 use serde_json::{Value, json};
 use wire::domain::{
     audit::Actor,
@@ -70,9 +74,11 @@ impl Visitors {
         let places =
             "UPDATE journal_places SET visitor_id = 'forgotten:' || seq, salt = '' WHERE visitor_id = $1";
         let places = tx.execute(places, &name).await?;
-        let bookings = "UPDATE bookings SET visitor_id = 'forgotten:' || bookings.id FROM sales \
-                        WHERE bookings.sale_id = sales.id AND visitor_id = $1";
-        let bookings = tx.execute(bookings, &name).await?;
+        // A void row, which keeps a grant from booking, is no booking.
+        let bookings = "WITH renamed AS (UPDATE bookings SET visitor_id = 'forgotten:' || bookings.id FROM sales \
+                        WHERE bookings.sale_id = sales.id AND visitor_id = $1 RETURNING bookings.status) \
+                        SELECT count(*) FROM renamed WHERE status <> 'void'";
+        let bookings = unsigned(tx.query_one(bookings, &name).await?.get(0));
         let lifted = "WITH lifted AS (DELETE FROM bans WHERE visitor_id = $1 RETURNING sale_id) \
                       UPDATE sales SET version = version + 1 FROM lifted WHERE id = lifted.sale_id";
         tx.execute(lifted, &name).await?;

@@ -114,7 +114,7 @@ async fn lived(names: &[String], seed: u64) -> Vec<String> {
                 format!("{}", fenced.len())
             }
             11 if step % 9 == 0 => {
-                let removed = line.remove(&who, turn > 200).await.unwrap();
+                let removed = line.remove(&who, (turn > 200).then_some(&[seq][..])).await.unwrap();
                 format!("{removed:?}")
             }
             12 if step % 5 == 0 => format!("{}", bench.tick().await.admitted),

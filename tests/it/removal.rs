@@ -289,6 +289,17 @@ async fn a_person_is_forgotten_and_what_was_proved_stays_proved() {
     let (status, _) = server.admin("DELETE", &format!("/visitors/{name}"), None).await;
     assert_eq!(status, 200);
     assert!(!everything(&world).await.contains(name));
+    // Nor does the token of an earlier place, which is not the last that he had, bring that one back.
+    let (mut park, _) = stands(&server, &sale, "park").await;
+    let mut again = server.connect(&sale).await;
+    again.say(json!({ "type": "join", "place": first["place"] })).await;
+    assert_eq!(again.hear("joined").await["rank"], 1, "behind who came meanwhile");
+    for visitor in [&mut again, &mut park] {
+        visitor.say(json!({ "type": "leave" })).await;
+        visitor.hear_past(&["rank"], "lapsed").await;
+    }
+    let (status, _) = server.admin("DELETE", &format!("/visitors/{name}"), None).await;
+    assert_eq!(status, 200);
 
     lost_and_found(&world, &server, &sale, &first["place"]).await;
     server.patch(&sale, json!({ "phase": "closed" })).await;

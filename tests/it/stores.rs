@@ -14,8 +14,9 @@ use tokio::{
 };
 use waitroom::{
     embedded::Redis,
-    store::{postgres::connect::postgres_pool, redis::redis_client},
+    store::{journal::Journal, postgres::connect::postgres_pool, redis::redis_client},
 };
+use wire::domain::ids::SaleId;
 
 /// Longer than a connection may take to come back.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -224,4 +225,24 @@ async fn a_postgres_that_takes_writes_again_is_used_again_without_anyone_cutting
     kim.say(json!({ "type": "redeem", "request": "r", "token": token, "seats": ["A-1"] })).await;
     kim.hear("booking").await;
     server.stop().await;
+}
+
+/// A server that hangs keeps its connections: what was asked over them is given up, and asked over new ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgresql_that_never_answers_is_given_up_and_found_again() {
+    let world = World::new();
+    let server = Server::start_in(&world).await;
+    let sale = server.sale(json!({})).await;
+    server.stop().await;
+    let pool = postgres_pool(&world.postgres.url(), 2).unwrap();
+    let journal = Journal::new(pool.clone(), SaleId::parse(&sale).unwrap());
+    journal.tail().await.unwrap();
+    world.postgres.freeze();
+    let answer = timeout(PATIENCE, journal.tail()).await.expect("nobody waits for ever");
+    assert!(answer.is_err());
+    assert_eq!(pool.status().size, 0, "nobody is given that connection");
+    world.postgres.thaw();
+    while journal.tail().await.is_err() {
+        sleep(Duration::from_millis(100)).await;
+    }
 }

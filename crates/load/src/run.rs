@@ -145,7 +145,7 @@ pub(super) async fn run_onto<W: Write + Send + 'static>(
     let facts = (0..visitors).map(|_| Mutex::default()).collect();
     let run = Arc::new(Run { world: World { scene, dialer }, facts });
 
-    let attack = Attack::begin(&options.attackers, &options.target, address, options.seed);
+    let attack = Attack::begin(&options.attackers, &options.target, address, options.seed, options.part);
     let interrupted = crowd_through(&run, &options, &run_id).await;
     let answers = attack.answers();
     drop(attack);

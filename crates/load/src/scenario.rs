@@ -206,8 +206,12 @@ impl Scenario {
         })
     }
 
-    /// Plays the arrivals `factor` times as slowly.
+    /// Plays the arrivals `factor` times as slowly, and what is to happen in their midst.
     pub fn stretch(&mut self, factor: f64) {
+        if let Some(sale) = &mut self.sale {
+            sale.opens_after = sale.opens_after.mul_f64(factor);
+        }
+        self.behaviour.herd = self.behaviour.herd.map(|after| after.mul_f64(factor));
         for wave in &mut self.arrivals {
             (wave.from, wave.over) = (wave.from.mul_f64(factor), wave.over.mul_f64(factor));
         }

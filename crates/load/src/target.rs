@@ -45,13 +45,18 @@ impl Target {
         self.url("http", path)
     }
 
+    /// Whether it is reached over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// The WebSocket's address.
     pub fn ws(&self) -> String {
         self.url("ws", "/ws")
     }
 
     fn url(&self, scheme: &str, path: &str) -> String {
-        let secure = if self.tls.is_some() { "s" } else { "" };
+        let secure = if self.is_secure() { "s" } else { "" };
         format!("{scheme}{secure}://{}/v1/sales/{}{path}", self.authority, self.sale)
     }
 

@@ -101,7 +101,8 @@ class Colour:
             status, said = self.ask("GET", "/readyz")
         except (OSError, http.client.HTTPException) as error:
             return f"no answer at {self.admin} ({error or type(error).__name__})"
-        return None if status == 200 else ", ".join(said["reasons"]) if isinstance(said, dict) else f"HTTP {status}"
+        reasons = said.get("reasons") if isinstance(said, dict) else None
+        return None if status == 200 else ", ".join(reasons or [f"HTTP {status}"])
 
     def metrics(self):
         """Sums over labels, by name; of a histogram's buckets by name and `le` too. Nothing if it does not answer."""
@@ -143,8 +144,11 @@ class Nginx:
         replace(self.settings["active"], f'map "" $waitroom_colour {{ default waitroom_{name}; }}\n')
 
     def command(self, what):
-        done = subprocess.run(shlex.split(self.settings[what]), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=30)
+        try:
+            done = subprocess.run(shlex.split(self.settings[what]), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, text=True, timeout=30)
+        except subprocess.TimeoutExpired:
+            raise Refused(f"{self.settings[what]!r} did not end within 30 s") from None
         if done.returncode != 0:
             raise Refused(f"{self.settings[what]!r}: {done.stdout.strip()}")
 

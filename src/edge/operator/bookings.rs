@@ -114,13 +114,19 @@ fn csv_line(row: &Value) -> String {
             Value::Array(seats) => seats.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(";"),
             _ => String::new(),
         };
-        // A spreadsheet would run what begins so; a visitor's name comes from outside (OWASP, "CSV Injection").
-        let runs =
-            |c: char| matches!(c, '=' | '+' | '-' | '@' | '|' | '＝' | '＋' | '－' | '＠') || c.is_control();
-        let guard = if text.trim_start_matches(' ').starts_with(runs) { "'" } else { "" };
-        format!("\"{guard}{}\"", text.replace('"', "\"\""))
+        format!("\"{}\"", guarded(&text).replace('"', "\"\""))
     };
     COLUMNS.map(cell).join(",") + "\r\n"
+}
+
+/// A spreadsheet would run what begins so; a visitor's name comes from outside (OWASP, "CSV Injection"). Where it takes `;` for the
+/// end of a cell, as in many countries, one may begin in the middle.
+fn guarded(text: &str) -> String {
+    let runs =
+        |c: char| matches!(c, '=' | '+' | '-' | '@' | '|' | '＝' | '＋' | '－' | '＠') || c.is_control();
+    let parts = text.split_inclusive([';', ',']);
+    let guard = |part: &str| if part.trim_start_matches([' ', '"']).starts_with(runs) { "'" } else { "" };
+    parts.flat_map(|part| [guard(part), part]).collect()
 }
 
 /// `GET /v1/admin/bookings/{id}`.

@@ -14,8 +14,7 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{sync::Arc, time::Instant};
 use wire::domain::{phase::Phase, sale::Sale};
 
@@ -92,10 +91,38 @@ pub async fn plan(
 /// The plan as it was uploaded, and the ids of all its seats in plan order, which is what bitmaps count by.
 async fn read_plan(edge: &Edge, sale: &Sale) -> Result<Packed, HttpError> {
     let json = edge.rooms.plan_json(&sale.id).await?.ok_or_else(HttpError::unknown_sale)?;
-    let mut plan: Value = serde_json::from_slice(&json).unwrap_or_default();
-    plan["seats"] = sale.plan.seats.iter().map(|seat| seat.id.as_str()).collect();
-    let body = Bytes::from(plan.to_string());
+    let plan = sale.plan.clone();
     // A hall of 100,000 seats takes longer than a task may keep its thread.
-    let pack = tokio::task::spawn_blocking(move || Packed::new("application/json", body));
+    let pack = tokio::task::spawn_blocking(move || {
+        let seats: Vec<&str> = plan.seats.iter().map(|seat| seat.id.as_str()).collect();
+        Packed::new("application/json", with_seats(json, &json!(seats).to_string()).into())
+    });
     pack.await.map_err(|_| HttpError::unavailable("the plan could not be made ready; try again"))
+}
+
+/// The text of an object, with `seats` at its end, where it counts whatever the object has of that name. What else is in it is
+/// nobody's to judge: a number beyond all bounds, or half of a letter, in a field that is passed over.
+fn with_seats(mut json: Vec<u8>, seats: &str) -> Vec<u8> {
+    let end = json.iter().rposition(|byte| *byte == b'}').unwrap_or(json.len());
+    json.truncate(end);
+    let is_empty = json.trim_ascii_end().ends_with(b"{");
+    json.extend_from_slice(if is_empty { b"" } else { b"," });
+    json.extend_from_slice(format!("\"seats\":{seats}}}").as_bytes());
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn a_plan_is_published_as_it_was_given_whatever_else_is_in_it() {
+        let strange = r#"{"zones":[{"name":"VIP \ud83d"}],"odd":1e400,"deep":"}" } "#;
+        let published = String::from_utf8(with_seats(strange.into(), r#"["A-1"]"#)).unwrap();
+        assert_eq!(published, r#"{"zones":[{"name":"VIP \ud83d"}],"odd":1e400,"deep":"}" ,"seats":["A-1"]}"#);
+        assert_eq!(with_seats(b"{ }".to_vec(), "[]"), br#"{ "seats":[]}"#);
+        let twice: Value = serde_json::from_slice(&with_seats(br#"{"seats":1}"#.to_vec(), "[]")).unwrap();
+        assert_eq!(twice["seats"], json!([]));
+    }
 }

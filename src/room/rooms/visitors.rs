@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use wire::domain::{
     audit::{Actor, AuditFilter, AuditRecord},
-    ids::{SaleId, VisitorId},
+    ids::{SaleId, Seq, VisitorId},
     line::Position,
 };
 
@@ -46,7 +46,7 @@ impl Rooms {
         // First, so that who is sent away does not come in again.
         self.put_in_force(id).await?;
         let Found::Room(room) = found else { return Ok(Some(false)) };
-        let Some((ended, _)) = end_in(room.line.store(), visitor, false).await? else { return Ok(None) };
+        let Some((ended, _)) = end_in(room.line.store(), visitor, None).await? else { return Ok(None) };
         metrics::lapses(id.as_str(), "removed", u64::from(ended));
         Ok(Some(ended))
     }
@@ -65,7 +65,8 @@ impl Rooms {
                 Some(Found::Closed(_)) => (self.redis.line(&id), false),
                 None => continue,
             };
-            match end_in(&line, visitor, true).await {
+            let drawn = Journal::new(self.pool.clone(), id.clone()).places_of(visitor).await?;
+            match end_in(&line, visitor, Some(&drawn)).await {
                 Ok(Some((_, n))) if lives => self.wait_for_journal(&id, &line, n).await?,
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(None),
@@ -104,7 +105,11 @@ impl Rooms {
 }
 
 /// Whether a place ended, and the stream's last entry; nothing while it is being redeemed.
-async fn end_in(line: &Line, visitor: &VisitorId, forget: bool) -> Result<Option<(bool, u64)>, StoreError> {
+async fn end_in(
+    line: &Line,
+    visitor: &VisitorId,
+    forget: Option<&[Seq]>,
+) -> Result<Option<(bool, u64)>, StoreError> {
     let since = Instant::now();
     loop {
         match line.remove(visitor, forget).await? {

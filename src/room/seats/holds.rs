@@ -61,8 +61,8 @@ async fn end_holds(seats: &Arc<Seats>, line: &LiveLine, sockets: &Hub) -> Result
         if seats.bookings.shift_holds(shift_ms).await? {
             tracing::info!(sale = %seats.sale.id, "an outage was added to all holds");
         }
-        seats.shifted_ms.store(shift_ms, Ordering::Relaxed);
         tell_holders(seats, sockets).await?;
+        seats.shifted_ms.store(shift_ms, Ordering::Relaxed);
     }
     if let Some(due) = due {
         // A sale's holds run out in swarms: none waits for the one before it to be told.

@@ -2,7 +2,7 @@
 //! many instances try.
 
 use super::{Bookings, COLUMNS};
-use crate::store::{audit::Note, errors::StoreError};
+use crate::store::{audit::Note, errors::StoreError, postgres::within};
 use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
@@ -17,48 +17,58 @@ const EXPIRED_MAX: i64 = 500;
 impl Bookings {
     /// PostgreSQL's time, if a hold's time is up by it.
     pub async fn hold_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        let client = self.pool.get().await?;
-        let query = "SELECT now() WHERE EXISTS (SELECT 1 FROM bookings \
-             WHERE sale_id = $1 AND status = 'held' AND hold_expires_at <= now())";
-        let statement = client.prepare_cached(query).await?;
-        Ok(client.query_opt(&statement, &[&self.sale.as_str()]).await?.map(|row| row.get(0)))
+        within(&self.pool, async {
+            let client = self.pool.get().await?;
+            let query = "SELECT now() WHERE EXISTS (SELECT 1 FROM bookings \
+                 WHERE sale_id = $1 AND status = 'held' AND hold_expires_at <= now())";
+            let statement = client.prepare_cached(query).await?;
+            Ok(client.query_opt(&statement, &[&self.sale.as_str()]).await?.map(|row| row.get(0)))
+        })
+        .await
     }
 
     /// Ends the holds whose time was up at `due`, by PostgreSQL's clock.
     pub async fn expire_holds(&self, due: Timestamp) -> Result<Vec<BookingRecord>, StoreError> {
-        let client = self.pool.get().await?;
-        let query = format!(
-            "WITH due AS (SELECT id FROM bookings WHERE sale_id = $1 AND status = 'held' AND hold_expires_at <= $3 \
-             ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED), \
-             ended AS (UPDATE bookings SET status = 'released' FROM due WHERE bookings.id = due.id \
-             RETURNING {COLUMNS}), \
-             freed AS (DELETE FROM booked_seats USING due WHERE booking_id = due.id) SELECT * FROM ended"
-        );
-        let statement = client.prepare_cached(&query).await?;
-        let rows = client.query(&statement, &[&self.sale.as_str(), &EXPIRED_MAX, &due]).await?;
-        rows.iter().map(|row| self.record(row)).collect()
+        within(&self.pool, async {
+            let client = self.pool.get().await?;
+            let query = format!(
+                "WITH due AS (SELECT id FROM bookings WHERE sale_id = $1 AND status = 'held' AND hold_expires_at <= $3 \
+                 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED), \
+                 ended AS (UPDATE bookings SET status = 'released' FROM due WHERE bookings.id = due.id \
+                 RETURNING {COLUMNS}), \
+                 freed AS (DELETE FROM booked_seats USING due WHERE booking_id = due.id) SELECT * FROM ended"
+            );
+            let statement = client.prepare_cached(&query).await?;
+            let rows = client.query(&statement, &[&self.sale.as_str(), &EXPIRED_MAX, &due]).await?;
+            rows.iter().map(|row| self.record(row)).collect()
+        })
+        .await
     }
 
     /// Brings all holds up to the shift of deadlines that the line has had in all; true if anything moved.
     pub async fn shift_holds(&self, shift_ms: i64) -> Result<bool, StoreError> {
-        let mut client = self.pool.get().await?;
-        let tx = client.transaction().await?;
-        let before: i64 = tx
-            .query_one("SELECT shift_ms FROM sales WHERE id = $1 FOR UPDATE", &[&self.sale.as_str()])
-            .await?
-            .get(0);
-        if shift_ms <= before {
-            return Ok(false);
-        }
-        tx.execute("UPDATE sales SET shift_ms = $2 WHERE id = $1", &[&self.sale.as_str(), &shift_ms]).await?;
-        tx.execute(
-            "UPDATE bookings SET hold_expires_at = hold_expires_at + $2 * interval '1 millisecond' \
-             WHERE sale_id = $1 AND status = 'held'",
-            &[&self.sale.as_str(), &((shift_ms - before) as f64)],
-        )
-        .await?;
-        tx.commit().await?;
-        Ok(true)
+        within(&self.pool, async {
+            let mut client = self.pool.get().await?;
+            let tx = client.transaction().await?;
+            let before: i64 = tx
+                .query_one("SELECT shift_ms FROM sales WHERE id = $1 FOR UPDATE", &[&self.sale.as_str()])
+                .await?
+                .get(0);
+            if shift_ms <= before {
+                return Ok(false);
+            }
+            tx.execute("UPDATE sales SET shift_ms = $2 WHERE id = $1", &[&self.sale.as_str(), &shift_ms])
+                .await?;
+            tx.execute(
+                "UPDATE bookings SET hold_expires_at = hold_expires_at + $2 * interval '1 millisecond' \
+                 WHERE sale_id = $1 AND status = 'held'",
+                &[&self.sale.as_str(), &((shift_ms - before) as f64)],
+            )
+            .await?;
+            tx.commit().await?;
+            Ok(true)
+        })
+        .await
     }
 
     /// Paid: confirms the booking, and books its seats again if its hold had ended, unless it was given back. Nothing if

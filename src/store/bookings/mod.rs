@@ -9,7 +9,10 @@ mod survey;
 pub use commit::Terms;
 pub use survey::{BookingsSurvey, Sold};
 
-use super::errors::{Store, StoreError};
+use super::{
+    errors::{Store, StoreError},
+    postgres::within,
+};
 use deadpool_postgres::Pool;
 use futures_util::TryStreamExt;
 use std::{
@@ -134,15 +137,18 @@ impl Bookings {
         visitor: &VisitorId,
         grant: GrantKey,
     ) -> Result<Option<BookingRecord>, StoreError> {
-        let client = self.pool.get().await?;
-        client
-            .execute(
-                "INSERT INTO bookings (id, sale_id, grant_id, visitor_id, status, seats) \
+        within(&self.pool, async {
+            let client = self.pool.get().await?;
+            client
+                .execute(
+                    "INSERT INTO bookings (id, sale_id, grant_id, visitor_id, status, seats) \
                  VALUES ($1, $2, $3, $4, 'void', '{}') ON CONFLICT (grant_id) DO NOTHING",
-                &[&Uuid::now_v7(), &self.sale.as_str(), &grant.grant_id(&self.sale), &visitor.as_str()],
-            )
-            .await?;
-        drop(client);
+                    &[&Uuid::now_v7(), &self.sale.as_str(), &grant.grant_id(&self.sale), &visitor.as_str()],
+                )
+                .await?;
+            Ok::<_, StoreError>(())
+        })
+        .await?;
         Ok(self.by_grants(&[grant]).await?.into_values().next())
     }
 

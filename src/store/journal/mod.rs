@@ -15,7 +15,7 @@ use super::{
     postgres::{
         bigint,
         copy::{CopyFile, send},
-        unsigned,
+        unsigned, within,
     },
 };
 use deadpool_postgres::{GenericClient, Pool, Transaction};
@@ -121,22 +121,26 @@ impl Journal {
 
     /// Takes the right to write, or keeps it.
     pub async fn lease(&self, holder: &str) -> Result<Lease, StoreError> {
-        let client = self.pool.get().await?;
-        let statement = client
-            .prepare_cached(
-                "INSERT INTO journal_heads AS head (sale_id, holder, until) \
-                 VALUES ($1, $2, now() + make_interval(secs => $3)) \
-                 ON CONFLICT (sale_id) DO UPDATE SET holder = excluded.holder, until = excluded.until \
-                 WHERE head.holder = excluded.holder OR head.until < now() \
-                 RETURNING batch, epoch, n, hash, source",
-            )
-            .await?;
-        if let Some(row) = client.query_opt(&statement, &[&self.sale.as_str(), &holder, &LEASE_S]).await? {
-            return Ok(Lease::Ours(tail(&row)?));
-        }
-        // Of a pool of one, the next question needs this very connection.
-        drop(client);
-        Ok(Lease::Theirs(self.end().await?))
+        within(&self.pool, async {
+            let client = self.pool.get().await?;
+            let statement = client
+                .prepare_cached(
+                    "INSERT INTO journal_heads AS head (sale_id, holder, until) \
+                     VALUES ($1, $2, now() + make_interval(secs => $3)) \
+                     ON CONFLICT (sale_id) DO UPDATE SET holder = excluded.holder, until = excluded.until \
+                     WHERE head.holder = excluded.holder OR head.until < now() \
+                     RETURNING batch, epoch, n, hash, source",
+                )
+                .await?;
+            if let Some(row) = client.query_opt(&statement, &[&self.sale.as_str(), &holder, &LEASE_S]).await?
+            {
+                return Ok(Lease::Ours(tail(&row)?));
+            }
+            // Of a pool of one, the next question needs this very connection.
+            drop(client);
+            Ok(Lease::Theirs(self.end().await?))
+        })
+        .await
     }
 
     /// Lets another instance write at once.
@@ -156,10 +160,13 @@ impl Journal {
 
     /// The chain's end, without the right to write.
     pub async fn tail(&self) -> Result<Option<Tail>, StoreError> {
-        let client = self.pool.get().await?;
-        let query = "SELECT batch, epoch, n, hash, source FROM journal_heads WHERE sale_id = $1";
-        let row = client.query_opt(&client.prepare_cached(query).await?, &[&self.sale.as_str()]).await?;
-        row.as_ref().map(tail).transpose()
+        within(&self.pool, async {
+            let client = self.pool.get().await?;
+            let query = "SELECT batch, epoch, n, hash, source FROM journal_heads WHERE sale_id = $1";
+            let row = client.query_opt(&client.prepare_cached(query).await?, &[&self.sale.as_str()]).await?;
+            row.as_ref().map(tail).transpose()
+        })
+        .await
     }
 
     /// The last entry that is journaled.
@@ -186,60 +193,63 @@ impl Journal {
         tail: &Tail,
         records: &[Record],
     ) -> Result<Tail, JournalError> {
-        let (Some(first), Some(last)) = (records.first(), records.last()) else {
-            return Ok(tail.clone());
-        };
-        let sale = self.sale.as_str();
-        let number = tail.batch + 1;
-        let count = records.iter().map(|record| record.named.places()).sum();
-        let mut salts = salts(count)?.into_iter();
-        let mut leaves = Vec::with_capacity(records.len());
-        let mut rows = CopyFile::new(&ENTRIES_TYPES, 512 * records.len());
-        let mut places = CopyFile::new(&PLACES_TYPES, 512 * records.len());
-        for Record { position, changes, named, .. } in records {
-            let (entry, drawn) = form::of(changes, named, &mut salts);
-            let text =
-                serde_json::to_string(&entry).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-            leaves.push(entry_leaf(*position, &text));
-            let mut commitments = Vec::with_capacity(32 * drawn.len());
-            let (epoch, n) = (bigint(position.epoch), bigint(position.n));
-            for place in &drawn {
-                leaves.push(place_leaf(*position, place.seq, &place.commitment));
-                commitments.extend_from_slice(&place.commitment.0);
-                places.row(&[
-                    &sale,
-                    &bigint(place.seq),
-                    &epoch,
-                    &n,
-                    &place.visitor.as_str(),
-                    &place.salt.as_slice(),
-                ])?;
+        within(&self.pool, async {
+            let (Some(first), Some(last)) = (records.first(), records.last()) else {
+                return Ok(tail.clone());
+            };
+            let sale = self.sale.as_str();
+            let number = tail.batch + 1;
+            let count = records.iter().map(|record| record.named.places()).sum();
+            let mut salts = salts(count)?.into_iter();
+            let mut leaves = Vec::with_capacity(records.len());
+            let mut rows = CopyFile::new(&ENTRIES_TYPES, 512 * records.len());
+            let mut places = CopyFile::new(&PLACES_TYPES, 512 * records.len());
+            for Record { position, changes, named, .. } in records {
+                let (entry, drawn) = form::of(changes, named, &mut salts);
+                let text =
+                    serde_json::to_string(&entry).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+                leaves.push(entry_leaf(*position, &text));
+                let mut commitments = Vec::with_capacity(32 * drawn.len());
+                let (epoch, n) = (bigint(position.epoch), bigint(position.n));
+                for place in &drawn {
+                    leaves.push(place_leaf(*position, place.seq, &place.commitment));
+                    commitments.extend_from_slice(&place.commitment.0);
+                    places.row(&[
+                        &sale,
+                        &bigint(place.seq),
+                        &epoch,
+                        &n,
+                        &place.visitor.as_str(),
+                        &place.salt.as_slice(),
+                    ])?;
+                }
+                rows.row(&[&sale, &epoch, &n, &bigint(number), &text, &commitments])?;
             }
-            rows.row(&[&sale, &epoch, &n, &bigint(number), &text, &commitments])?;
-        }
-        let (count, root) = (leaves.len() as u64, Tree::new(leaves).root());
-        let mut client = self.pool.get().await.map_err(StoreError::from)?;
-        let (entries, named) =
-            future::try_join(client.prepare_cached(ENTRIES), client.prepare_cached(PLACES)).await?;
-        let tx = client.transaction().await?;
-        let at = self.hold(&tx, writer, tail).await?;
-        let batch = Batch {
-            batch: number,
-            previous: tail.hash,
-            epoch: first.position.epoch,
-            first: first.position.n,
-            last: last.position.n,
-            leaves: count,
-            root,
-            at,
-        };
-        let hash = batch.hash(&self.sale);
-        send(tx.copy_in(&entries).await?, rows.finish()).await?;
-        send(tx.copy_in(&named).await?, places.finish()).await?;
-        let tail = Tail { batch: number, position: last.position, hash, source: Hash::of(&last.text) };
-        self.link(&tx, writer, &batch, &tail).await?;
-        tx.commit().await?;
-        Ok(tail)
+            let (count, root) = (leaves.len() as u64, Tree::new(leaves).root());
+            let mut client = self.pool.get().await.map_err(StoreError::from)?;
+            let (entries, named) =
+                future::try_join(client.prepare_cached(ENTRIES), client.prepare_cached(PLACES)).await?;
+            let tx = client.transaction().await?;
+            let at = self.hold(&tx, writer, tail).await?;
+            let batch = Batch {
+                batch: number,
+                previous: tail.hash,
+                epoch: first.position.epoch,
+                first: first.position.n,
+                last: last.position.n,
+                leaves: count,
+                root,
+                at,
+            };
+            let hash = batch.hash(&self.sale);
+            send(tx.copy_in(&entries).await?, rows.finish()).await?;
+            send(tx.copy_in(&named).await?, places.finish()).await?;
+            let tail = Tail { batch: number, position: last.position, hash, source: Hash::of(&last.text) };
+            self.link(&tx, writer, &batch, &tail).await?;
+            tx.commit().await?;
+            Ok(tail)
+        })
+        .await
     }
 
     /// Makes a batch the chain's end.

@@ -4,7 +4,7 @@ use super::{Journal, unsigned};
 use crate::store::{errors::StoreError, postgres::long_reader};
 use futures_util::TryStreamExt;
 use std::{pin::pin, time::Duration};
-use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, types::ToSql};
 use uuid::Uuid;
 use wire::domain::{
     ids::{Seq, VisitorId},
@@ -16,14 +16,24 @@ use wire::domain::{
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Journal {
+    /// The places that a visitor drew, as far as the journal has got. It goes over all places of the sale.
+    pub async fn places_of(&self, visitor: &VisitorId) -> Result<Vec<Seq>, StoreError> {
+        let client = long_reader(&self.pool, TIMEOUT).await?;
+        self.drawn_by(&client, visitor).await
+    }
+
+    async fn drawn_by(&self, client: &Client, visitor: &VisitorId) -> Result<Vec<Seq>, StoreError> {
+        let query =
+            "SELECT DISTINCT seq FROM journal_places WHERE sale_id = $1 AND visitor_id = $2 ORDER BY seq";
+        let rows = client.query(query, &[&self.sale.as_str(), &visitor.as_str()]).await?;
+        Ok(rows.iter().map(|row| unsigned(row.get(0))).collect())
+    }
+
     /// What became of each place that a visitor drew; none if the journal does not know him, or has forgotten him. It goes
     /// over the whole journal of the sale, some seconds for a million places, on a connection that is not the pool's any more.
     pub async fn stories(&self, visitor: &VisitorId, bookings: &[Uuid]) -> Result<Vec<Story>, StoreError> {
         let client = long_reader(&self.pool, TIMEOUT).await?;
-        let query =
-            "SELECT DISTINCT seq FROM journal_places WHERE sale_id = $1 AND visitor_id = $2 ORDER BY seq";
-        let rows = client.query(query, &[&self.sale.as_str(), &visitor.as_str()]).await?;
-        let seqs: Vec<Seq> = rows.iter().map(|row| unsigned(row.get(0))).collect();
+        let seqs = self.drawn_by(&client, visitor).await?;
         if seqs.is_empty() {
             return Ok(Vec::new());
         }

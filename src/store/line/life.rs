@@ -61,7 +61,11 @@ impl Line {
     /// journal. Safe to repeat, by however many at once.
     pub async fn take_over(&self, journaled: Position) -> Result<Takeover, StoreError> {
         let mut bound = self.node.shared.bound().await?;
-        let told = self.known().position;
+        // What was told from another process must be there. What this one told itself, since another task found it whole, is its own.
+        let told = {
+            let known = self.known();
+            if known.run_id.as_ref() == Some(bound.run_id()) { Position::default() } else { known.position }
+        };
         let mut call = self.call(&SCRIPTS.takeover);
         call.arg(&**bound.run_id());
         for position in [told, journaled] {

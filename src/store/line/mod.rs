@@ -247,10 +247,13 @@ impl Line {
     }
 
     /// The operator ends the visitor's place, and sends his sockets away; a line that is to `forget` him does not know him any
-    /// more. Of a sale that is over, whatever Redis there is is told.
-    pub async fn remove(&self, visitor: &VisitorId, forget: bool) -> Result<Removed, StoreError> {
+    /// more, and takes no token of these places of his. Of a sale that is over, whatever Redis there is is told.
+    pub async fn remove(&self, visitor: &VisitorId, forget: Option<&[Seq]>) -> Result<Removed, StoreError> {
         let mut call = self.call(&SCRIPTS.remove);
-        call.arg(visitor.as_str()).arg(if forget { "forget" } else { "" });
+        call.arg(visitor.as_str()).arg(forget.map_or("", |_| "forget"));
+        forget.into_iter().flatten().for_each(|seq| {
+            call.arg(seq);
+        });
         let answer = match self.is_known() {
             true => self.run(&SCRIPTS.remove, &call).await,
             false => call.invoke_async(&mut self.node.shared.clone()).await.map_err(StoreError::from),

@@ -7,15 +7,35 @@ pub mod facts;
 pub mod migrations;
 pub mod tls;
 
-use super::errors::StoreError;
+use super::errors::{Store, StoreError};
+use connect::STATEMENT_TIMEOUT;
 use deadpool_postgres::{ClientWrapper, Object};
-use std::time::Duration;
+use std::{future::Future, time::Duration};
+use tokio::time::timeout;
 
 /// Connections to PostgreSQL; cheap to clone.
 pub use deadpool_postgres::Pool;
 
 /// A statement that may take as long as it takes.
 pub(super) const NO_TIMEOUT: Duration = Duration::ZERO;
+
+/// Longer than PostgreSQL lets a statement take.
+const ANSWER_WITHIN: Duration = STATEMENT_TIMEOUT.saturating_add(Duration::from_secs(5));
+
+/// What PostgreSQL answers in time. A server that hangs and holds its connections answers never, and new ones may reach another by
+/// then: the pool begins anew.
+pub(super) async fn within<T, E: From<StoreError>>(
+    pool: &Pool,
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    match timeout(ANSWER_WITHIN, answer).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            pool.retain(|_, _| false);
+            Err(StoreError::Timeout(Store::Postgres).into())
+        }
+    }
+}
 
 /// A connection for a long read, each of whose statements may take so long. It is not the pool's any more: nobody waits for it.
 pub(super) async fn long_reader(pool: &Pool, statement: Duration) -> Result<ClientWrapper, StoreError> {

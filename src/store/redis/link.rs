@@ -23,7 +23,7 @@ use std::{
 };
 
 /// How long a call may take before it counts as failed.
-pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A node whose replicas confirm nothing for so long tells nobody anything any more.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after the first connection that could not be made, or was of no use; doubled with each …

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::metrics;
 use facts::{proof_key, takes_joins};
-use link::{Link, RESPONSE_TIMEOUT, Tenure, Whose};
+pub use link::RESPONSE_TIMEOUT;
+use link::{Link, Tenure, Whose};
 use pool::ReadPool;
 use slot::Slot;
 use std::{sync::Arc, time::Duration};

@@ -107,12 +107,19 @@ pub struct Attack {
 }
 
 impl Attack {
-    /// Lets them loose.
-    pub fn begin(attackers: &Attackers, target: &Target, to: SocketAddr, seed: u64) -> Self {
+    /// Lets loose those of this part of so many.
+    pub fn begin(
+        attackers: &Attackers,
+        target: &Target,
+        to: SocketAddr,
+        seed: u64,
+        (part, parts): (u32, u32),
+    ) -> Self {
         let answers = Arc::<Mutex<Answers>>::default();
         let mut tasks = JoinSet::new();
         let many = attackers.kinds.iter().flat_map(|(kind, count)| (0..*count).map(|_| *kind));
-        for (n, kind) in many.enumerate() {
+        let is_ours = |n: usize| n as u32 % parts == part - 1;
+        for (n, kind) in many.enumerate().filter(|(n, _)| is_ours(*n)) {
             let (answers, path) = (answers.clone(), format!("/v1/sales/{}", target.sale));
             let from = source(attackers.addresses, n, to);
             let mut random = Random::part(seed, n as u64);

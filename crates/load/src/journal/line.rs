@@ -16,7 +16,7 @@ use wire::domain::{
     place::{LapseReason, Stage},
 };
 
-/// Admissions, and lapses, of one call of a tick (`store/line/lua/tick.lua`): what is due beyond comes with the next.
+/// Admissions of one call of a tick (`store/line/lua/tick.lua`): what is due beyond comes with the next.
 const CALL_MAX: usize = 300;
 
 /// A live grant; times as they were given, less what had been added to all deadlines until then.
@@ -37,7 +37,7 @@ pub(super) struct Line {
     pub pace: Pace,
     /// What was added to all deadlines so far, in ms.
     shifted: i64,
-    /// The last tick did as much as one call may: the next call goes on with it, at once.
+    /// The last tick may have done as much as one call may: the next goes on with it, at once.
     goes_on: bool,
     /// Grants that may have been spent by bookings which the line never heard of before it was lost.
     unheard: u64,
@@ -87,7 +87,8 @@ impl Line {
             self.admit(entry, findings);
         }
         if !entry.admitted.is_empty() || !entry.lapsed.is_empty() {
-            self.goes_on = entry.admitted.len().max(entry.lapsed.len()) >= CALL_MAX;
+            // How many were due beside those that lapsed, the journal does not tell: what is being redeemed is not told of.
+            self.goes_on = entry.admitted.len() >= CALL_MAX || !entry.lapsed.is_empty();
         }
         self.claim(entry, findings);
         self.come(position, entry, findings);
@@ -130,8 +131,10 @@ impl Line {
             entry.booked.iter().for_each(|change| self.book(change, findings));
             self.seats.change(entry.at, &entry.booked, &entry.freed, findings);
             let spent = entry.booked.iter().filter(|change| change.seq.is_some());
-            let heard = spent.chain(&entry.freed).map(|change| self.seats.hear(&change.seats)).sum::<usize>();
+            let heard: usize = spent.map(|change| self.seats.hear(&change.seats)).sum();
             self.unheard = self.unheard.saturating_sub(heard as u64);
+            // Whose grant it was that was spent on these, nobody has told.
+            entry.freed.iter().for_each(|change| _ = self.seats.hear(&change.seats));
         }
         if let Some(phase) = entry.phase {
             if self.closed && phase != Phase::Closed {

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     clicks::Clicks,
     facts::Micros,
-    history::{Entry, Event},
+    history::{Entry, Event, Token},
     meters::{Measure, Tally},
 };
 use uuid::Uuid;
@@ -122,6 +122,8 @@ impl Story {
                 self.place_is_over(at, sums);
                 self.ended = Some(reason);
             }
+            // What a bot plays with other tokens is no redeem of anybody's.
+            Event::Redeem { token, .. } if token != Token::Own => {}
             Event::Redeem { request, intended, seats, .. } => {
                 self.redeems.push(Redeem { connection, request, intended, is_click: seats.is_some() });
             }

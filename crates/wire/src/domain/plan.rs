@@ -1,8 +1,16 @@
 //! Seating plans in pretix's open format. Plan order is the order in the file; extra keys are ignored.
 
 use super::ranking::{Ranking, RowFacts, distance};
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use std::{collections::HashMap, ops::Range};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+use std::{
+    collections::HashMap,
+    fmt::{self, Formatter},
+    marker::PhantomData,
+    ops::{Deref, Range},
+};
 
 /// Largest plan that is accepted, in bytes.
 pub const PLAN_BYTES_MAX: usize = 32 << 20;
@@ -74,8 +82,8 @@ pub struct Plan {
 
 #[derive(Deserialize)]
 struct File {
-    categories: Vec<Category>,
-    zones: Vec<Zone>,
+    categories: Vec<Object<Category>>,
+    zones: Vec<Object<Zone>>,
     #[serde(default, deserialize_with = "lenient")]
     stage: Option<Position>,
 }
@@ -88,7 +96,7 @@ struct Zone {
     #[serde(default, deserialize_with = "lenient")]
     position: Option<Position>,
     #[serde(default)]
-    rows: Vec<Row>,
+    rows: Vec<Object<Row>>,
 }
 #[derive(Deserialize)]
 struct Row {
@@ -97,7 +105,7 @@ struct Row {
     #[serde(default, deserialize_with = "lenient")]
     position: Option<Position>,
     #[serde(default)]
-    seats: Vec<FileSeat>,
+    seats: Vec<Object<FileSeat>>,
 }
 #[derive(Deserialize)]
 struct FileSeat {
@@ -106,6 +114,35 @@ struct FileSeat {
     #[serde(default, deserialize_with = "lenient")]
     position: Option<Position>,
 }
+/// What stands as an object: serde would take a list of the values, too, which nobody else who reads the plan does.
+struct Object<T>(T);
+
+impl<T> Deref for Object<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        from.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Label {
@@ -124,7 +161,8 @@ const ORIGIN: Position = Position { x: 0.0, y: 0.0 };
 /// What only helps to see aisles and which rows are ahead: where it is missing or odd is no reason to refuse a hall.
 fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Option<T>, D::Error> {
     let value = serde_json::Value::deserialize(from)?;
-    Ok(serde_json::from_value(value).ok())
+    // A list of two numbers is no position to the page.
+    Ok((!value.is_array()).then(|| serde_json::from_value(value).ok()).flatten())
 }
 
 impl Plan {
@@ -156,7 +194,7 @@ impl Plan {
             }
         }
         let mut plan = Self {
-            categories: file.categories.into_iter().map(|c| c.name).collect(),
+            categories: file.categories.into_iter().map(|c| c.0.name).collect(),
             seats: Vec::new(),
             stretches: Vec::new(),
             zones: Vec::new(),
@@ -288,7 +326,7 @@ fn row_facts(row: &Row, zone_at: Option<Position>, zone: usize) -> RowFacts {
         Label::Text(text) => text.clone(),
         Label::Number(number) => number.to_string(),
     });
-    let seat_at = |seat: Option<&FileSeat>| seat.and_then(|seat| seat.position).unwrap_or(ORIGIN);
+    let seat_at = |seat: Option<&Object<FileSeat>>| seat.and_then(|seat| seat.position).unwrap_or(ORIGIN);
     let (first, last) = (seat_at(row.seats.first()), seat_at(row.seats.last()));
     let zone_at = zone_at.unwrap_or(ORIGIN);
     let at = row.position.map(|row_at| Position {
@@ -304,7 +342,8 @@ fn usual_distance(row: &Row) -> Option<f64> {
     let mut gaps: Vec<f64> =
         pairs.filter_map(|pair| Some(distance(pair[0].position?, pair[1].position?))).collect();
     gaps.sort_by(f64::total_cmp);
-    gaps.get(gaps.len() / 2).copied().filter(|gap| *gap > 0.0)
+    // Of as many wide ones as narrow ones the narrow are the usual.
+    gaps.get(gaps.len().saturating_sub(1) / 2).copied().filter(|gap| *gap > 0.0)
 }
 
 #[cfg(test)]

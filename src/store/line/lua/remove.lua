@@ -1,5 +1,6 @@
 -- The operator ends a visitor's place and grant, and sends his sockets away. ARGV: visitor, 'forget' if the line must not know
--- him any more: his records go on under a name that is nobody's, so that what has ended stays ended.
+-- him any more: his records go on under a name that is nobody's, so that what has ended stays ended; then the places that he drew
+-- before, of which the line has no record, and he may have the tokens.
 -- Answers {1 if a place ended, 0 if none lived, 2 while it is being redeemed; n, 0 if the line never knew him}.
 local visitor, forget = ARGV[1], ARGV[2] == 'forget'
 local closed = redis.call('HGET', sale, 'command') == 'closed'
@@ -31,6 +32,9 @@ end
 redis.call('HDEL', presence, visitor)
 if forget then
   redis.call('SREM', banned, visitor)
+  for i = 3, #ARGV do
+    redis.call('HSETNX', places, 'forgotten:' .. ARGV[i], 'x:' .. ARGV[i] .. ':0:0')
+  end
   if place then
     redis.call('HSET', places, nobody, record_of(place))
     redis.call('HDEL', places, visitor)

@@ -83,11 +83,14 @@ end
 
 shifting = tonumber(shifting)
 if now < last then
-  -- Nor is anything waited for that the clock shows a second time.
-  for _, mark in ipairs({ 'bucket_at', 'admit_after', 'outage_end' }) do
+  -- Nor is anything waited for that the clock shows a second time; what is to come is as far away as it was.
+  for _, mark in ipairs({ 'bucket_at', 'outage_end' }) do
     if number(mark) > now then
       redis.call('HSET', sale, mark, now)
     end
+  end
+  if number('admit_after') > now then
+    redis.call('HSET', sale, 'admit_after', math.max(now, number('admit_after') + now - last))
   end
 end
 if not shifting and shift_due() ~= 0 then
