@@ -121,6 +121,7 @@ fn write(path: &Path, visitors: u64) -> Receipt {
         sale: sale.clone(),
         bookings_at: "2026-11-22T10:00:00Z".parse().unwrap(),
         seats,
+        closed: false,
     };
     let file = BufWriter::with_capacity(1 << 20, File::create_new(path).unwrap());
     let mut writer = Writer::new(file, &header).unwrap();

@@ -208,6 +208,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn nothing_that_a_spreadsheet_would_run_begins_a_cell_wherever_it_parts_them() {
+        for (text, written) in [
+            ("kim", "kim"),
+            ("=1+1", "'=1+1"),
+            ("  @x", "'  @x"),
+            ("kim;=1+1;x", "kim;'=1+1;x"),
+            ("a, \"+2", "a,' \"+2"),
+            ("A-1;A-2", "A-1;A-2"),
+        ] {
+            assert_eq!(guarded(text), written);
+        }
+    }
+
+    #[test]
     fn csv_is_asked_for_in_any_case() {
         let asks = |accept: &'static str| {
             wants_csv(&HeaderMap::from_iter([(header::ACCEPT, header::HeaderValue::from_static(accept))]))

@@ -370,6 +370,37 @@ mod tests {
         assert!(!plan.together(&pair("D-14-5", "D-14-7")));
     }
 
+    #[test]
+    fn an_aisle_is_seen_in_a_short_row_too() {
+        for (xs, aisles) in
+            [(&[0, 25, 100][..], &[2][..]), (&[0, 25, 50, 125, 200], &[3, 4]), (&[0, 100], &[])]
+        {
+            let seat =
+                |x: &i32| format!(r#"{{"seat_guid":"{x}","category":"A","position":{{"x":{x},"y":0}}}}"#);
+            let seats: Vec<_> = xs.iter().map(seat).collect();
+            let plan = format!(
+                r#"{{"categories":[{{"name":"A"}}],"zones":[{{"rows":[{{"seats":[{}]}}]}}]}}"#,
+                seats.join(",")
+            );
+            let plan = Plan::parse(plan.as_bytes()).unwrap();
+            let begins = |at: &usize| !plan.seats[*at].beside_previous;
+            assert_eq!((1..xs.len()).filter(begins).collect::<Vec<_>>(), aisles, "{xs:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_no_object() {
+        for plan in [
+            r#"{"categories":[["A"]],"zones":[{"rows":[{"seats":[{"seat_guid":"1","category":"A"}]}]}]}"#,
+            r#"{"categories":[{"name":"A"}],"zones":[{"rows":[{"seats":[["1","A"]]}]}]}"#,
+            r#"{"categories":[{"name":"A"}],"zones":[[null,[]]]}"#,
+        ] {
+            assert!(refused(plan).contains("expected an object"), "{}", refused(plan));
+        }
+        let places = r#"{"categories":[{"name":"A"}],"zones":[{"rows":[{"seats":[{"seat_guid":"1","category":"A","position":[1,2]}]}]}]}"#;
+        assert!(Plan::parse(places.as_bytes()).is_ok(), "a position that is none is passed over");
+    }
+
     fn refused(json: &str) -> String {
         Plan::parse(json.as_bytes()).unwrap_err().to_string()
     }
