@@ -193,8 +193,9 @@ fn apply_seats(room: &Room, changes: &Changes) {
 
 fn tell(room: &Room, position: Position, changes: Changes) {
     let from_line = changes.admitted.iter().filter(|admitted| admitted.4 == 0).count() as u64;
-    if from_line > 0 {
-        room.line.pace().count(from_line, Instant::now());
+    let gone = (changes.away.len() + changes.left.len()) as u64;
+    if from_line + gone > 0 {
+        room.line.pace().count(from_line, gone, Instant::now());
     }
     if let Some(phase) = changes.phase.filter(|phase| *phase != Phase::Closed) {
         room.set_phase(phase, position);
