@@ -24,7 +24,7 @@ demo: deps ## Build, then run everything here with a crowd of visitors (CROWD=30
 # The suites wait for stores and clocks most of the time, so they run beside each other; each one's words come when it ends.
 test: deps-test lint ## Every test
 	$(CARGO) test --locked --workspace --no-run
-	$(MAKE) --jobs=2 --output-sync=target unit pages
+	$(MAKE) --jobs=2 --output-sync=target BUILT=1 unit pages
 
 chaos: deps-test ## Everything breaks while a crowd is there (HOURS=2 SEED=7 KINDS=all): docs/faults.md
 	$(CARGO) test --locked --test faults -- --ignored --nocapture --test-threads=1
@@ -65,12 +65,13 @@ pages: ## The two suites of Node
 	$(MAKE) foreign
 	$(MAKE) browser
 
+# `cargo build` makes the program with other features of its crates than `cargo test` does: all of it again.
 foreign: ## The contract, by a client that shares no code with the server
-	$(CARGO) build --locked
+	$(if $(BUILT),,$(CARGO) build --locked)
 	cd tests/foreign && npm ci --no-audit --no-fund && $(BOUNDED) npm test
 
 browser: ## The pages, in a real browser
-	$(CARGO) build --locked
+	$(if $(BUILT),,$(CARGO) build --locked)
 	cd tests/browser && npm ci --no-audit --no-fund && $(BOUNDED) npm test
 
 bench: ## The measurements that docs/decisions quote

@@ -27,7 +27,7 @@ export class Connection {
   /**
    * @param makePolling () → what takes a WebSocket's place, over HTTP
    * @param hello    () → the `join` to send first, or null when no place is wanted just now
-   * @param onMessage (message) → void
+   * @param onMessage (message, at) → void
    * @param onLink   ({ status: "connecting" | "live" | "cut" | "idle", via?, why?, retryMs? }) → void
    * @param onStop   (word) → void: an end that no reconnect mends
    * @param work     ({ challenge, bits }) → a promise of the proof: what a server may ask for before it draws a place
@@ -64,7 +64,7 @@ export class Connection {
     this.onLink({ status: "connecting" });
     this.#waitForOpen();
     this.#use(early.socket, early.sent ? null : early.join);
-    for (const text of early.heard) this.#received(text);
+    for (const { data, at } of early.heard) this.#received(data, at);
     if (early.closed !== null) this.#lost(early.closed);
   }
 
@@ -179,7 +179,8 @@ export class Connection {
     if (socket && socket.readyState < 2) socket.close();
   }
 
-  #received(text) {
+  /** @param at when it came: what it says of times counts from there. */
+  #received(text, at = this.env.now()) {
     this.#heard();
     let message;
     try {
@@ -203,7 +204,7 @@ export class Connection {
       }
       this.onLink({ status: "live", via: this.polling ? "polls" : "socket" });
     }
-    this.onMessage(message);
+    this.onMessage(message, at);
   }
 
   #heard() {

@@ -19,32 +19,47 @@ export const tabs = new Tabs(sale);
 export const takenElsewhere = tabs.takenElsewhere();
 /** For so long the server waits for the join. */
 const PATIENCE_MS = 10_000;
-/** The page's own; not one that has not joined, and the server has lost its patience with, as this script was so long on its way. */
-const knock = [globalThis.knock].find((knock) => knock && (knock.joins || knock.closed === null || performance.now() < PATIENCE_MS));
+/** The page's own; not one that the server has lost its patience with, as this script was so long on its way. */
+const knock = globalThis.knock?.readyState < 2 || performance.now() < PATIENCE_MS ? globalThis.knock : null;
 /** Who has left is not put in line behind his back. */
 export const early = store.left() ? null : joinEarly();
-if (!early) knock?.socket.close();
+if (!early) knock?.close();
 
 export function joinMessage({ identity, place, again = false }) {
   return { type: "join", ...(identity ? { identity } : {}), ...(place ? { place } : {}), ...(again ? { again: true } : {}) };
 }
 
-/** → { socket, join, sent, heard, closed, adopted }: what connection.mjs goes on with. */
+/** → { socket, join, sent, heard: [{ data, at }], closed, adopted }: what connection.mjs goes on with. */
 function joinEarly() {
-  const socket = knock?.socket ?? openSocket(socketUrl);
+  const socket = knock ?? openSocket(socketUrl);
   const join = joinMessage({ identity: broughtIdentity, place: store.place() });
-  const { joins: sent = false, heard = [], closed = null } = knock ?? {};
-  const early = { socket, join, sent, heard, closed, adopted: false };
+  // One that was refused is tried again as any other is: later.
+  const early = { socket, join, sent: false, heard: [], closed: socket.readyState > 1 ? 1006 : null, adopted: false };
   const opened = new Promise((resolve) => {
     if (socket.readyState === 1) resolve();
     socket.onopen = resolve;
   });
-  socket.onmessage = (event) => early.heard.push(event.data);
+  socket.onmessage = ({ data }) => {
+    early.heard.push({ data, at: performance.now() });
+    keepPlace(data);
+  };
   socket.onclose = (event) => { early.closed = event.code; };
   Promise.all([opened, takenElsewhere]).then(([, taken]) => {
-    if (early.adopted || early.sent || taken) return;
+    if (early.adopted || taken) return;
     socket.send(JSON.stringify(join));
     early.sent = true;
+    // Another tab that asks from here on hears that the place is here; the rest of the page may be long in coming.
+    tabs.hold();
   });
   return early;
+}
+
+/** A reload before the rest of the page has come must find it. */
+function keepPlace(data) {
+  try {
+    const { type, place } = JSON.parse(data);
+    if (type === "joined" && place) store.setPlace(place);
+  } catch {
+    // The page will say what it means.
+  }
 }

@@ -158,6 +158,7 @@ export class PollingSocket {
     const { rank, total, eta_s, phase, opens_at } = next;
     // As a socket would: news while nothing else changed, else the whole standing.
     if (!before || before.state !== next.state || before.epoch !== next.epoch || (next.state === "waiting" && rank > before.rank)) {
+      this.taken = null; // The whole map is wanted anew.
       this.#tell({ ...next, type: "joined" });
       return;
     }

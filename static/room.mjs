@@ -29,7 +29,7 @@ let joinSent = early?.join ?? {};
 let acted = false;
 let planAsked = false;
 let wasGranted = false;
-/** The visitor has said that he leaves, and could not be heard. */
+/** The visitor has said that he leaves, and was not heard yet. */
 let leaving = false;
 let lastFailureCheck = -Infinity;
 
@@ -48,7 +48,7 @@ const connection = new Connection({
   url: socketUrl,
   makePolling: () => new PollingSocket(api),
   hello,
-  onMessage: (message) => change(receive(state, message, performance.now()), message),
+  onMessage: (message, at) => change(receive(state, message, at), message),
   onLink: (link) => {
     change(act(state, { type: "link", ...link }, performance.now()));
     if (link.status === "live" && leaving) leave();
@@ -109,6 +109,7 @@ function remember({ type, place }, before) {
     identity = null;
     if (location.hash) history.replaceState(null, "", location.pathname);
   }
+  if (["lapsed", "refused", "booking"].includes(type)) leaving = false;
   if (type === "lapsed") store.setLeft(state.lapsed.reason === "left");
   if (["joined", "rank", "lapsed", "booking"].includes(type)) store.setStart(state.freshPlace ? null : state.start);
   if (before.grant && !state.grant && ["lapsed", "booking"].includes(type)) store.setPicks(null);
@@ -201,8 +202,10 @@ function redeem(what) {
   if (!connection.send(redeemMessage(state.redeem))) dispatch({ type: "redeem_lost" });
 }
 
+/** Said again on a new connection until it is heard: a socket may be dead, and nobody know it yet. */
 function leave() {
-  leaving = !connection.send({ type: "leave" });
+  leaving = true;
+  connection.send({ type: "leave" });
 }
 
 function redeemMessage({ request, seats, best }) {
@@ -376,7 +379,7 @@ async function start() {
     dispatch({ type: "elsewhere", elsewhere: "open" });
     return;
   }
-  tabs.hold();
+  if (!state.stop) tabs.hold();
   if (early && wantsPlace(state)) {
     connection.adopt(early);
   } else {

@@ -43,7 +43,7 @@ export function bookingView(ctx) {
     update(state, now) {
       const { booking, plan } = state;
       // As with a turn: an outage is added to the deadline when it is over.
-      const at = Math.min(now, state.outageSince ?? now);
+      const at = state.link.status === "live" ? Math.min(now, state.outageSince ?? now) : now;
       const word = WORD[booking.status] ?? "booked";
       setAttr(root, "data-status", booking.status);
       setAttr(drawing, "d", MARK[booking.status] ?? "");

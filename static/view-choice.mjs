@@ -146,7 +146,7 @@ function fillCategories(select, plan, taken) {
 }
 
 const REFUSALS = new Set(["all_picked", "seat_taken", "unknown_seat", "too_many_seats", "no_seats_together", "busy",
-  "sold_out", "token_invalid", "token_expired", "not_granted", "not_booked"]);
+  "sold_out", "token_invalid", "token_expired", "not_granted", "not_booked", "leave"]);
 
 export function refusalBox() {
   const words = el("p", {});

@@ -67,8 +67,8 @@ function turnBar(ctx) {
   return {
     root,
     update({ grant, phase, link, outageSince }, now) {
-      // An outage is added to the deadline when it is over: until then the time stands still.
-      const at = Math.min(now, outageSince ?? now);
+      // An outage is added to the deadline when it is over: until then the time stands still. Who is cut off does not know of it.
+      const at = link.status === "live" ? Math.min(now, outageSince ?? now) : now;
       const left = grant.expiresAt - at;
       setText(time, countdown(left));
       setAttr(root, "data-urgent", left < 30_000 ? "now" : left < 60_000 ? "soon" : null);

@@ -21,7 +21,7 @@ async function firstRank(url, early) {
   const context = await (await browser()).newContext();
   const page = await context.newPage();
   // What the page has begun, first.mjs does not find.
-  if (!early) await page.addInitScript(() => { Object.defineProperty(globalThis, 'knock', { get: () => null, set: ({ socket }) => socket.close() }); });
+  if (!early) await page.addInitScript(() => { Object.defineProperty(globalThis, 'knock', { get: () => null, set: (socket) => socket.close() }); });
   await page.addInitScript(() => {
     globalThis.ranked = new Promise((resolve) => {
       const look = () => (document.querySelector('section.rank[data-rank]') ? resolve(performance.now()) : requestAnimationFrame(look));

@@ -91,7 +91,7 @@ impl Cache {
         make: impl Future<Output = Result<Arc<[Summary]>, E>>,
     ) -> Result<Arc<[Summary]>, Arc<E>> {
         let name = if subject.0.is_some() { CacheName::Sale } else { CacheName::Sales };
-        self.through(&self.summaries, name, subject, make).await
+        self.counted(&self.summaries, name, subject, make).await
     }
 
     /// The plan of a sale.
@@ -101,7 +101,7 @@ impl Cache {
         first_epoch: u64,
         make: impl Future<Output = Result<Packed, E>>,
     ) -> Result<Packed, Arc<E>> {
-        self.through(&self.plans, CacheName::Plan, (sale, first_epoch), make).await
+        self.counted(&self.plans, CacheName::Plan, (sale, first_epoch), make).await
     }
 
     /// The end of a sale's journal.
@@ -110,7 +110,7 @@ impl Cache {
         sale: SaleId,
         make: impl Future<Output = Result<Option<Head>, E>>,
     ) -> Result<Option<Head>, Arc<E>> {
-        self.through(&self.heads, CacheName::Head, sale, make).await
+        self.counted(&self.heads, CacheName::Head, sale, make).await
     }
 
     /// Remembers for a moment that `sale` is nobody's, if `look_up` says so; what it finds instead is handed to
@@ -120,10 +120,15 @@ impl Cache {
         sale: SaleId,
         look_up: impl Future<Output = Result<(), E>>,
     ) -> Result<(), Arc<E>> {
-        self.through(&self.strangers, CacheName::Stranger, sale, look_up).await
+        let found = self.through(&self.strangers, sale, look_up).await;
+        // Of a sale that is there nothing is kept here, and nothing was missed.
+        if let Ok(((), hit)) = found {
+            metrics::cache_request(CacheName::Stranger, hit);
+        }
+        found.map(|_| ())
     }
 
-    async fn through<K, V, E>(
+    async fn counted<K, V, E>(
         &self,
         cache: &Moka<K, V>,
         name: CacheName,
@@ -135,18 +140,33 @@ impl Cache {
         V: Clone + Send + Sync + 'static,
         E: Send + Sync + 'static,
     {
+        let found = self.through(cache, key, make).await;
+        metrics::cache_request(name, found.as_ref().is_ok_and(|(_, hit)| *hit));
+        found.map(|(value, _)| value)
+    }
+
+    /// What is kept or made, and whether it was kept.
+    async fn through<K, V, E>(
+        &self,
+        cache: &Moka<K, V>,
+        key: K,
+        make: impl Future<Output = Result<V, E>>,
+    ) -> Result<(V, bool), Arc<E>>
+    where
+        K: Hash + Eq + Send + Sync + 'static,
+        V: Clone + Send + Sync + 'static,
+        E: Send + Sync + 'static,
+    {
         if !self.keeps {
-            metrics::cache_request(name, false);
-            return make.await.map_err(Arc::new);
+            return make.await.map(|value| (value, false)).map_err(Arc::new);
         }
         let entry = cache.entry(key).or_try_insert_with(make).await;
         let hit = entry.as_ref().is_ok_and(|entry| !entry.is_fresh());
-        metrics::cache_request(name, hit);
         if !hit {
             // Else moka weighs new entries a few dozen at a time, and that many plans are much memory.
             cache.run_pending_tasks().await;
         }
-        entry.map(moka::Entry::into_value)
+        entry.map(|entry| (entry.into_value(), hit))
     }
 
     /// Shows what is kept at the moment of a scrape.
@@ -227,12 +247,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_is_seen_at_once_and_else_the_answer_lives_for_its_time() {
-        let cache = Cache::new(CACHE_BYTES_MAX, Duration::from_millis(50));
-        assert_eq!(summary(&cache, 1, r#"{"n":1}"#).await, br#"{"age_s":0,"n":1}"#);
-        assert_eq!(summary(&cache, 1, r#"{"n":2}"#).await, br#"{"age_s":0,"n":1}"#);
-        assert_eq!(summary(&cache, 2, r#"{"n":3}"#).await, br#"{"age_s":0,"n":3}"#);
+        let number = |body: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&body).unwrap()["n"].clone();
+        let cache = Cache::new(CACHE_BYTES_MAX, Duration::from_secs(600));
+        assert_eq!(number(summary(&cache, 1, r#"{"n":1}"#).await), 1);
+        assert_eq!(number(summary(&cache, 1, r#"{"n":2}"#).await), 1);
+        assert_eq!(number(summary(&cache, 2, r#"{"n":3}"#).await), 3);
+        let brief = Cache::new(CACHE_BYTES_MAX, Duration::from_millis(50));
+        summary(&brief, 2, r#"{"n":3}"#).await;
         tokio::time::sleep(Duration::from_millis(60)).await;
-        assert_eq!(summary(&cache, 2, r#"{"n":4}"#).await, br#"{"age_s":0,"n":4}"#);
+        assert_eq!(number(summary(&brief, 2, r#"{"n":4}"#).await), 4);
     }
 
     #[tokio::test]

@@ -344,6 +344,8 @@ impl Rooms {
     pub fn sample(&self) {
         let pool = self.pool.status();
         metrics::postgres_pool(pool.max_size, pool.size, pool.available, pool.waiting);
+        // Of two that change it at once the slower may have shown what was.
+        metrics::connections(self.connections());
     }
 
     /// Whether the tasks of this instance come round: a store that is away is no reason why they should not.

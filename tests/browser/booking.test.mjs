@@ -173,7 +173,7 @@ describe("the turn", { concurrency: 3 }, () => {
   });
 
   scene("a hold that nobody pays for ends, and its seats are free again", async (cast) => {
-    const sale = await server.sale({ hold_ttl_s: 2 });
+    const sale = await server.sale({ hold_ttl_s: 20 });
     const page = await cast.visitor(sale);
     await state(page, "granted");
     const other = await cast.visitor(sale);

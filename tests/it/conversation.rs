@@ -109,23 +109,3 @@ async fn who_joins_after_the_close_is_told_and_closed() {
     assert_eq!(late.next().await["code"], "sale_closed");
     assert_eq!(late.closed().await, 4410);
 }
-
-/// On a slow line that is one wait less.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_handshake_may_join_by_itself() {
-    let server = Server::start().await;
-    let sale = server.sale(json!({})).await;
-    let mut kim = server.connect(&format!("{sale}?join")).await;
-    let joined = kim.next().await;
-    assert_eq!((&joined["type"], &joined["rank"]), (&json!("joined"), &json!(0)), "{joined}");
-    // He has joined: a `join` more is one too many.
-    kim.say(json!({ "type": "join" })).await;
-    assert_eq!(kim.hear("error").await["code"], "bad_message");
-    let (_, again) = {
-        let mut lee = server.connect(&sale).await;
-        lee.say(json!({ "type": "join", "place": joined["place"] })).await;
-        let joined = lee.hear("joined").await;
-        (lee, joined)
-    };
-    assert_eq!((&again["rank"], &again["total"]), (&json!(0), &json!(1)), "it is a place like any other");
-}

@@ -154,7 +154,7 @@ async fn who_polls_without_a_pause_is_told_to_wait() {
     let slow = Bounds { messages_per_s: 1.0, ..Bounds::default() };
     let refused = |statuses: &[u16]| statuses.iter().filter(|status| **status == 429).count();
     let statuses = polls(slow).await;
-    assert!(refused(&statuses) >= 200 && statuses[0] == 200, "{statuses:?}");
+    assert!(refused(&statuses) >= 200 && statuses.contains(&200), "{statuses:?}");
     assert_eq!(refused(&polls(Bounds { messages_burst: 1e9, ..Bounds::default() }).await), 0);
 }
 
@@ -181,8 +181,10 @@ async fn leaves_and_joins(bounds: Bounds) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_costs_more_counts_more() {
-    assert!(!leaves_and_joins(Bounds::default()).await);
-    assert!(leaves_and_joins(Bounds { costly_message: 1, ..Bounds::default() }).await);
+    // However slow this machine is, the allowance does not fill meanwhile.
+    assert!(!leaves_and_joins(Bounds { messages_per_s: 0.1, ..Bounds::default() }).await);
+    let cheap = Bounds { costly_message: 1, messages_burst: 100.0, messages_per_s: 0.1, ..Bounds::default() };
+    assert!(leaves_and_joins(cheap).await);
 }
 
 /// How a socket ends that sends so many pings at once; nothing if it lives.
@@ -362,12 +364,13 @@ async fn a_crowd_does_its_work() {
 /// A socket each is no allowance each: whoever is known could draw and leave as often as he connects.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_connects_without_end_is_told_to_wait() {
-    let server = server(&[]).await;
+    let bounds = Bounds { messages_per_s: 0.1, ..Bounds::default() };
+    let server = Server::start_within(World::shared(), &[("trusted_proxies", "127.0.0.1")], bounds).await;
     let sale = server.sale(json!({})).await;
     let (_, joined) = join(&server, &sale, HOME).await;
     let place = joined["place"].as_str().unwrap();
     let mut codes = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..60 {
         let (_, said) = join_with(&server, &sale, HOME, json!({ "type": "join", "place": place })).await;
         codes.extend(said["code"].as_str().map(ToOwned::to_owned));
     }

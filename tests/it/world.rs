@@ -247,10 +247,7 @@ impl Server {
         sale: &str,
         headers: &[(&'static str, &str)],
     ) -> Result<Visitor, tungstenite::Error> {
-        // `sale?join` joins by the handshake.
-        let (sale, query) =
-            sale.split_once('?').map_or((sale, ""), |_| sale.split_at(sale.len() - "?join".len()));
-        let url = format!("ws://{}/v1/sales/{sale}/ws{query}", self.public);
+        let url = format!("ws://{}/v1/sales/{sale}/ws", self.public);
         let mut request = url.into_client_request().unwrap();
         request.headers_mut().insert("Sec-WebSocket-Protocol", "waitroom.v1".parse().unwrap());
         for (name, value) in headers {

@@ -143,7 +143,9 @@ fn every_panel_shows_data_of_a_server_under_load() {
     let rules = rules["groups"][0]["rules"].as_array().unwrap();
     assert_eq!(rules.len(), 8);
     assert!(rules.iter().all(|rule| rule["health"] == "ok"), "{rules:#?}");
-    assert_eq!(prometheus.api("alerts", &[])["alerts"].as_array().unwrap().len(), 0);
+    // One that is pending may be this machine's business.
+    let alerts = prometheus.api("alerts", &[])["alerts"].clone();
+    assert!(alerts.as_array().unwrap().iter().all(|alert| alert["state"] != "firing"), "{alerts:#?}");
     stage.stores.redis.freeze();
     wait_until("the alert of a frozen Redis", || {
         let alerts = prometheus.api("alerts", &[]);

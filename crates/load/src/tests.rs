@@ -92,7 +92,7 @@ async fn a_booking_of_a_part_is_caught() {
 async fn who_is_left_waiting_is_counted_and_fails_a_run_that_must_drain() {
     let url = start(Fault::Stuck).await;
     let mut options = options(&url);
-    options.timeout = Duration::from_secs(2);
+    options.timeout = Duration::from_secs(10);
     let report = super::run(options.clone()).await.unwrap();
     assert_eq!(report.unfinished.waiting, 1, "{report}");
     options.require_drain = true;

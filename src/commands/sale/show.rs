@@ -23,8 +23,10 @@ pub(super) fn brief(answer: &Value) -> String {
     lines(&[row(answer)])
 }
 
+/// Of a sale that could not be read the last column says why.
 fn row(sale: &Value) -> Vec<String> {
-    COLUMNS.iter().map(|key| cell(&sale[*key])).collect()
+    let why = sale.get("error");
+    COLUMNS.iter().map(|key| cell(why.filter(|_| *key == "name").unwrap_or(&sale[*key]))).collect()
 }
 
 fn lines(rows: &[Vec<String>]) -> String {

@@ -149,7 +149,10 @@ impl<S: Stream> Connection<S> {
         self.done = true;
         // What the peer does not read, the kernel would keep for as long as he likes. Fails for a connection that is gone.
         let _ = self.stream.as_ref().map(|stream| stream.tcp().set_zero_linger());
-        metrics::connections_refused("unread", 1);
+        match self.counter.intake().is_websocket() {
+            true => metrics::sockets_dropped("unread", 1),
+            false => metrics::connections_refused("unread", 1),
+        }
         static UNREAD: AtomicUsize = AtomicUsize::new(0);
         tell(&UNREAD, "its peer reads nothing of what it asked for");
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))

@@ -44,6 +44,11 @@ impl Intake {
         self.0.tail.load(Ordering::Relaxed) == HEAD_END
     }
 
+    /// Whether frames come in.
+    pub fn is_websocket(&self) -> bool {
+        self.0.is_websocket.load(Ordering::Relaxed)
+    }
+
     /// A message costs so many frames more than the one that it is.
     pub fn charge(&self, more: u32) {
         self.0.owed.fetch_add(more, Ordering::Relaxed);

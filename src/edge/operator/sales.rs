@@ -121,11 +121,13 @@ pub async fn list(
 ) -> Result<Json<Value>, HttpError> {
     let mut sales = Vec::new();
     for id in edge.rooms.ids().await?.into_iter().filter(|id| caller.knows(id.as_str())) {
-        match edge.find(id.as_str()).await {
-            Ok(found) => sales.push(shown(&edge, &found).await?),
+        let found = async { shown(&edge, &edge.find(id.as_str()).await?).await };
+        match found.await {
+            Ok(sale) => sales.push(sale),
             // Deleted meanwhile.
             Err(error) if error.status == StatusCode::NOT_FOUND => {}
-            Err(error) => return Err(error),
+            // One that cannot be read hides no other.
+            Err(error) => sales.push(json!({ "id": id, "error": error.message })),
         }
     }
     Ok(Json(json!({ "sales": sales })))

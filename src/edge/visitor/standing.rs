@@ -77,13 +77,22 @@ pub fn live_grant(answer: &LineAnswer) -> Option<LiveGrant> {
     })
 }
 
+/// Redis' clock is known to within the time of an answer: nobody is told of more than there is, by that. Longer than that it may be,
+/// where the operator has shortened it since.
+fn no_more_than(whole_s: u32, left_ms: u64) -> u64 {
+    const CLOCK_MS: u64 = 1_000;
+    let whole_ms = u64::from(whole_s) * 1_000;
+    if left_ms < whole_ms + CLOCK_MS { left_ms.min(whole_ms) } else { left_ms }
+}
+
 /// The `granted` for a grant.
 pub fn granted(edge: &Edge, room: &Room, visitor: &VisitorId, grant: &LiveGrant) -> Granted {
     let token = Token::Booking { sale: room.sale.id.clone(), visitor: visitor.clone(), grant: grant.key };
+    let settings = room.line.settings();
     Granted {
         token: edge.keys.sign(&token),
-        expires_in_ms: room.line.until_ms(grant.deadline_ms),
-        claim_in_ms: grant.claim_ms.map(|at| room.line.until_ms(at)),
+        expires_in_ms: no_more_than(settings.grant_ttl_s, room.line.until_ms(grant.deadline_ms)),
+        claim_in_ms: grant.claim_ms.map(|at| no_more_than(settings.claim_s, room.line.until_ms(at))),
         max_seats: room.line.max_seats_of(grant.owned),
     }
 }

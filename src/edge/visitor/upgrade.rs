@@ -55,8 +55,6 @@ pub async fn upgrade(
         ));
     }
     let cookie = who::cookie_of(&room.sale.id, &call);
-    // On a slow line to say so with the handshake is a wait less.
-    let joins = request.uri().query() == Some("join");
     let (caller, response) = (call.caller, switching(&call.headers));
     let upgrading = hyper::upgrade::on(request);
     let socket = Socket::new(edge.state.next_socket.fetch_add(1, Ordering::Relaxed));
@@ -66,7 +64,7 @@ pub async fn upgrade(
         let Some(frames) = Frames::begin(upgraded, socket.clone(), intake, &edge.bounds).await else {
             return;
         };
-        session::run(edge, room, frames, socket, (caller, cookie, joins), (connection, seat)).await;
+        session::run(edge, room, frames, socket, caller, cookie, (connection, seat)).await;
     });
     Ok(response)
 }

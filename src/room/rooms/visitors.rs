@@ -67,7 +67,10 @@ impl Rooms {
             };
             let drawn = Journal::new(self.pool.clone(), id.clone()).places_of(visitor).await?;
             match end_in(&line, visitor, Some(&drawn)).await {
-                Ok(Some((_, n))) if lives => self.wait_for_journal(&id, &line, n).await?,
+                Ok(Some((ended, n))) if lives => {
+                    metrics::lapses(id.as_str(), "removed", u64::from(ended));
+                    self.wait_for_journal(&id, &line, n).await?;
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(None),
                 // A sale that is over may have left nothing there.

@@ -50,7 +50,8 @@ async fn sweep(hub: &Hub, line: &LiveLine) {
         if hub.is_empty() {
             // Many sales are open that nobody waits for.
             sleep(NEAR_ROUND).await;
-            far.last = Instant::now();
+            far = Far { stretch: far.stretch, ..Far::begin() };
+            metrics::rank_round(line.sale().id.as_str(), Duration::ZERO);
         }
         let (began, pace) = (Instant::now(), line.current_pace());
         near.step(hub, line, pace).await;

@@ -28,13 +28,20 @@ export async function until(what, ask, ms = 25_000, every = 40) {
   }
 }
 
+/** Below those that the kernel gives to whoever connects, as in tests/shared/ports.rs: until its program listens, nobody passing may take it. */
+const PORTS = { first: 10_000, count: 22_000 };
+let asked = 0;
+
 /** A port that nobody listens on just now. */
 export async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  await new Promise((done) => server.close(done));
-  return port;
+  for (;;) {
+    const port = PORTS.first + ((process.pid * 379 + asked++) % PORTS.count);
+    const server = net.createServer().listen(port, '127.0.0.1');
+    const listens = await Promise.race([once(server, 'listening').then(() => true), once(server, 'error').then(() => false)]);
+    if (!listens) continue;
+    await new Promise((done) => server.close(done));
+    return port;
+  }
 }
 
 /** All processes that descend from `pid`, itself first. */

@@ -1,6 +1,6 @@
 // Turns that are used, missed, expired, passed over and given again.
 import assert from 'node:assert/strict';
-import { until, within } from '../lib/world.mjs';
+import { sleep, until, within } from '../lib/world.mjs';
 
 async function leave(visitor) {
   visitor.send({ type: 'leave' });
@@ -95,7 +95,9 @@ export default function theme(it, world) {
     const here = await world.b.join(sale);
     const third = await world.a.join(sale);
     away.cut();
-    await until('the absence', async () => Date.now() - third.joined.at > 1800);
+    // Only the third has a connection there still; and then the second that he may be absent.
+    await until('his end', async () => (await world.a.show(sale)).connections === 1);
+    await sleep(1800);
     await world.a.patch(sale, { phase: 'open' });
     await here.granted();
     const shown = await world.a.show(sale);

@@ -99,24 +99,17 @@ struct Session {
     stays: bool,
 }
 
-/// Holds the conversation from the upgrade on: who calls, with which cookie, and whether he joins by that.
+/// Holds the conversation from the upgrade on.
 pub async fn run(
     edge: Arc<Edge>,
     room: Arc<Room>,
     mut frames: Frames,
     socket: Arc<Socket>,
-    (caller, cookie, joins): (Caller, Option<String>, bool),
+    caller: Caller,
+    cookie: Option<String>,
     held: Held,
 ) {
-    let first = match joins {
-        // As if a `join` had come that says nothing else.
-        true => {
-            let proofs = Proofs { identity: None, place: None, cookie, proof: None };
-            who::identify_or_new(&edge, &room, &proofs).map(|who| (who, false)).map_err(End::from)
-        }
-        false => first_message(&edge, &room, &mut frames, cookie).await,
-    };
-    let (who, again) = match first {
+    let (who, again) = match first_message(&edge, &room, &mut frames, cookie).await {
         Ok(first) => first,
         Err(end) => return finish(frames, end).await,
     };

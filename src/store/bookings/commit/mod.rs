@@ -55,7 +55,9 @@ impl Bookings {
             }
             result => result,
         };
-        metrics::copy(batch.iter().map(|b| 1 + b.seats.len()).sum(), started.elapsed());
+        let booked = |outcome: &&Outcome| matches!(outcome, Outcome::Booked(_));
+        let written = batch.iter().zip(result.iter().flatten()).filter(|(_, outcome)| booked(outcome));
+        metrics::copy(written.map(|(new, _)| 1 + new.seats.len()).sum(), started.elapsed());
         let error = match result {
             Ok(outcomes) => return outcomes,
             Err(error) => error,

@@ -91,7 +91,11 @@ impl Ledger {
         for seq in &entry.claimed {
             self.grants.entry(*seq).and_modify(|grant| grant.claim_ms = 0);
         }
-        entry.left.iter().for_each(|seq| self.end(*seq, Stage::Ended));
+        for seq in &entry.left {
+            // A turn that was given up is one that lapsed, as the scripts count.
+            self.lapsed += u64::from(self.grants.contains_key(seq));
+            self.end(*seq, Stage::Ended);
+        }
         entry.booked.iter().filter_map(|change| change.seq).for_each(|seq| self.end(seq, Stage::Booked));
     }
 
