@@ -48,7 +48,12 @@ const connection = new Connection({
   url: socketUrl,
   makePolling: () => new PollingSocket(api),
   hello,
-  onMessage: (message, at) => change(receive(state, message, at), message),
+  onMessage: (message, at) => {
+    const before = state;
+    change(receive(state, message, at), message);
+    // In a turn, and asked for by nobody here: whether it was this turn's, the server alone knows, and says to who joins.
+    if (message.type === "booking" && before.grant && !message.request && !before.bookings.some(({ id }) => id === message.booking)) connection.start();
+  },
   onLink: (link) => {
     change(act(state, { type: "link", ...link }, performance.now()));
     if (link.status === "live" && leaving) leave();

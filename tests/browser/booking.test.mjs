@@ -154,6 +154,19 @@ describe("the turn", { concurrency: 3 }, () => {
     assert.deepEqual(await bookedSeats(page), ["D-14-7"]);
   });
 
+  scene("what is booked in this turn elsewhere is shown here too", async (cast) => {
+    const sale = await server.sale();
+    const page = await cast.visitor(sale);
+    await state(page, "granted");
+    await page.evaluate(async ([api, place]) => {
+      const headers = { authorization: `Bearer ${JSON.parse(localStorage.getItem(place))}`, "content-type": "application/json" };
+      const { granted } = await (await fetch(`${api}/places/me`, { headers })).json();
+      const body = JSON.stringify({ request: "elsewhere", token: granted.token, seats: ["A-1-1"] });
+      await fetch(`${api}/places/me/redeem`, { method: "POST", headers, body });
+    }, [`/v1/sales/${sale}`, `waitroom.${sale}.place`]);
+    await state(page, "booked");
+  });
+
   scene("held, then confirmed by the shop", async (cast) => {
     const sale = await server.sale({ hold_ttl_s: 120 });
     const page = await cast.visitor(sale);

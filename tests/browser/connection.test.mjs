@@ -58,6 +58,7 @@ describe("the connection", { concurrency: 3 }, () => {
         // And each of them a hundred times as long: nothing but the network's return ends it.
         const { setTimeout } = globalThis;
         globalThis.setTimeout = (run, ms, ...more) => setTimeout(run, globalThis.patient && ms >= 1_000 ? ms * 100 : ms, ...more);
+        addEventListener("online", () => { globalThis.patient = false; });
       });
       const page = await context.newPage();
       await page.goto(`http://127.0.0.1:${wire.port}/sales/${sale}`);
@@ -74,7 +75,6 @@ describe("the connection", { concurrency: 3 }, () => {
       wire.mend();
       await context.setOffline(false);
       await link(page, "live");
-      await page.evaluate(() => { globalThis.patient = false; });
       await ranked(page, 1);
       await gone(page, "stale");
       await reads(page, "sale-name", "New name");

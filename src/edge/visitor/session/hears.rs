@@ -58,8 +58,14 @@ impl Session {
             Deed::Lapse(reason) => self.lapsed(reason).await,
             // His own redeem, which is under way, answers it.
             Deed::Booked if self.redeeming.is_some() => Ok(()),
-            // How he stands comes before the booking, which answers no request of this socket's.
-            Deed::Booked => self.recheck().await,
+            Deed::Booked => {
+                self.booked();
+                let bookings = self.bookings().await?;
+                match bookings.last() {
+                    Some(booking) => self.send_booking(booking, None).await,
+                    None => Ok(()),
+                }
+            }
             Deed::Booking(id) => self.booking_changed(id).await,
             Deed::Seats(frame, since) => {
                 self.frames.send_text(&frame).await?;
