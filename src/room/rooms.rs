@@ -1,7 +1,10 @@
 //! The rooms of this instance: one for each sale that is not over.
 
 mod company;
+mod connections;
 mod visitors;
+
+pub use connections::Connection;
 
 use super::{
     Parts, Room, closed::ClosedSale, errors::RoomError, glance::Revision, health::Health, journal::Records,
@@ -22,10 +25,7 @@ use crate::{
 };
 use dashmap::DashMap;
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
 use tokio::{
@@ -372,30 +372,5 @@ impl Rooms {
     /// How far the server is on its way out.
     pub fn drain(&self) -> Drain {
         *self.drain.borrow()
-    }
-
-    /// Sockets open on this instance.
-    pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
-    }
-
-    /// Counts a socket for as long as the guard lives; nothing if there are `max` already.
-    pub fn connect(self: &Arc<Self>, max: usize) -> Option<Connection> {
-        let counted = self
-            .connections
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < max).then_some(n + 1));
-        counted.ok()?;
-        metrics::connections(self.connections());
-        Some(Connection(self.clone()))
-    }
-}
-
-/// One open socket.
-pub struct Connection(Arc<Rooms>);
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
-        metrics::connections(self.0.connections());
     }
 }

@@ -3,8 +3,8 @@
 use crate::line::{Bench, RULES, Rules, visitor};
 use std::time::Duration;
 use tokio::time::sleep;
-use waitroom::store::line::{Fence, Fenced, Left};
-use wire::domain::{ids::GrantKey, place::Stage};
+use waitroom::store::line::{Fence, Fenced};
+use wire::domain::{ids::GrantKey, line::Left, place::Stage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fenced_grant_never_lapses_and_an_unheard_one_is_asked_for() {

@@ -11,13 +11,13 @@ use std::{
 use waitroom::{
     embedded,
     store::{
-        line::{Install, Left, Line, LineSettings, Tick, stream::Changes},
+        line::{Install, Line, LineSettings, Tick, stream::Changes},
         redis::{Redis, Site},
     },
 };
 use wire::domain::{
     ids::{SaleId, VisitorId},
-    line::{Join, JoinMode, Position, TICK_MS_MAX},
+    line::{Join, JoinMode, Left, Position, TICK_MS_MAX},
     phase::Phase,
     place::Stage,
     seats::SeatSet,

@@ -289,18 +289,7 @@ async fn a_person_is_forgotten_and_what_was_proved_stays_proved() {
     let (status, _) = server.admin("DELETE", &format!("/visitors/{name}"), None).await;
     assert_eq!(status, 200);
     assert!(!everything(&world).await.contains(name));
-    // Nor does the token of an earlier place, which is not the last that he had, bring that one back.
-    let (mut park, _) = stands(&server, &sale, "park").await;
-    let mut again = server.connect(&sale).await;
-    again.say(json!({ "type": "join", "place": first["place"] })).await;
-    assert_eq!(again.hear("joined").await["rank"], 1, "behind who came meanwhile");
-    for visitor in [&mut again, &mut park] {
-        visitor.say(json!({ "type": "leave" })).await;
-        visitor.hear_past(&["rank"], "lapsed").await;
-    }
-    let (status, _) = server.admin("DELETE", &format!("/visitors/{name}"), None).await;
-    assert_eq!(status, 200);
-
+    an_earlier_place_stays_ended(&server, &sale, name, &first["place"]).await;
     lost_and_found(&world, &server, &sale, &first["place"]).await;
     server.patch(&sale, json!({ "phase": "closed" })).await;
     prove(&world, &sale, "\"bookings\": 1").await;
@@ -312,4 +301,18 @@ async fn a_person_is_forgotten_and_what_was_proved_stays_proved() {
     let (status, said) = run(&["check", "--receipt", receipt, "--sale", &sale, &postgres]).await;
     assert_eq!(status, Some(0), "{said}");
     server.stop().await;
+}
+
+/// Nor does the token of an earlier place, which is not the last that he had, bring that one back.
+async fn an_earlier_place_stays_ended(server: &Server, sale: &str, name: &str, place: &Value) {
+    let (mut park, _) = stands(server, sale, "park").await;
+    let mut again = server.connect(sale).await;
+    again.say(json!({ "type": "join", "place": place })).await;
+    assert_eq!(again.hear("joined").await["rank"], 1, "behind who came meanwhile");
+    for visitor in [&mut again, &mut park] {
+        visitor.say(json!({ "type": "leave" })).await;
+        visitor.hear_past(&["rank"], "lapsed").await;
+    }
+    let (status, _) = server.admin("DELETE", &format!("/visitors/{name}"), None).await;
+    assert_eq!(status, 200);
 }

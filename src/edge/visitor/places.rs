@@ -7,7 +7,6 @@ use super::{
 use crate::{
     edge::{Edge, caller::Call, error::HttpError, origin},
     room::{Room, closed::ClosedSale, rooms::Found},
-    store::line::Left,
 };
 use axum::{
     Json,
@@ -22,7 +21,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use wire::{
     domain::{
-        line::{LineAnswer, Poll},
+        line::{Left, LineAnswer, Poll},
         phase::Phase,
         place::Stage,
         refusal::Refusal,

@@ -28,7 +28,7 @@ use crate::{
     store::{
         bookings::Bookings,
         journal::Journal,
-        line::{Counts, Left, Line},
+        line::{Counts, Line},
         sales::Sales,
     },
 };
@@ -46,7 +46,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use wire::domain::{
     eta::{Pace, eta_s},
     ids::VisitorId,
-    line::{Join, JoinMode, LineAnswer, Poll, Position},
+    line::{Join, JoinMode, Left, LineAnswer, Poll, Position},
     phase::Phase,
     sale::{Sale, SaleSettings, SaleState},
 };

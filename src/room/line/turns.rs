@@ -5,11 +5,10 @@ use crate::{
     limits::TURNS_MAX,
     metrics,
     room::{Queue, batch},
-    store::line::Left,
 };
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use wire::domain::ids::VisitorId;
+use wire::domain::{ids::VisitorId, line::Left};
 
 type Visitors<A> = Queue<mpsc::Receiver<batch::Asked<VisitorId, A>>>;
 

@@ -20,7 +20,7 @@ use std::{sync::Arc, time::Instant};
 use wire::domain::{
     booking::BookingStatus,
     ids::{GrantKey, SaleId, Seq, VisitorId},
-    line::{Join, JoinMode, Poll, Position},
+    line::{Join, JoinMode, Left, Poll, Position},
     phase::Phase,
     place::{Stage, Standing},
     plan::SeatIndex,

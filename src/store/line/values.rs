@@ -92,17 +92,6 @@ pub struct Tick {
     pub goes_on: bool,
 }
 
-/// What became of a place that was to be given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
-    /// It ended.
-    Ended,
-    /// There was none that lived.
-    Nothing,
-    /// It is being redeemed, or nobody knows yet what came of that: it stays.
-    Busy,
-}
-
 /// What became of a visitor who was to be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removed {

@@ -3,11 +3,11 @@
 use super::{
     facts::{Facts, Grant},
     finding::{Findings, Invariant},
-    log::{Log, Spot, What},
+    log::{Log, Op, Spot, What},
     state::ShopState,
 };
 use crate::facts::{Micros, NEVER};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 use wire::domain::{booking::BookingStatus, line::TICK_MS_MAX, phase::Phase, sale::SaleSettings};
 
@@ -93,50 +93,9 @@ pub(super) fn active(
 /// Nobody is admitted while the sale is scheduled, paused or closed. It surely is from the moment at which a connection
 /// was told so until the last that it heard without being told otherwise, or until anyone was, less the time that this may have taken.
 pub(super) fn phases(log: &Log, facts: &Facts, tolerance: Micros, findings: &mut Findings) {
-    let stands = |phase| matches!(phase, Phase::Scheduled | Phase::Paused | Phase::Closed);
-    let mut told_open: Vec<Micros> = Vec::new();
-    let mut standing: Vec<(Micros, Micros, Spot)> = Vec::new();
+    let (mut told_open, mut standing) = (Vec::new(), Vec::new());
     for ops in log.visitors() {
-        let mut since: Vec<(u32, Micros, Spot)> = Vec::new();
-        for op in ops {
-            let known = since.iter().position(|(connection, ..)| *connection == op.connection);
-            let phase = match op.what {
-                What::Phase(phase) => phase,
-                What::Joined(index) => log.joined[index as usize].phase,
-                // A phase is told before what comes after it: until here it was the old one.
-                What::Rank(_)
-                | What::Granted { .. }
-                | What::Lapsed(_)
-                | What::Booking(_)
-                | What::Refused { .. } => {
-                    standing.extend(known.map(|at| (since[at].1, op.at, since[at].2)));
-                    continue;
-                }
-                // What this connection was not told any more, it does not witness.
-                What::Cut(_) => {
-                    known.map(|at| since.swap_remove(at));
-                    continue;
-                }
-                What::Arrive
-                | What::Join
-                | What::Seats
-                | What::Redeem { .. }
-                | What::Leave
-                | What::Breach(_) => continue,
-            };
-            match (stands(phase), known) {
-                (true, None) => since.push((op.connection, op.at, op.spot)),
-                (true, Some(at)) => standing.push((since[at].1, op.at, since[at].2)),
-                (false, Some(at)) => {
-                    let (_, from, spot) = since.swap_remove(at);
-                    standing.push((from, op.at, spot));
-                }
-                (false, None) => {}
-            }
-            if !stands(phase) {
-                told_open.push(op.at);
-            }
-        }
+        witness(log, ops, &mut told_open, &mut standing);
         // Closed is for good.
         let closed = ops.iter().find(|op| matches!(op.what, What::Phase(Phase::Closed)));
         standing.extend(closed.map(|op| (op.at, NEVER, op.spot)));
@@ -169,4 +128,44 @@ pub(super) fn phases(log: &Log, facts: &Facts, tolerance: Micros, findings: &mut
             });
         }
     }
+}
+
+/// What one visitor's connections were told: when that it is open, and from when until when that it stands.
+fn witness(log: &Log, ops: &[Op], told_open: &mut Vec<Micros>, standing: &mut Vec<(Micros, Micros, Spot)>) {
+    let stands = |phase| matches!(phase, Phase::Scheduled | Phase::Paused | Phase::Closed);
+    let mut since: HashMap<u32, (Micros, Micros, Spot)> = HashMap::new();
+    for op in ops {
+        let told = match op.what {
+            What::Phase(phase) => Some(phase),
+            What::Joined(index) => Some(log.joined[index as usize].phase),
+            // A phase is told before what comes after it: until here it was the old one.
+            What::Rank(_)
+            | What::Granted { .. }
+            | What::Lapsed(_)
+            | What::Booking(_)
+            | What::Refused { .. } => None,
+            // What this connection was not told any more, it does not witness.
+            What::Cut(_) => {
+                standing.extend(since.remove(&op.connection));
+                continue;
+            }
+            What::Arrive | What::Join | What::Seats | What::Redeem { .. } | What::Leave | What::Breach(_) => {
+                continue;
+            }
+        };
+        if let Some((_, until, _)) = since.get_mut(&op.connection) {
+            *until = op.at;
+        }
+        match told {
+            Some(phase) if stands(phase) => {
+                since.entry(op.connection).or_insert((op.at, op.at, op.spot));
+            }
+            Some(_) => {
+                standing.extend(since.remove(&op.connection));
+                told_open.push(op.at);
+            }
+            None => {}
+        }
+    }
+    standing.extend(since.into_values());
 }

@@ -5,6 +5,7 @@
 //! whole journal could make another one that is as sound: that it is still the same is what a head proves that somebody noted
 //! meanwhile, or any visitor's receipt.
 
+mod admit;
 mod chain;
 mod file;
 mod findings;

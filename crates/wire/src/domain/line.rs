@@ -96,3 +96,14 @@ pub struct LineAnswer {
     /// Whether the operator has sent him away.
     pub removed: bool,
 }
+
+/// What became of a place that was to be given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It ended.
+    Ended,
+    /// There was none that lived.
+    Nothing,
+    /// It is being redeemed, or nobody knows yet what came of that: it stays.
+    Busy,
+}

@@ -13,6 +13,7 @@ pub mod line;
 pub mod phase;
 pub mod place;
 pub mod plan;
+mod plan_file;
 pub mod ranking;
 pub mod refusal;
 pub mod sale;

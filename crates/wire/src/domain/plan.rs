@@ -1,16 +1,10 @@
 //! Seating plans in pretix's open format. Plan order is the order in the file; extra keys are ignored.
 
-use super::ranking::{Ranking, RowFacts, distance};
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+use super::{
+    plan_file::{File, FileSeat, Label, Object, Position, Row},
+    ranking::{Ranking, RowFacts, distance},
 };
-use std::{
-    collections::HashMap,
-    fmt::{self, Formatter},
-    marker::PhantomData,
-    ops::{Deref, Range},
-};
+use std::{collections::HashMap, ops::Range};
 
 /// Largest plan that is accepted, in bytes.
 pub const PLAN_BYTES_MAX: usize = 32 << 20;
@@ -80,90 +74,7 @@ pub struct Plan {
     by_id: HashMap<String, SeatIndex>,
 }
 
-#[derive(Deserialize)]
-struct File {
-    categories: Vec<Object<Category>>,
-    zones: Vec<Object<Zone>>,
-    #[serde(default, deserialize_with = "lenient")]
-    stage: Option<Position>,
-}
-#[derive(Deserialize)]
-struct Category {
-    name: String,
-}
-#[derive(Deserialize)]
-struct Zone {
-    #[serde(default, deserialize_with = "lenient")]
-    position: Option<Position>,
-    #[serde(default)]
-    rows: Vec<Object<Row>>,
-}
-#[derive(Deserialize)]
-struct Row {
-    #[serde(default, deserialize_with = "lenient")]
-    row_number: Option<Label>,
-    #[serde(default, deserialize_with = "lenient")]
-    position: Option<Position>,
-    #[serde(default)]
-    seats: Vec<Object<FileSeat>>,
-}
-#[derive(Deserialize)]
-struct FileSeat {
-    seat_guid: String,
-    category: String,
-    #[serde(default, deserialize_with = "lenient")]
-    position: Option<Position>,
-}
-/// What stands as an object: serde would take a list of the values, too, which nobody else who reads the plan does.
-struct Object<T>(T);
-
-impl<T> Deref for Object<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Fields<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
-            type Value = T;
-
-            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map))
-            }
-        }
-        from.deserialize_map(Fields(PhantomData)).map(Self)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Label {
-    Text(String),
-    Number(u64),
-}
-/// A place in a plan.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(super) struct Position {
-    pub x: f64,
-    pub y: f64,
-}
-
 const ORIGIN: Position = Position { x: 0.0, y: 0.0 };
-
-/// What only helps to see aisles and which rows are ahead: where it is missing or odd is no reason to refuse a hall.
-fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Option<T>, D::Error> {
-    let value = serde_json::Value::deserialize(from)?;
-    // A list of two numbers is no position to the page.
-    Ok((!value.is_array()).then(|| serde_json::from_value(value).ok()).flatten())
-}
 
 impl Plan {
     /// Reads and checks a plan.

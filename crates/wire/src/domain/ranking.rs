@@ -9,7 +9,7 @@
 //! the distance that counts. A plan that does not place its rows is taken at its word in another way: their order in the
 //! file is the order from the stage.
 
-use super::plan::{Position, Stretch};
+use super::{plan::Stretch, plan_file::Position};
 use std::{cmp::Ordering, ops::Range};
 
 /// A row as it stands in the file.

@@ -8,11 +8,10 @@ use crate::{
         who::{self, Known, Proofs, Who},
     },
     room::sockets::Watch,
-    store::line::Left,
 };
 use wire::{
     domain::{
-        line::LineAnswer,
+        line::{Left, LineAnswer},
         phase::Phase,
         place::{LapseReason, Stage},
         refusal::Refusal,
