@@ -15,6 +15,7 @@ export const socketUrl = `${location.protocol === "https:" ? "wss" : "ws"}://${l
 export const broughtIdentity = new URLSearchParams(location.hash.slice(1)).get("identity");
 export const store = openStore(sale);
 export const tabs = new Tabs(sale);
+addEventListener("pagehide", () => tabs.release());
 /** Whether another tab of this browser holds the place: asked while the socket opens. */
 export const takenElsewhere = tabs.takenElsewhere();
 /** For so long the server waits for the join. */

@@ -369,7 +369,6 @@ function watchVisitor() {
   for (const event of ["online", "offline"]) addEventListener(event, () => frame.update(state, performance.now()));
   watchWaking((wake) => { if (wantsPlace(state)) connection.wake(wake); });
   addEventListener("beforeunload", (event) => { if (hasChosen(state)) event.preventDefault(); });
-  addEventListener("pagehide", () => tabs.release());
   addEventListener("pageshow", (event) => { if (event.persisted && wantsPlace(state)) tabs.hold(); });
   setInterval(() => { if (document.visibilityState === "visible") frame.update(state, performance.now()); }, TICK_MS);
 }

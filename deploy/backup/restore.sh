@@ -27,8 +27,10 @@ tables="$(postgres -c "SELECT count(*) FROM information_schema.tables WHERE tabl
 [ "$tables" = 0 ] || say "the database is not empty: stop waitroom everywhere, and make a new one" 78
 keys="$(redis --scan --pattern 'waitroom:*' | head -n 1)" || say "Redis cannot be reached" 69
 # Of a cluster one node alone is scanned: each sale of the backup is looked up where it would be.
-for sale in $(pg_restore --data-only --table=sales --file=- "$backup/postgres.dump" | sed -n '/^COPY/,/^\\\./{/^COPY/d;/^\\\./d;s/\t.*//;p}'); do
-    [ -n "$keys" ] || [ "$(redis EXISTS "waitroom:{$sale}:sale")" = 0 ] || keys="waitroom:{$sale}:sale"
+sales="$(pg_restore --data-only --table=sales --file=- "$backup/postgres.dump" | sed -n '/^COPY/,/^\\\./{/^COPY/d;/^\\\./d;s/\t.*//;p}')" || say "the backup cannot be read" 74
+for sale in $sales; do
+    there="$(redis EXISTS "waitroom:{$sale}:sale")" || say "Redis cannot be reached" 69
+    [ "$there" = 0 ] || keys="waitroom:{$sale}:sale"
 done
 [ -z "$keys" ] || say "Redis still has a line ($keys), which is not the one of this backup: bring it up empty" 78
 

@@ -144,16 +144,20 @@ impl Sales {
 
     /// The whole sale, its plan included.
     pub async fn load(&self, id: &SaleId) -> Result<Option<(Sale, SaleState)>, StoreError> {
-        let client = self.pool.get().await?;
-        let Some(row) =
-            client.query_opt("SELECT plan, first_epoch FROM sales WHERE id = $1", &[&id.as_str()]).await?
-        else {
-            return Ok(None);
-        };
-        let plan = Plan::parse(row.get(0)).map_err(|e| StoreError::Corrupt(format!("sale {id}: {e}")))?;
-        let Some(state) = read_state(&client, id, plan.seats.len(), "").await? else { return Ok(None) };
-        let sale = Sale { id: id.clone(), plan: Arc::new(plan), first_epoch: unsigned(row.get(1)) };
-        Ok(Some((sale, state)))
+        within(&self.pool, async {
+            let client = self.pool.get().await?;
+            let Some(row) = client
+                .query_opt("SELECT plan, first_epoch FROM sales WHERE id = $1", &[&id.as_str()])
+                .await?
+            else {
+                return Ok(None);
+            };
+            let plan = Plan::parse(row.get(0)).map_err(|e| StoreError::Corrupt(format!("sale {id}: {e}")))?;
+            let Some(state) = read_state(&client, id, plan.seats.len(), "").await? else { return Ok(None) };
+            let sale = Sale { id: id.clone(), plan: Arc::new(plan), first_epoch: unsigned(row.get(1)) };
+            Ok(Some((sale, state)))
+        })
+        .await
     }
 
     /// What an operator can change, as it is now.
@@ -221,15 +225,18 @@ impl Sales {
 
     /// Opens the sale if it is scheduled and `opens_at` has come by PostgreSQL's clock; true if this call did it.
     pub async fn open_if_due(&self, id: &SaleId) -> Result<bool, StoreError> {
-        let client = self.pool.get().await?;
-        let opened = client
-            .execute(
-                "UPDATE sales SET phase = 'open', version = version + 1 \
-                 WHERE id = $1 AND phase = 'scheduled' AND opens_at <= now()",
-                &[&id.as_str()],
-            )
-            .await?;
-        Ok(opened == 1)
+        within(&self.pool, async {
+            let client = self.pool.get().await?;
+            let opened = client
+                .execute(
+                    "UPDATE sales SET phase = 'open', version = version + 1 \
+                     WHERE id = $1 AND phase = 'scheduled' AND opens_at <= now()",
+                    &[&id.as_str()],
+                )
+                .await?;
+            Ok(opened == 1)
+        })
+        .await
     }
 
     /// Forgets a closed sale: its bookings, seats and settings. Its epoch stays. False if it is not closed, nothing if there

@@ -114,20 +114,29 @@ pub async fn create(
     Ok((StatusCode::CREATED, Json(created)).into_response())
 }
 
+/// Sales that cannot be read, before the list is given up.
+const FAILED_MAX: usize = 2;
+
 /// `GET /v1/admin/sales`.
 pub async fn list(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Arc<Caller>>,
 ) -> Result<Json<Value>, HttpError> {
-    let mut sales = Vec::new();
+    let (mut sales, mut failed) = (Vec::new(), 0);
     for id in edge.rooms.ids().await?.into_iter().filter(|id| caller.knows(id.as_str())) {
         let found = async { shown(&edge, &edge.find(id.as_str()).await?).await };
         match found.await {
             Ok(sale) => sales.push(sale),
             // Deleted meanwhile.
             Err(error) if error.status == StatusCode::NOT_FOUND => {}
-            // One that cannot be read hides no other.
-            Err(error) => sales.push(json!({ "id": id, "error": error.message })),
+            // One that cannot be read hides no other; where several cannot be, a store is away.
+            Err(error) => {
+                failed += 1;
+                if failed > FAILED_MAX {
+                    return Err(error);
+                }
+                sales.push(json!({ "id": id, "error": error.message }));
+            }
         }
     }
     Ok(Json(json!({ "sales": sales })))

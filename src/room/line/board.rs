@@ -73,6 +73,13 @@ impl Board {
         }
     }
 
+    /// Whether the seq is in the line; also before a recount.
+    pub fn has(&self, seq: Seq) -> bool {
+        let index = self.blocks.binary_search_by_key(&(seq / BLOCK), |b| b.number);
+        let (word, bit) = split(seq);
+        index.is_ok_and(|index| self.blocks[index].words[word] & bit != 0)
+    }
+
     /// How many are before this seq; nothing if it is not in the line.
     pub fn rank(&self, seq: Seq) -> Option<u64> {
         let index = self.blocks.binary_search_by_key(&(seq / BLOCK), |b| b.number).ok()?;
@@ -149,6 +156,7 @@ mod tests {
             }
             board.recount();
             prop_assert_eq!(board.len(), set.len() as u64);
+            prop_assert!((0..300).all(|seq| board.has(seq) == set.contains(&seq)));
             for (rank, seq) in set.iter().enumerate() {
                 prop_assert_eq!(board.rank(*seq), Some(rank as u64));
             }

@@ -128,6 +128,7 @@ fn apply(room: &Room, entries: Vec<Entry>) -> Option<(Position, String)> {
             }
         }
     }
+    let mut gone = Vec::with_capacity(readable.len());
     room.line.change_live(|live| {
         for (position, changes) in &readable {
             if let Some((first, last)) = changes.joined {
@@ -136,6 +137,8 @@ fn apply(room: &Room, entries: Vec<Entry>) -> Option<(Position, String)> {
             changes.restored.iter().for_each(|seq| live.board.insert(*seq));
             let left = changes.left.iter().map(|(_, seq)| *seq);
             let away = changes.away.iter().map(|(_, seq)| *seq);
+            // A turn that is given up was no place in the line any more.
+            gone.push(left.clone().chain(away.clone()).filter(|seq| live.board.has(*seq)).count() as u64);
             left.chain(away)
                 .chain(changes.admitted.iter().map(|a| a.1))
                 .for_each(|seq| live.board.remove(seq));
@@ -144,11 +147,12 @@ fn apply(room: &Room, entries: Vec<Entry>) -> Option<(Position, String)> {
         }
         live.board.recount();
     });
-    for (position, changes) in readable {
+    for ((position, changes), gone) in readable.into_iter().zip(gone) {
         count(room, &changes);
         // Before the seats: a seat that his own booking took is never told to a visitor as someone else's.
         end_grants(room, &changes);
         apply_seats(room, &changes);
+        note_pace(room, &changes, gone);
         tell(room, position, changes);
     }
     unread
@@ -191,12 +195,15 @@ fn apply_seats(room: &Room, changes: &Changes) {
     }
 }
 
-fn tell(room: &Room, position: Position, changes: Changes) {
+/// How the line moves on: by admissions, and by those who leave it otherwise.
+fn note_pace(room: &Room, changes: &Changes, gone: u64) {
     let from_line = changes.admitted.iter().filter(|admitted| admitted.4 == 0).count() as u64;
-    let gone = (changes.away.len() + changes.left.len()) as u64;
     if from_line + gone > 0 {
         room.line.pace().count(from_line, gone, Instant::now());
     }
+}
+
+fn tell(room: &Room, position: Position, changes: Changes) {
     if let Some(phase) = changes.phase.filter(|phase| *phase != Phase::Closed) {
         room.set_phase(phase, position);
     }

@@ -18,7 +18,6 @@ use tokio::time::sleep;
 use wire::domain::{
     audit::{Actor, AuditFilter, AuditRecord},
     ids::{SaleId, Seq, VisitorId},
-    line::Position,
 };
 
 /// How long a visitor who books just now is waited for: a try to book is over by then, or settled by others.
@@ -46,7 +45,7 @@ impl Rooms {
         // First, so that who is sent away does not come in again.
         self.put_in_force(id).await?;
         let Found::Room(room) = found else { return Ok(Some(false)) };
-        let Some((ended, _)) = end_in(room.line.store(), visitor, None).await? else { return Ok(None) };
+        let Some(ended) = end_in(room.line.store(), visitor, None).await? else { return Ok(None) };
         metrics::lapses(id.as_str(), "removed", u64::from(ended));
         Ok(Some(ended))
     }
@@ -65,11 +64,15 @@ impl Rooms {
                 Some(Found::Closed(_)) => (self.redis.line(&id), false),
                 None => continue,
             };
+            // What it does not have yet nobody would find again.
+            if lives {
+                self.wait_for_journal(&id, &line).await?;
+            }
             let drawn = Journal::new(self.pool.clone(), id.clone()).places_of(visitor).await?;
             match end_in(&line, visitor, Some(&drawn)).await {
-                Ok(Some((ended, n))) if lives => {
+                Ok(Some(ended)) if lives => {
                     metrics::lapses(id.as_str(), "removed", u64::from(ended));
-                    self.wait_for_journal(&id, &line, n).await?;
+                    self.wait_for_journal(&id, &line).await?;
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(None),
@@ -81,15 +84,12 @@ impl Rooms {
         Ok(Some(Visitors::new(self.pool.clone()).forget(visitor, by).await?))
     }
 
-    /// Until the journal has the line's entry `n`, if there is one: what it does not have yet would name him again.
-    async fn wait_for_journal(&self, id: &SaleId, line: &Line, n: u64) -> Result<(), StoreError> {
-        if n == 0 {
-            return Ok(());
-        }
-        let epoch = line.position().await?.map_or(0, |(position, _)| position.epoch);
+    /// Until the journal has all that the line has now: what it does not have yet would name him again.
+    async fn wait_for_journal(&self, id: &SaleId, line: &Line) -> Result<(), StoreError> {
+        let Some((now, _)) = line.position().await? else { return Ok(()) };
         let journal = Journal::new(self.pool.clone(), id.clone());
         let since = Instant::now();
-        while journal.end().await? < (Position { epoch, n }) {
+        while journal.end().await? < now {
             if since.elapsed() > JOURNAL_PATIENCE {
                 return Err(StoreError::Timeout(Store::Postgres));
             }
@@ -107,16 +107,16 @@ impl Rooms {
     }
 }
 
-/// Whether a place ended, and the stream's last entry; nothing while it is being redeemed.
+/// Whether a place ended; nothing while it is being redeemed.
 async fn end_in(
     line: &Line,
     visitor: &VisitorId,
     forget: Option<&[Seq]>,
-) -> Result<Option<(bool, u64)>, StoreError> {
+) -> Result<Option<bool>, StoreError> {
     let since = Instant::now();
     loop {
         match line.remove(visitor, forget).await? {
-            Removed::Done { ended, n } => return Ok(Some((ended, n))),
+            Removed::Done { ended } => return Ok(Some(ended)),
             Removed::Busy if since.elapsed() > BUSY_PATIENCE => return Ok(None),
             Removed::Busy => sleep(PAUSE).await,
         }

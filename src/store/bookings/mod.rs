@@ -112,10 +112,13 @@ impl Bookings {
 
     /// The grants that have booked, whatever became of it.
     pub async fn spent_grants(&self) -> Result<Vec<GrantKey>, StoreError> {
-        let client = self.pool.get().await?;
-        let query = "SELECT grant_id FROM bookings WHERE sale_id = $1 AND status <> 'void'";
-        let rows = client.query(query, &[&self.sale.as_str()]).await?;
-        Ok(rows.iter().filter_map(|row| GrantKey::of_grant_id(row.get(0), &self.sale)).collect())
+        within(&self.pool, async {
+            let client = self.pool.get().await?;
+            let query = "SELECT grant_id FROM bookings WHERE sale_id = $1 AND status <> 'void'";
+            let rows = client.query(query, &[&self.sale.as_str()]).await?;
+            Ok(rows.iter().filter_map(|row| GrantKey::of_grant_id(row.get(0), &self.sale)).collect())
+        })
+        .await
     }
 
     /// The visitor's bookings, oldest first, the released ones included.
@@ -154,42 +157,52 @@ impl Bookings {
 
     /// The seats that are booked or held, and the held bookings.
     pub async fn booked(&self) -> Result<(SeatSet, HashSet<Uuid>), StoreError> {
-        let client = self.pool.get().await?;
-        let seats = client.prepare_cached("SELECT seat_id FROM booked_seats WHERE sale_id = $1").await?;
-        let held =
-            client.prepare_cached("SELECT id FROM bookings WHERE sale_id = $1 AND status = 'held'").await?;
-        // As they come: a sold hall in one piece would keep a thread from everyone else.
-        let mut seats = pin!(client.query_raw(&seats, [self.sale.as_str()]).await?);
-        let mut booked = SeatSet::new(self.plan.seats.len());
-        while let Some(row) = seats.try_next().await? {
-            self.plan.index_of(row.get(0)).map(|seat| booked.insert(seat));
-        }
-        let held = client.query(&held, &[&self.sale.as_str()]).await?;
-        Ok((booked, held.iter().map(|row| row.get(0)).collect()))
+        within(&self.pool, async {
+            let client = self.pool.get().await?;
+            let seats = client.prepare_cached("SELECT seat_id FROM booked_seats WHERE sale_id = $1").await?;
+            let held = client
+                .prepare_cached("SELECT id FROM bookings WHERE sale_id = $1 AND status = 'held'")
+                .await?;
+            // As they come: a sold hall in one piece would keep a thread from everyone else.
+            let mut seats = pin!(client.query_raw(&seats, [self.sale.as_str()]).await?);
+            let mut booked = SeatSet::new(self.plan.seats.len());
+            while let Some(row) = seats.try_next().await? {
+                self.plan.index_of(row.get(0)).map(|seat| booked.insert(seat));
+            }
+            let held = client.query(&held, &[&self.sale.as_str()]).await?;
+            Ok((booked, held.iter().map(|row| row.get(0)).collect()))
+        })
+        .await
     }
 
     /// Who booked, and how many seats that are still theirs.
     pub async fn visitors(&self) -> Result<Vec<(VisitorId, u32)>, StoreError> {
-        let client = self.pool.get().await?;
-        let rows = client
-            .query(
-                "SELECT visitor_id, sum(cardinality(seats)) FILTER (WHERE status <> 'released') FROM bookings \
-                 WHERE sale_id = $1 AND status <> 'void' GROUP BY visitor_id",
-                &[&self.sale.as_str()],
-            )
-            .await?;
-        let visitors = rows.iter().filter_map(|row| {
-            let seats: Option<i64> = row.get(1);
-            Some((VisitorId::parse(row.get(0))?, u32::try_from(seats.unwrap_or(0)).unwrap_or(u32::MAX)))
-        });
-        Ok(visitors.collect())
+        within(&self.pool, async {
+            let client = self.pool.get().await?;
+            let rows = client
+                .query(
+                    "SELECT visitor_id, sum(cardinality(seats)) FILTER (WHERE status <> 'released') FROM bookings \
+                     WHERE sale_id = $1 AND status <> 'void' GROUP BY visitor_id",
+                    &[&self.sale.as_str()],
+                )
+                .await?;
+            let visitors = rows.iter().filter_map(|row| {
+                let seats: Option<i64> = row.get(1);
+                Some((VisitorId::parse(row.get(0))?, u32::try_from(seats.unwrap_or(0)).unwrap_or(u32::MAX)))
+            });
+            Ok(visitors.collect())
+        })
+        .await
     }
 
     /// Whether any booking is only held.
     pub async fn any_held(&self) -> Result<bool, StoreError> {
-        let client = self.pool.get().await?;
-        let query = "SELECT EXISTS (SELECT FROM bookings WHERE sale_id = $1 AND status = 'held')";
-        Ok(client.query_one(query, &[&self.sale.as_str()]).await?.get(0))
+        within(&self.pool, async {
+            let client = self.pool.get().await?;
+            let query = "SELECT EXISTS (SELECT FROM bookings WHERE sale_id = $1 AND status = 'held')";
+            Ok(client.query_one(query, &[&self.sale.as_str()]).await?.get(0))
+        })
+        .await
     }
 
     /// How many bookings are confirmed.

@@ -145,17 +145,23 @@ impl Journal {
 
     /// Lets another instance write at once.
     pub async fn release(&self, holder: &str) -> Result<(), StoreError> {
-        let release = "UPDATE journal_heads SET until = '-infinity' WHERE sale_id = $1 AND holder = $2";
-        self.pool.get().await?.execute(release, &[&self.sale.as_str(), &holder]).await?;
-        Ok(())
+        within(&self.pool, async {
+            let release = "UPDATE journal_heads SET until = '-infinity' WHERE sale_id = $1 AND holder = $2";
+            self.pool.get().await?.execute(release, &[&self.sale.as_str(), &holder]).await?;
+            Ok(())
+        })
+        .await
     }
 
     /// Whether somebody else has the right to write.
     pub async fn is_kept_by_others(&self, holder: &str) -> Result<bool, StoreError> {
-        let client = self.pool.get().await?;
-        let query = "SELECT 1 FROM journal_heads WHERE sale_id = $1 AND holder <> $2 AND until >= now()";
-        let query = client.prepare_cached(query).await?;
-        Ok(client.query_opt(&query, &[&self.sale.as_str(), &holder]).await?.is_some())
+        within(&self.pool, async {
+            let client = self.pool.get().await?;
+            let query = "SELECT 1 FROM journal_heads WHERE sale_id = $1 AND holder <> $2 AND until >= now()";
+            let query = client.prepare_cached(query).await?;
+            Ok(client.query_opt(&query, &[&self.sale.as_str(), &holder]).await?.is_some())
+        })
+        .await
     }
 
     /// The chain's end, without the right to write.

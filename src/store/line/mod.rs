@@ -258,10 +258,10 @@ impl Line {
             true => self.run(&SCRIPTS.remove, &call).await,
             false => call.invoke_async(&mut self.node.shared.clone()).await.map_err(StoreError::from),
         };
-        let (ended, n): (u8, u64) = answer?;
+        let (ended, _n): (u8, u64) = answer?;
         Ok(match ended {
             2 => Removed::Busy,
-            ended => Removed::Done { ended: ended == 1, n },
+            ended => Removed::Done { ended: ended == 1 },
         })
     }
 

@@ -99,8 +99,6 @@ pub enum Removed {
     Done {
         /// Whether a place of his ended by it.
         ended: bool,
-        /// The stream's last entry: it tells of it. 0 if the line never knew him.
-        n: u64,
     },
     /// He is booking just now: try again in a moment.
     Busy,

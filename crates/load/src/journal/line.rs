@@ -83,12 +83,14 @@ impl Line {
         self.command(entry, findings);
         self.shifted = (self.shifted + entry.shifted).clamp(-NUMBER_MAX, NUMBER_MAX);
         self.lapse(entry, findings);
+        // What was due are those that lapsed and of those that live some that are being redeemed, which the journal does not tell.
+        let due = entry.lapsed.len() + self.grants.len();
         if !entry.admitted.is_empty() || !entry.away.is_empty() {
             self.admit(entry, findings);
         }
         if !entry.admitted.is_empty() || !entry.lapsed.is_empty() {
-            // How many were due beside those that lapsed, the journal does not tell: what is being redeemed is not told of.
-            self.goes_on = entry.admitted.len() >= CALL_MAX || !entry.lapsed.is_empty();
+            let lapsed_all = !entry.lapsed.is_empty() && due >= CALL_MAX;
+            self.goes_on = entry.admitted.len() >= CALL_MAX || lapsed_all;
         }
         self.claim(entry, findings);
         self.come(position, entry, findings);

@@ -156,16 +156,20 @@ fn a_tick_of_many_is_several_entries() {
     recorded.say(-2000, r#""settings":{"rate":10.0,"max_active":20,"grant_ttl_ms":20000,"claim_ms":5000,"away_ms":30000,"blocked":[]}"#);
     recorded.say(-1500, r#""drawn":[[1,9]]"#);
     recorded.say(0, r#""phase":"open""#);
-    let two_within = |recorded: &Recorded, first: usize| {
+    let two_within = |recorded: &Recorded, lapsed: usize, lives: bool| {
         let mut recorded = recorded.clone();
-        let lapsed: Vec<_> = (0..first).map(|_| r#"[1,"expired"]"#).collect();
-        recorded.admit(5_000, 1, false, &format!(r#","lapsed":[{}]"#, lapsed.join(",")));
-        recorded.admit(5_002, 2, false, "");
+        if lives {
+            recorded.admit(4_000, 1, false, "");
+        }
+        let lapsed: Vec<_> = (0..lapsed).map(|_| r#"[9,"expired"]"#).collect();
+        recorded.admit(5_000, 2, false, &format!(r#","lapsed":[{}]"#, lapsed.join(",")));
+        recorded.admit(5_002, 3, false, "");
         recorded.report().to_string().contains("two ticks admitted within 2 ms")
     };
-    assert!(two_within(&recorded, 0));
-    // One that was being redeemed is among those that were due, and not among those that lapsed.
-    assert!(!two_within(&recorded, 299));
+    assert!(two_within(&recorded, 0, false) && two_within(&recorded, 299, false));
+    assert!(!two_within(&recorded, 300, false));
+    // One that is being redeemed is among those that were due, and not among those that lapsed.
+    assert!(!two_within(&recorded, 299, true));
 }
 
 #[test]
