@@ -79,7 +79,8 @@ pub fn origin(bytes: &[u8]) {
 pub fn cookie(bytes: &[u8]) {
     let sale = SaleId::parse("demo").unwrap();
     if let Some(found) = doors::cookie(&sale, bytes) {
-        let text = text(bytes).unwrap();
+        // Others' cookies may be anything.
+        let text = String::from_utf8_lossy(bytes);
         let names = ["__Host-waitroom-demo=", "waitroom_visitor="];
         assert!(names.iter().any(|name| text.contains(&format!("{name}{found}"))), "{found:?} in {text:?}");
     }

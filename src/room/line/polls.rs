@@ -4,7 +4,6 @@ use super::LiveLine;
 use crate::{
     limits::POLLS_MAX,
     room::{Queue, batch, errors::RoomError},
-    store::{errors::StoreError, line::Standings},
 };
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -20,19 +19,9 @@ pub(in crate::room) async fn run(
 
 impl LiveLine {
     async fn poll_all(&self, polls: Vec<Poll>) -> Result<Vec<LineAnswer>, RoomError> {
-        let seen = self.poll_in_redis(&polls).await.inspect_err(|error| {
+        let seen = self.persist(|| self.store.poll(&polls)).await.inspect_err(|error| {
             tracing::warn!(sale = %self.sale.id, "{} polls failed: {error}", polls.len());
         })?;
         Ok(seen.answers())
-    }
-
-    async fn poll_in_redis(&self, polls: &[Poll]) -> Result<Standings, StoreError> {
-        match self.store.poll(polls).await {
-            Err(error) => {
-                self.revive(error).await?;
-                self.store.poll(polls).await
-            }
-            answer => answer,
-        }
     }
 }
