@@ -35,6 +35,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpSocket},
     sync::watch,
+    time::timeout,
 };
 use uuid::Uuid;
 
@@ -181,6 +182,9 @@ fn connections_of(sockets: u32) -> u32 {
 }
 
 /// The PostgreSQL that is wanted, with its schema up to date.
+/// A PostgreSQL that does not say within this what it is, hangs.
+const FACTS_WITHIN: Duration = Duration::from_secs(30);
+
 async fn check_postgres(settings: &ServeSettings) -> Result<(), StartError> {
     let url = &settings.postgres.postgres_url;
     let explain = |error: ConnectError| match error {
@@ -192,8 +196,9 @@ async fn check_postgres(settings: &ServeSettings) -> Result<(), StartError> {
         }
     };
     let (one, other) = (postgres_single(url.expose()).await, postgres_single(url.expose()).await);
-    let facts = PostgresFacts::read(&one.map_err(explain)?, &other.map_err(explain)?).await;
-    let facts = facts.map_err(|error| explain(error.into()))?;
+    let (one, other) = (one.map_err(explain)?, other.map_err(explain)?);
+    let facts = timeout(FACTS_WITHIN, PostgresFacts::read(&one, &other)).await;
+    let facts = facts.map_err(|_| explain(ConnectError::Silent))?.map_err(|error| explain(error.into()))?;
     let danger = |allow_data_loss| facts.danger(settings.postgres.postgres_pool, allow_data_loss);
     if let Some(danger) = danger(true) {
         return Err(StartError::Settings(danger.to_string()));

@@ -58,6 +58,9 @@ pub enum ConnectError {
     /// The server did not answer, or refused.
     #[error("PostgreSQL cannot be reached: {}", detail(.0))]
     Postgres(#[from] tokio_postgres::Error),
+    /// The server took the connection, and then said nothing.
+    #[error("PostgreSQL does not answer")]
+    Silent,
 }
 
 impl ConnectError {

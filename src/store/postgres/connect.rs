@@ -44,7 +44,9 @@ pub fn postgres_pool(url: &str, size: usize) -> Result<Pool, ConnectError> {
 /// ends when the client is dropped.
 pub async fn postgres_single(url: &str) -> Result<tokio_postgres::Client, ConnectError> {
     let (config, tls) = postgres_config(url)?;
-    let (client, connection) = config.connect(tls).await?;
+    // A server that hangs takes connections still.
+    let connecting = tokio::time::timeout(CONNECT_TIMEOUT * 2, config.connect(tls));
+    let (client, connection) = connecting.await.map_err(|_| ConnectError::Silent)??;
     // An error of the connection reaches whoever uses the client, as a failed query.
     tokio::spawn(connection);
     Ok(client)

@@ -37,8 +37,11 @@ export async function freePort() {
   for (;;) {
     const port = PORTS.first + ((process.pid * 379 + asked++) % PORTS.count);
     const server = net.createServer().listen(port, '127.0.0.1');
-    const listens = await Promise.race([once(server, 'listening').then(() => true), once(server, 'error').then(() => false)]);
-    if (!listens) continue;
+    try {
+      await once(server, 'listening');
+    } catch {
+      continue; // It is somebody's.
+    }
     await new Promise((done) => server.close(done));
     return port;
   }
