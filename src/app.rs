@@ -39,6 +39,9 @@ use tokio::{
 };
 use uuid::Uuid;
 
+/// A PostgreSQL that does not say within this what it is, hangs.
+const FACTS_WITHIN: Duration = Duration::from_secs(30);
+
 /// Connections that a network may have beside two for each of its sockets.
 const CONNECTIONS_BESIDE: u32 = 16;
 
@@ -182,9 +185,6 @@ fn connections_of(sockets: u32) -> u32 {
 }
 
 /// The PostgreSQL that is wanted, with its schema up to date.
-/// A PostgreSQL that does not say within this what it is, hangs.
-const FACTS_WITHIN: Duration = Duration::from_secs(30);
-
 async fn check_postgres(settings: &ServeSettings) -> Result<(), StartError> {
     let url = &settings.postgres.postgres_url;
     let explain = |error: ConnectError| match error {
