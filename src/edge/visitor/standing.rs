@@ -216,3 +216,18 @@ fn wish(plan: &Plan, message: &RedeemMessage) -> Result<Wish, Refusal> {
     seats.dedup();
     Ok(Wish::Seats(seats))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_of_more_time_than_a_turn_has() {
+        let told = [29_000, 30_000, 30_040, 45_000].map(|left_ms| no_more_than(30, left_ms));
+        assert_eq!(
+            told,
+            [29_000, 30_000, 30_000, 45_000],
+            "the last began before the operator shortened turns"
+        );
+    }
+}

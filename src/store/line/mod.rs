@@ -254,12 +254,11 @@ impl Line {
         forget.into_iter().flatten().for_each(|seq| {
             call.arg(seq);
         });
-        let answer = match self.is_known() {
+        let answer: Result<u8, StoreError> = match self.is_known() {
             true => self.run(&SCRIPTS.remove, &call).await,
             false => call.invoke_async(&mut self.node.shared.clone()).await.map_err(StoreError::from),
         };
-        let (ended, _n): (u8, u64) = answer?;
-        Ok(match ended {
+        Ok(match answer? {
             2 => Removed::Busy,
             ended => Removed::Done { ended: ended == 1 },
         })
