@@ -47,6 +47,9 @@ use std::{
 use tokio::time::timeout;
 use wire::domain::ids::{SaleId, VisitorId};
 
+/// How long a name that nobody knows waits for its turn to be looked up.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(3);
+
 /// The token that a request brings; the scheme's name may be in any case (RFC 9110, 11.1).
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
@@ -144,12 +147,7 @@ impl Edge {
             },
         }
     }
-}
 
-/// How long a name that nobody knows waits for its turn to be looked up.
-const LOOKUP_PATIENCE: Duration = Duration::from_secs(3);
-
-impl Edge {
     /// Whether there is such a sale. One name is asked for at a time: those that somebody makes up must not stand in the queue for
     /// PostgreSQL before bookings.
     async fn is_there(&self, id: &SaleId) -> Result<bool, RoomError> {

@@ -275,9 +275,12 @@ impl Sales {
 
     /// The seating plan as it was uploaded.
     pub async fn plan_json(&self, id: &SaleId) -> Result<Option<Vec<u8>>, StoreError> {
-        let client = self.pool.get().await?;
-        let row = client.query_opt("SELECT plan FROM sales WHERE id = $1", &[&id.as_str()]).await?;
-        Ok(row.map(|row| row.get(0)))
+        within(&self.pool, async {
+            let client = self.pool.get().await?;
+            let row = client.query_opt("SELECT plan FROM sales WHERE id = $1", &[&id.as_str()]).await?;
+            Ok(row.map(|row| row.get(0)))
+        })
+        .await
     }
 
     /// The sale that a booking belongs to.

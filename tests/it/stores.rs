@@ -9,14 +9,18 @@ use std::{
 };
 use tokio::{
     io::copy_bidirectional,
+    join,
     net::{TcpListener, UnixStream},
     time::{sleep, timeout},
 };
 use waitroom::{
     embedded::Redis,
-    store::{journal::Journal, postgres::connect::postgres_pool, redis::redis_client},
+    store::{
+        bookings::Bookings, journal::Journal, postgres::connect::postgres_pool, redis::redis_client,
+        sales::Sales,
+    },
 };
-use wire::domain::ids::SaleId;
+use wire::domain::ids::{SaleId, VisitorId};
 
 /// Longer than a connection may take to come back.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -234,15 +238,23 @@ async fn a_postgresql_that_never_answers_is_given_up_and_found_again() {
     let server = Server::start_in(&world).await;
     let sale = server.sale(json!({})).await;
     server.stop().await;
-    let pool = postgres_pool(&world.postgres.url(), 2).unwrap();
-    let journal = Journal::new(pool.clone(), SaleId::parse(&sale).unwrap());
-    journal.tail().await.unwrap();
+    let pool = postgres_pool(&world.postgres.url(), 4).unwrap();
+    let (id, sales) = (SaleId::parse(&sale).unwrap(), Sales::new(pool.clone()));
+    let plan = sales.load(&id).await.unwrap().unwrap().0.plan;
+    let journal = Journal::new(pool.clone(), id.clone());
+    let bookings = Bookings::new(pool.clone(), id.clone(), plan);
+    let kim = VisitorId::parse("kim").unwrap();
+    // What visitors wait for, each over a connection of its own.
+    let ask = async || {
+        let asked = join!(journal.tail(), journal.head(), sales.plan_json(&id), bookings.by_visitor(&kim));
+        [asked.0.is_ok(), asked.1.is_ok(), asked.2.is_ok(), asked.3.is_ok()]
+    };
+    assert_eq!((ask().await, pool.status().size), ([true; 4], 4));
     world.postgres.freeze();
-    let answer = timeout(PATIENCE, journal.tail()).await.expect("nobody waits for ever");
-    assert!(answer.is_err());
-    assert_eq!(pool.status().size, 0, "nobody is given that connection");
+    let answered = timeout(PATIENCE, ask()).await.expect("nobody waits for ever");
+    assert_eq!((answered, pool.status().size), ([false; 4], 0), "nobody is given those connections");
     world.postgres.thaw();
-    while journal.tail().await.is_err() {
+    while ask().await != [true; 4] {
         sleep(Duration::from_millis(100)).await;
     }
 }

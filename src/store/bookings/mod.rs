@@ -123,14 +123,17 @@ impl Bookings {
 
     /// The visitor's bookings, oldest first, the released ones included.
     pub async fn by_visitor(&self, visitor: &VisitorId) -> Result<Vec<Booking>, StoreError> {
-        let client = self.pool.get().await?;
-        let query = format!(
-            "SELECT {COLUMNS} FROM bookings WHERE sale_id = $1 AND visitor_id = $2 AND status <> 'void' \
-             ORDER BY created_at, id"
-        );
-        let statement = client.prepare_cached(&query).await?;
-        let rows = client.query(&statement, &[&self.sale.as_str(), &visitor.as_str()]).await?;
-        rows.iter().map(|row| Ok(self.record(row)?.booking)).collect()
+        within(&self.pool, async {
+            let client = self.pool.get().await?;
+            let query = format!(
+                "SELECT {COLUMNS} FROM bookings WHERE sale_id = $1 AND visitor_id = $2 AND status <> 'void' \
+                 ORDER BY created_at, id"
+            );
+            let statement = client.prepare_cached(&query).await?;
+            let rows = client.query(&statement, &[&self.sale.as_str(), &visitor.as_str()]).await?;
+            rows.iter().map(|row| Ok(self.record(row)?.booking)).collect()
+        })
+        .await
     }
 
     /// Writes a void row for a grant whose redeem's outcome is unknown: if the grant has booked, that booking;
@@ -207,10 +210,13 @@ impl Bookings {
 
     /// How many bookings are confirmed.
     pub async fn confirmed(&self) -> Result<u64, StoreError> {
-        let client = self.pool.get().await?;
-        let query = "SELECT count(*) FROM bookings WHERE sale_id = $1 AND status = 'confirmed'";
-        let count: i64 = client.query_one(query, &[&self.sale.as_str()]).await?.get(0);
-        Ok(u64::try_from(count).unwrap_or(0))
+        within(&self.pool, async {
+            let client = self.pool.get().await?;
+            let query = "SELECT count(*) FROM bookings WHERE sale_id = $1 AND status = 'confirmed'";
+            let count: i64 = client.query_one(query, &[&self.sale.as_str()]).await?.get(0);
+            Ok(u64::try_from(count).unwrap_or(0))
+        })
+        .await
     }
 
     fn record(&self, row: &Row) -> Result<BookingRecord, StoreError> {

@@ -182,11 +182,15 @@ impl Journal {
 
     /// The chain's end, for everyone; nothing before the first batch.
     pub async fn head(&self) -> Result<Option<Head>, StoreError> {
-        let client = self.pool.get().await?;
-        let newest =
-            format!("SELECT {BATCH} FROM journal_batches WHERE sale_id = $1 ORDER BY batch DESC LIMIT 1");
-        let row = client.query_opt(&client.prepare_cached(&newest).await?, &[&self.sale.as_str()]).await?;
-        Ok(row.map(|row| batch(&row)).transpose()?.map(|batch| batch.head(&self.sale)))
+        within(&self.pool, async {
+            let client = self.pool.get().await?;
+            let newest =
+                format!("SELECT {BATCH} FROM journal_batches WHERE sale_id = $1 ORDER BY batch DESC LIMIT 1");
+            let row =
+                client.query_opt(&client.prepare_cached(&newest).await?, &[&self.sale.as_str()]).await?;
+            Ok(row.map(|row| batch(&row)).transpose()?.map(|batch| batch.head(&self.sale)))
+        })
+        .await
     }
 
     /// Adds entries of one epoch behind `tail`, all or none; answers the new end.
