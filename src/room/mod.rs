@@ -22,6 +22,7 @@ use crate::{
     metrics,
     store::{bookings::Bookings, errors::StoreError, journal::Journal, redis::Redis, sales::Sales},
 };
+use errors::RoomError;
 use glance::Revision;
 use health::Health;
 use journal::Journaling;
@@ -35,6 +36,7 @@ use tasks::Tasks;
 use tokio::sync::{Mutex, watch};
 use wire::domain::{
     ids::VisitorId,
+    line::Left,
     sale::{Sale, SaleState},
 };
 
@@ -156,6 +158,19 @@ impl Room {
     /// Whether its sockets are still gone over: a task that hangs, or holds what others need, stops that.
     pub(crate) fn is_alive(&self) -> bool {
         self.sockets.pulse.is_alive()
+    }
+
+    /// The visitor gives the place up. A try of his that nobody settled is settled first: from then on it books nothing.
+    pub async fn leave(&self, visitor: &VisitorId) -> Result<Left, RoomError> {
+        let left = self.line.leave(visitor).await?;
+        let Left::Unsettled(turn) = left else { return Ok(left) };
+        match self.redeems.void(&[(visitor.clone(), turn)]).await {
+            Ok(()) => self.line.leave(visitor).await,
+            Err(error) => {
+                tracing::warn!(sale = %self.sale.id, "an unheard redeem is settled later: {error}");
+                Ok(left)
+            }
+        }
     }
 
     /// The visitor's socket is gone.

@@ -26,7 +26,7 @@ async fn nobody_is_refused_a_seat_before_it_is_somebody_elses_for_good() {
     let stage = Stage::shared(2, settings(0)).await;
     let instance = stage.instance(4).await;
     let (spent, second, third) = (holder(1), holder(2), holder(3));
-    assert!(stage.desk().void(&spent.visitor, spent.grant).await.unwrap().is_none());
+    assert!(stage.desk().void(&[(spent.visitor.clone(), spent.grant)]).await.unwrap().is_empty());
     let (to_writer, redeems) = mpsc::channel(8);
     let answers: Vec<_> = [(&spent, [0, 1]), (&second, [1, 2]), (&third, [2, 3])]
         .into_iter()

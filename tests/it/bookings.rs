@@ -193,7 +193,7 @@ async fn without_its_key_max_seats_would_not_hold() {
 async fn a_void_row_fences_a_late_commit_and_is_never_shown() {
     let bookings = bookings().await;
     let late = new(1, &[0]);
-    assert!(bookings.void(&late.visitor, late.grant).await.unwrap().is_none());
+    assert!(bookings.void(&[(late.visitor.clone(), late.grant)]).await.unwrap().is_empty());
     let outcomes = bookings.commit(std::slice::from_ref(&late), TERMS).await;
     assert!(matches!(outcomes[0], Outcome::GrantSpent), "{outcomes:?}");
     assert!(bookings.booked().await.unwrap().0.is_empty());
@@ -202,8 +202,8 @@ async fn a_void_row_fences_a_late_commit_and_is_never_shown() {
     // And the other way round: what has booked is found.
     let early = new(2, &[1]);
     assert!(booked(&bookings.commit(std::slice::from_ref(&early), TERMS).await[0]));
-    let found = bookings.void(&early.visitor, early.grant).await.unwrap().unwrap();
-    assert_eq!(found.booking.id, early.id);
+    let found = bookings.void(&[(early.visitor.clone(), early.grant)]).await.unwrap();
+    assert_eq!(found.into_values().map(|record| record.booking.id).collect::<Vec<_>>(), [early.id]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -138,8 +138,7 @@ async fn a_leaving_server_sends_its_visitors_on() {
 async fn what_a_foreign_hand_writes_into_the_stream_stops_nobody() {
     let world = World::new();
     let server = Server::start_in(&world).await;
-    let client = redis::Client::open(world.redis.url()).unwrap();
-    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let mut redis = world.connect_redis().await;
     // An id far ahead of the line's; then a field that is no text, under the number that comes next.
     for stray in [&b"x"[..], b"\xff"] {
         let sale = server.sale(json!({})).await;
@@ -166,8 +165,7 @@ async fn what_a_foreign_hand_writes_into_the_stream_stops_nobody() {
 async fn an_entry_that_this_program_cannot_read_leaves_the_journal_to_others() {
     let world = World::new();
     let server = Server::start_in(&world).await;
-    let client = redis::Client::open(world.redis.url()).unwrap();
-    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let mut redis = world.connect_redis().await;
     let sale = server.sale(json!({})).await;
     let (mut kim, _) = server.join(&sale).await;
     let [events, line] = ["events", "sale"].map(|key| format!("waitroom:{{{sale}}}:{key}"));

@@ -1,9 +1,16 @@
 //! Fences against a real Redis: a grant that is being redeemed never lapses, and never twice at a time.
 
-use crate::line::{Bench, RULES, Rules, visitor};
+use crate::{
+    line::{Bench, RULES, Rules, visitor},
+    world::{Server, Visitor, World},
+};
+use serde_json::json;
 use std::time::Duration;
 use tokio::time::sleep;
-use waitroom::store::line::{Fence, Fenced};
+use waitroom::store::{
+    line::{Fence, Fenced},
+    postgres::connect::postgres_pool,
+};
 use wire::domain::{ids::GrantKey, line::Left, place::Stage};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,14 +89,56 @@ async fn a_turn_whose_try_nobody_settled_ends_only_by_postgresql() {
     assert!(matches!(fence(100).await, Fenced::Yes { .. }));
     assert_eq!(leave().await, Left::Busy);
     sleep(Duration::from_millis(150)).await;
-    assert_eq!(leave().await, Left::Busy, "it has run out, and nobody has settled it");
+    let unsettled = Left::Unsettled(kim.grant());
+    assert_eq!(leave().await, unsettled, "it has run out, and nobody has settled it");
     let Fenced::Yes { until_ms, .. } = fence(60_000).await else { panic!("another try may come") };
     bench.line.bookings(&[], &[Fence { visitor: visitor("kim"), until_ms }]).await.unwrap();
-    assert_eq!(leave().await, Left::Busy, "the second came to nothing, the first may come still");
+    assert_eq!(leave().await, unsettled, "the second came to nothing, the first may come still");
     sleep(Duration::from_millis(2100)).await;
     let tick = bench.tick().await;
     assert_eq!((tick.lapsed, tick.expired_fences), ([0, 0, 0], vec![(visitor("kim"), kim.grant())]));
+    assert_eq!(fence(1000).await, Fenced::Busy, "nor is anybody told that it has ended");
     let void = Fence { visitor: visitor("kim"), until_ms: Fence::OF_VOID };
     bench.line.bookings(&[], &[void]).await.unwrap();
     assert_eq!(bench.tick().await.lapsed, [0, 1, 0]);
+}
+
+/// Somebody whose turn it is, and who has tried to book on an instance that has ended since; so does whoever's turn a restore brings back.
+async fn tried_before(server: &Server) -> (String, Visitor) {
+    let sale = server.sale(json!({ "max_active": 1 })).await;
+    server.open(&sale).await;
+    let (mut kim, _) = server.comes(&sale, "kim").await;
+    kim.hear("granted").await;
+    let fence = redis::cmd("ZADD").arg(format!("waitroom:{{{sale}}}:fences")).arg(1).arg("kim").to_owned();
+    fence.query_async::<()>(&mut World::shared().connect_redis().await).await.unwrap();
+    (sale, kim)
+}
+
+/// What PostgreSQL has of the visitor's tries.
+async fn tries(sale: &str) -> Vec<String> {
+    let postgres = postgres_pool(&World::shared().postgres.url(), 1).unwrap().get().await.unwrap();
+    let query = "SELECT status FROM bookings WHERE sale_id = $1 AND visitor_id = 'kim'";
+    postgres.query(query, &[&sale]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+/// Who wants to leave need not wait until the turn is over: that he books nothing is settled then.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_has_his_unsettled_try_settled() {
+    let server = Server::start().await;
+    let (sale, mut kim) = tried_before(&server).await;
+    kim.say(json!({ "type": "leave" })).await;
+    assert_eq!(kim.hear("lapsed").await["reason"], "left");
+    assert_eq!(tries(&sale).await, ["void"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_removed_has_it_settled_too() {
+    let server = Server::start().await;
+    let (sale, mut kim) = tried_before(&server).await;
+    let removed = server.admin("DELETE", &format!("/sales/{sale}/visitors/kim"), None).await;
+    assert_eq!((removed.0, &removed.1["ended"]), (200, &json!(true)), "{removed:?}");
+    assert_eq!(kim.closed().await, 4403);
+    assert_eq!(tries(&sale).await, ["void"]);
+    server.stop().await;
 }

@@ -8,6 +8,14 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::frame::{
+        Frame,
+        coding::{Data, OpCode},
+    },
+};
+use waitroom::limits::Bounds;
 
 /// Longer than the server waits for anybody.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -41,6 +49,41 @@ async fn who_does_not_ask_is_let_go() {
     assert!(half.is_empty() || half.starts_with("HTTP/1.1 408"), "{half}");
     assert!(idle.starts_with("HTTP/1.1 200"), "{idle}");
     assert!(body.starts_with("HTTP/1.1 408") && body.contains(r#""code":"too_slow""#), "{body}");
+}
+
+/// An operator sees who is turned away, and for what.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_refusal_is_counted() {
+    let bounds = Bounds { join_within: Duration::from_millis(200), ..Bounds::default() };
+    let server = Server::start_within(World::shared(), &[], bounds).await;
+    let sale = server.sale(json!({})).await;
+    let counted = async |series: &str| {
+        let page = server.metrics().await;
+        let value = page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse::<f64>().ok());
+        value.unwrap_or_else(|| panic!("no {series}"))
+    };
+    for (what, reason) in [
+        (Some(Message::text("{")), "bad_message"),
+        (Some(Message::text("x".repeat(5_000))), "too_big"),
+        (Some(Message::Frame(Frame::message(b"\xff".to_vec(), OpCode::Data(Data::Text), true))), "protocol"),
+        (None, "no_join"),
+    ] {
+        let series = format!("waitroom_sockets_dropped_total{{reason=\"{reason}\"}}");
+        let before = counted(&series).await;
+        let mut visitor = server.connect(&sale).await;
+        if let Some(message) = what {
+            visitor.send(message).await;
+        }
+        visitor.closed().await;
+        assert!(counted(&series).await > before, "{reason}");
+    }
+    let series = "waitroom_connections_refused_total{reason=\"malformed\"}";
+    let before = counted(series).await;
+    let mut stream = connect(&server).await;
+    stream.write_all(b"NO HTTP AT ALL\r\n\r\n").await.unwrap();
+    last_words(stream).await;
+    assert!(counted(series).await > before);
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -238,8 +238,7 @@ async fn while_too_much_waits_for_the_journal_nobody_is_drawn_and_nothing_is_tri
     let server = Server::start_in(&world).await;
     let sale = server.sale(json!({})).await;
     let (mut kim, _) = server.join(&sale).await;
-    let client = redis::Client::open(world.redis.url()).unwrap();
-    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let mut redis = world.connect_redis().await;
     let key = format!("waitroom:{{{sale}}}:sale");
     let bound =
         |bytes: &'static str| redis::cmd("HSET").arg(&key).arg("unjournaled_max").arg(bytes).to_owned();

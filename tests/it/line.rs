@@ -126,8 +126,7 @@ impl Bench {
 
     /// As if the last tick had been so long ago: by Redis' clock, when that was.
     async fn let_pass(&self, ms: i64) -> i64 {
-        let client = redis::Client::open(World::shared().redis.url()).unwrap();
-        let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+        let mut redis = World::shared().connect_redis().await;
         let (s, us): (i64, i64) = redis::cmd("TIME").query_async(&mut redis).await.unwrap();
         let (sale, ago) = (format!("waitroom:{{{}}}:sale", self.sale), s * 1000 + us / 1000 - ms);
         let mut set = redis::cmd("HSET");

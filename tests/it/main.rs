@@ -37,3 +37,4 @@ mod starts;
 mod stores;
 mod tls;
 mod topologies;
+mod witness;

@@ -324,8 +324,7 @@ async fn a_rank_that_rises_is_told_as_another_standing() {
 }
 
 async fn forget_who_left(sale: &str) {
-    let client = redis::Client::open(World::shared().redis.url()).unwrap();
-    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let mut redis = World::shared().connect_redis().await;
     let key = format!("waitroom:{{{sale}}}:places");
     let places: Vec<(String, String)> =
         redis::cmd("HGETALL").arg(&key).query_async(&mut redis).await.unwrap();

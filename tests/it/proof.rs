@@ -286,8 +286,7 @@ async fn a_line_that_redis_lost_is_proved_over_both_its_lives() {
     server.open(&sale).await;
     kim.hear("granted").await;
     let before = receipt(&server, &sale, &place["place"]).await;
-    let client = redis::Client::open(world.redis.url()).unwrap();
-    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let mut redis = world.connect_redis().await;
     redis::cmd("FLUSHALL").query_async::<()>(&mut redis).await.unwrap();
     assert_eq!(kim.hear_past(&["granted"], "joined").await["epoch"], 2);
     book(&mut kim).await;

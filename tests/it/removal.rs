@@ -132,8 +132,7 @@ async fn who_is_banned_stays_out_also_when_redis_has_lost_everything() {
     let other = server.sale(json!({})).await;
     let (_kim, _) = stands(&server, &other, "kim").await;
 
-    let client = redis::Client::open(world.redis.url()).unwrap();
-    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let mut redis = world.connect_redis().await;
     redis::cmd("FLUSHALL").query_async::<()>(&mut redis).await.unwrap();
     let began = Instant::now();
     loop {
@@ -184,8 +183,7 @@ async fn everything(world: &World) -> String {
             text += &format!("{table}: {}\n", row.get::<_, String>(0));
         }
     }
-    let redis = redis::Client::open(world.redis.url()).unwrap();
-    let mut redis = redis.get_multiplexed_async_connection().await.unwrap();
+    let mut redis = world.connect_redis().await;
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut redis).await.unwrap();
     // What has happened just now is in the stream until it is trimmed.
     for key in keys.iter().filter(|key| !key.ends_with(":events")) {
@@ -219,8 +217,7 @@ async fn receipt(server: &Server, path: &str, bearer: &str) -> Value {
 
 /// A Redis that loses everything brings nobody back whose place had ended.
 async fn lost_and_found(world: &World, server: &Server, sale: &str, place: &Value) {
-    let client = redis::Client::open(world.redis.url()).unwrap();
-    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let mut redis = world.connect_redis().await;
     redis::cmd("FLUSHALL").query_async::<()>(&mut redis).await.unwrap();
     let began = Instant::now();
     let joined = loop {

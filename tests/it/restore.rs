@@ -1,6 +1,6 @@
 //! Redis loses a line, or a part of it: the journal, and what the instances heard, bring it back. Nobody needs his token.
 
-use crate::world::{IDENTITY_KEY, Server, Visitor, World, plan};
+use crate::world::{Server, Visitor, World, plan};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::{
@@ -21,34 +21,16 @@ use waitroom::{
         redis::{Redis, Site},
     },
 };
-use wire::domain::{audit::Actor, identity, ids::SaleId, plan::Plan, sale::NewSale, seats::SeatSet};
-
-/// Someone whom the shop knows: he needs nothing but that to find his place.
-async fn comes(server: &Server, sale: &str, name: &str) -> (Visitor, Value) {
-    let until = jiff::Timestamp::now().as_second() + 3600;
-    let identity = identity::sign(IDENTITY_KEY.as_bytes(), name, sale, until);
-    for _ in 0..20 {
-        let mut visitor = server.connect(sale).await;
-        visitor.say(json!({ "type": "join", "identity": identity })).await;
-        let joined = visitor.next().await;
-        if joined["type"] == "joined" {
-            return (visitor, joined);
-        }
-        // As a client does that is told to come again.
-        eprintln!("{name} comes again: {joined}");
-        sleep(Duration::from_millis(500)).await;
-    }
-    panic!("{name} never joined");
-}
+use wire::domain::{audit::Actor, ids::SaleId, plan::Plan, sale::NewSale, seats::SeatSet};
 
 /// How long anything here may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until a sale's journal has all that its stream has.
-async fn journaled(world: &World, sale: &str) {
+pub async fn journaled(world: &World, sale: &str) {
     let journal =
         Journal::new(postgres_pool(&world.postgres.url(), 1).unwrap(), SaleId::parse(sale).unwrap());
-    let (mut redis, began) = (redis(world).await, Instant::now());
+    let (mut redis, began) = (world.connect_redis().await, Instant::now());
     loop {
         assert!(began.elapsed() < PATIENCE, "the journal never has it all");
         let key = format!("waitroom:{{{sale}}}:sale");
@@ -60,13 +42,8 @@ async fn journaled(world: &World, sale: &str) {
     }
 }
 
-async fn redis(world: &World) -> redis::aio::MultiplexedConnection {
-    let client = redis::Client::open(world.redis.url()).unwrap();
-    client.get_multiplexed_async_connection().await.unwrap()
-}
-
-async fn flush(world: &World) {
-    redis::cmd("FLUSHALL").query_async::<()>(&mut redis(world).await).await.unwrap();
+pub async fn flush(world: &World) {
+    redis::cmd("FLUSHALL").query_async::<()>(&mut world.connect_redis().await).await.unwrap();
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -80,7 +57,7 @@ fn copy(from: &Path, to: &Path) {
 
 /// A visitor who was there all the time hears how he stands now, in that life of the line or a later one: two instances that
 /// find it lost have a number each, and one of them begins.
-async fn stands(visitor: &mut Visitor, epoch: u64) -> Value {
+pub async fn stands(visitor: &mut Visitor, epoch: u64) -> Value {
     loop {
         let message = visitor.next().await;
         assert!(message.get("close").is_none() && message.get("gone").is_none(), "{message}");
@@ -97,7 +74,7 @@ async fn a_wiped_line_comes_back_with_its_turns_and_without_those_who_left() {
     let sale = server.sale(json!({ "max_active": 2 })).await;
     let mut visitors = Vec::new();
     for name in ["kim", "lee", "park", "choi", "seo"] {
-        visitors.push(comes(&server, &sale, name).await.0);
+        visitors.push(server.comes(&sale, name).await.0);
     }
     let [kim, lee, park, ..] = &mut visitors[..] else { panic!() };
     park.say(json!({ "type": "leave" })).await;
@@ -122,12 +99,15 @@ async fn a_wiped_line_comes_back_with_its_turns_and_without_those_who_left() {
     assert!(left(&granted) > 0 && left(&granted) <= left(&hers), "{granted}");
     let joined = stands(choi, 2).await;
     assert_eq!((&joined["rank"], &joined["total"]), (&json!(0), &json!(2)), "{joined}");
+    // What a try of before may still do, only PostgreSQL knows.
+    let fence = redis::cmd("ZSCORE").arg(format!("waitroom:{{{sale}}}:fences")).arg("kim").to_owned();
+    assert_eq!(fence.query_async::<Option<u64>>(&mut world.connect_redis().await).await.unwrap(), Some(1));
     // His token of before is good, once.
     kim.say(json!({ "type": "redeem", "request": "r", "token": token, "seats": ["A-1"] })).await;
     kim.hear_past(&["joined", "granted", "seat_map", "seats_changed"], "booking").await;
     choi.hear_past(&["joined"], "granted").await;
     // Who was not there needs nothing but his name; who had left is behind all.
-    let (_seo, joined) = comes(&server, &sale, "seo").await;
+    let (_seo, joined) = server.comes(&sale, "seo").await;
     assert_eq!((&joined["type"], &joined["rank"]), (&json!("joined"), &json!(0)), "{joined}");
     park.say(json!({ "type": "join" })).await;
     assert_eq!(park.hear("joined").await["rank"], 1);
@@ -154,7 +134,7 @@ async fn an_operator_sees_that_a_line_is_being_restored() {
         .arg(key)
         .arg("restoring")
         .arg(1)
-        .query_async::<()>(&mut redis(&world).await)
+        .query_async::<()>(&mut world.connect_redis().await)
         .await
         .unwrap();
     assert_eq!(server.show(&sale).await["restoring"], json!(true));
@@ -167,12 +147,12 @@ async fn a_redis_that_went_back_is_not_believed() {
     let mut world = World::new();
     let server = Server::start_in(&world).await;
     let sale = server.sale(json!({})).await;
-    let (kim, _) = comes(&server, &sale, "kim").await;
+    let (kim, _) = server.comes(&sale, "kim").await;
     let files = world.redis.folder().join("appendonlydir");
     let before = world.redis.folder().join("before");
     copy(&files, &before);
-    let (mut lee, _) = comes(&server, &sale, "lee").await;
-    let (mut park, _) = comes(&server, &sale, "park").await;
+    let (mut lee, _) = server.comes(&sale, "lee").await;
+    let (mut park, _) = server.comes(&sale, "park").await;
     park.say(json!({ "type": "leave" })).await;
     park.hear("lapsed").await;
     drop(kim);
@@ -181,7 +161,7 @@ async fn a_redis_that_went_back_is_not_believed() {
     copy(&before, &files);
     world.redis.restart().unwrap();
     assert_eq!(stands(&mut lee, 2).await["rank"], 1);
-    let (_kim, joined) = comes(&server, &sale, "kim").await;
+    let (_kim, joined) = server.comes(&sale, "kim").await;
     assert_eq!((&joined["rank"], &joined["epoch"]), (&json!(0), &json!(2)), "{joined}");
     park.say(json!({ "type": "join" })).await;
     assert_eq!(park.hear("joined").await["rank"], 2, "what had ended stays ended");
@@ -193,7 +173,7 @@ async fn what_nobody_had_journaled_is_known_to_those_who_heard_it() {
     let world = World::new();
     let (server, other) = (Server::start_in(&world).await, Server::start_in(&world).await);
     let sale = server.sale(json!({})).await;
-    let (_kim, _) = comes(&server, &sale, "kim").await;
+    let (_kim, _) = server.comes(&sale, "kim").await;
     journaled(&world, &sale).await;
     let postgres = postgres_pool(&world.postgres.url(), 1).unwrap().get().await.unwrap();
     let holds = |holder: &'static str, until: &'static str| {
@@ -204,9 +184,9 @@ async fn what_nobody_had_journaled_is_known_to_those_who_heard_it() {
     holds("nobody", "infinity").await;
     // Both are heard by both instances, and gone again; neither is on record.
     for (name, server) in [("lee", &server), ("park", &other)] {
-        drop(comes(server, &sale, name).await);
+        drop(server.comes(&sale, name).await);
     }
-    let mut choi = comes(&other, &sale, "choi").await.0;
+    let mut choi = other.comes(&sale, "choi").await.0;
     let began = Instant::now();
     while server.show(&sale).await["waiting"] != 4 {
         assert!(began.elapsed() < PATIENCE, "{}", server.show(&sale).await);
@@ -217,7 +197,7 @@ async fn what_nobody_had_journaled_is_known_to_those_who_heard_it() {
     holds("nobody", "-infinity").await;
     assert_eq!(stands(&mut choi, 2).await["rank"], 3);
     for (name, rank) in [("park", 2), ("lee", 1)] {
-        let (_visitor, joined) = comes(&server, &sale, name).await;
+        let (_visitor, joined) = server.comes(&sale, name).await;
         assert_eq!(joined["rank"], rank, "{name}: {joined}");
     }
     server.stop().await;
@@ -229,28 +209,28 @@ async fn a_stream_that_lacks_what_is_not_journaled_begins_one_life_and_no_more()
     let world = World::new();
     let server = Server::start_in(&world).await;
     let sale = server.sale(json!({})).await;
-    let (_kim, _) = comes(&server, &sale, "kim").await;
+    let (_kim, _) = server.comes(&sale, "kim").await;
     journaled(&world, &sale).await;
     let postgres = postgres_pool(&world.postgres.url(), 1).unwrap().get().await.unwrap();
     let holder = "UPDATE journal_heads SET holder = 'nobody', until =";
     postgres.batch_execute(&format!("{holder} 'infinity'")).await.unwrap();
-    let (lee, _) = comes(&server, &sale, "lee").await;
+    let (lee, _) = server.comes(&sale, "lee").await;
     drop(lee);
     // With it goes what it heard.
     server.stop().await;
     let events = format!("waitroom:{{{sale}}}:events");
     let trim = redis::cmd("XTRIM").arg(&events).arg("MAXLEN").arg(0).to_owned();
-    trim.query_async::<()>(&mut redis(&world).await).await.unwrap();
+    trim.query_async::<()>(&mut world.connect_redis().await).await.unwrap();
     // What comes after the gap stays in the stream.
     let server = Server::start_in(&world).await;
-    let (mut park, _) = comes(&server, &sale, "park").await;
+    let (mut park, _) = server.comes(&sale, "park").await;
     postgres.batch_execute(&format!("{holder} '-infinity'")).await.unwrap();
     let one_life = async {
         assert_eq!(stands(&mut park, 2).await["rank"], 2);
         journaled(&world, &sale).await;
     };
     timeout(Duration::from_secs(60), one_life).await.expect("one life after another begins");
-    let (_choi, joined) = comes(&server, &sale, "choi").await;
+    let (_choi, joined) = server.comes(&sale, "choi").await;
     assert_eq!((&joined["rank"], &joined["epoch"]), (&json!(3), &json!(2)), "{joined}");
     server.stop().await;
 }
@@ -260,10 +240,10 @@ async fn a_restart_that_lost_nothing_begins_nothing() {
     let mut world = World::new();
     let server = Server::start_in(&world).await;
     let sale = server.sale(json!({})).await;
-    let (mut kim, _) = comes(&server, &sale, "kim").await;
+    let (mut kim, _) = server.comes(&sale, "kim").await;
     world.redis.kill();
     world.redis.restart().unwrap();
-    let (_lee, joined) = comes(&server, &sale, "lee").await;
+    let (_lee, joined) = server.comes(&sale, "lee").await;
     assert_eq!((&joined["rank"], &joined["epoch"]), (&json!(1), &json!(1)), "{joined}");
     server.open(&sale).await;
     kim.hear_past(&["joined"], "granted").await;

@@ -11,7 +11,12 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle, time::timeout};
+use tokio::{
+    net::TcpStream,
+    sync::oneshot,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{self, Message, client::IntoClientRequest, http::HeaderMap},
@@ -23,6 +28,7 @@ use waitroom::{
     settings::{ServeArgs, ServeSettings},
     shutdown::Report,
 };
+use wire::domain::identity;
 
 /// The servers under all tests of this binary.
 pub struct World {
@@ -43,6 +49,12 @@ impl World {
 
     pub fn shared() -> &'static Self {
         WORLD.get_or_init(Self::new)
+    }
+
+    /// A connection to Redis by itself.
+    pub async fn connect_redis(&self) -> redis::aio::MultiplexedConnection {
+        let client = redis::Client::open(self.redis.url()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
     }
 
     fn settings(&self, others: &[(&str, &str)]) -> ServeSettings {
@@ -264,6 +276,24 @@ impl Server {
         let joined = visitor.hear("joined").await;
         (visitor, joined)
     }
+
+    /// Someone whom the shop knows: he needs nothing but that to find his place.
+    pub async fn comes(&self, sale: &str, name: &str) -> (Visitor, Value) {
+        let until = jiff::Timestamp::now().as_second() + 3600;
+        let identity = identity::sign(IDENTITY_KEY.as_bytes(), name, sale, until);
+        for _ in 0..20 {
+            let mut visitor = self.connect(sale).await;
+            visitor.say(json!({ "type": "join", "identity": identity })).await;
+            let joined = visitor.next().await;
+            if joined["type"] == "joined" {
+                return (visitor, joined);
+            }
+            // As a client does that is told to come again.
+            eprintln!("{name} comes again: {joined}");
+            sleep(Duration::from_millis(500)).await;
+        }
+        panic!("{name} never joined");
+    }
 }
 
 /// A hall of rows `A`, `B`, …; seats `A-1`, `A-2`, … all of category `Hall`.
@@ -287,7 +317,12 @@ pub struct Visitor {
 
 impl Visitor {
     pub async fn say(&mut self, message: Value) {
-        self.socket.send(Message::Text(message.to_string().into())).await.unwrap();
+        self.send(Message::Text(message.to_string().into())).await;
+    }
+
+    /// Whatever frame it is.
+    pub async fn send(&mut self, message: Message) {
+        self.socket.send(message).await.unwrap();
     }
 
     /// Says it to a server that may have hung up by now.

@@ -56,8 +56,8 @@ pub struct Journaling {
 enum Stopped {
     #[error(transparent)]
     Journal(#[from] JournalError),
-    #[error("Redis has gone back: its stream is not the one that is journaled")]
-    Forked,
+    #[error("Redis has gone back: its stream is not the one that is journaled (epoch {0})")]
+    Forked(u64),
     #[error("entry {0:?} cannot be read by this program: {1}")]
     Unreadable(Position, String),
 }
@@ -103,21 +103,20 @@ impl Journaling {
         self.line.store().instance()
     }
 
-    /// Redis has lost a life of the line, and begun `epoch`: what this instance heard of it before, and nobody has journaled,
-    /// goes on record.
+    /// What this instance heard of the lives before `epoch`, and nobody has journaled, goes on record: Redis has lost it, or may have.
     pub(super) async fn witness(&self, epoch: u64) {
         for _ in 0..WITNESS_TRIES {
             match self.add_lost(epoch).await {
                 Ok(0) => return,
                 Ok(count) => {
                     let sale = &self.line.sale().id;
-                    tracing::info!(%sale, "{count} entries that Redis lost were put on record");
+                    tracing::info!(%sale, "{count} entries that Redis may have lost were put on record");
                     return;
                 }
                 Err(Stopped::Journal(JournalError::NotHolder)) => {}
                 Err(error) => {
                     let sale = &self.line.sale().id;
-                    return tracing::warn!(%sale, "what Redis lost could not be put on record: {error}");
+                    return tracing::warn!(%sale, "what Redis may have lost could not be put on record: {error}");
                 }
             }
         }
@@ -143,12 +142,15 @@ pub(super) async fn run(journal: Arc<Journaling>, redis: Redis) {
                 if let Err(stopped) = write(&journal, &redis, tail).await {
                     tracing::warn!(sale = %journal.line.sale().id, "the journal stops, and goes on in a moment: {stopped}");
                     match stopped {
-                        Stopped::Forked => {
-                            begin_anew(&journal).await;
+                        Stopped::Forked(epoch) => {
+                            begin_anew(&journal, epoch).await;
                             continue;
                         }
                         Stopped::Unreadable(..) => leave_it_to_others(&journal).await,
-                        Stopped::Journal(_) => {}
+                        // A witness was faster, or somebody else keeps it now: the lease tells.
+                        Stopped::Journal(JournalError::NotHolder) => continue,
+                        // Somebody else may reach both stores.
+                        Stopped::Journal(JournalError::Store(_)) => give_up(&journal).await,
                     }
                 }
             }
@@ -160,23 +162,27 @@ pub(super) async fn run(journal: Arc<Journaling>, redis: Redis) {
             () = journal.line.reached(Drain::Done, Duration::ZERO) => {}
         }
     }
-    // The next instance need not wait until the lease has run out.
-    let _ = journal.store.release(journal.holder()).await;
+    give_up(&journal).await;
     journal.given_up.send_replace(true);
+}
+
+/// The next instance need not wait until the lease has run out.
+async fn give_up(journal: &Journaling) {
+    // Else it ends by itself.
+    let _ = journal.store.release(journal.holder()).await;
 }
 
 /// A newer program wrote what this one cannot read: where one of those runs, it goes on with the journal.
 async fn leave_it_to_others(journal: &Journaling) {
-    // Else the lease ends by itself.
-    let _ = journal.store.release(journal.holder()).await;
+    give_up(journal).await;
     sleep(JOURNAL_LEFT).await;
 }
 
 /// A Redis that was believed turns out to have gone back.
-async fn begin_anew(journal: &Journaling) {
+async fn begin_anew(journal: &Journaling, epoch: u64) {
     metrics::journal_fork();
     let line = &journal.line;
-    if let Err(error) = line.begin_anew().await {
+    if let Err(error) = line.begin_anew(epoch).await {
         tracing::warn!(sale = %line.sale().id, "a new epoch could not be begun: {error}");
     }
     sleep(JOURNAL_PAUSE).await;
@@ -187,6 +193,8 @@ async fn write(journal: &Journaling, redis: &Redis, mut tail: Tail) -> Result<()
     let mut reader = redis.events(line.store()).await?;
     let mut after = start(journal, &mut reader, &tail).await?;
     journal.is_done_to(tail.position);
+    // Whoever wrote before may have begun it and come no further.
+    restore::if_lost(journal, tail.position.epoch, &[]).await?;
     let mut leased = Instant::now();
     let mut logged = None;
     let mut rest: Vec<Entry> = Vec::new();
@@ -201,21 +209,24 @@ async fn write(journal: &Journaling, redis: &Redis, mut tail: Tail) -> Result<()
         }
         let Some(last) = rest.last() else {
             if leased.elapsed() > JOURNAL_LEASE {
-                tail = lease(journal).await?;
+                // What a witness has added is to be compared with the stream first.
+                if lease(journal).await? != tail {
+                    return Err(JournalError::NotHolder.into());
+                }
                 leased = Instant::now();
             }
             continue;
         };
         after = last.position;
-        let batch = next_batch(&mut rest)?;
+        let mut batch = next_batch(&mut rest)?;
         if let Some(epoch) =
             batch.first().map(|first| first.position.epoch).filter(|e| *e > tail.position.epoch)
         {
-            restore::if_lost(journal, epoch).await?;
-            tail = lease(journal).await?;
+            tail = restore::if_lost(journal, epoch, &batch).await?.unwrap_or(tail);
+            batch.retain(|record| record.position > tail.position);
         }
-        if batch.first().is_some_and(|first| !follows(first.position, tail.position)) {
-            return Err(Stopped::Forked);
+        if let Some(first) = batch.first().filter(|first| !follows(first.position, tail.position)) {
+            return Err(Stopped::Forked(first.position.epoch));
         }
         tail = append(journal, &tail, &batch).await?;
         leased = Instant::now();
@@ -268,7 +279,7 @@ async fn start(journal: &Journaling, reader: &mut EventReader, tail: &Tail) -> R
     }
     match journal.line.store().position().await? {
         Some((now, _)) if now.epoch > tail.position.epoch => Ok(Position { epoch: now.epoch, n: 0 }),
-        _ => Err(Stopped::Forked),
+        _ => Err(Stopped::Forked(tail.position.epoch)),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::{
     metrics,
     store::{
         errors::StoreError,
+        journal::{JournalError, Record, Tail},
         line::{Committed, Lost, Returning, Told},
     },
 };
@@ -26,25 +27,23 @@ const WITNESSES: Duration = Duration::from_millis(2_500);
 /// Places brought back by one call: Redis is busy with it for some milliseconds.
 const PLACES_MAX: usize = 500;
 
-/// Restores the line, if `epoch` is a life that follows a lost one.
-pub(super) async fn if_lost(journal: &Journaling, epoch: u64) -> Result<(), Stopped> {
+/// Restores the line, if `epoch` is a life that follows a lost one; `first` are its first entries. First those go on record, and
+/// nobody can add anything to the lives before it any more: so what is restored is all that there is of them, whoever restores it, and
+/// however long it takes. Answers the journal's end if this put them there.
+pub(super) async fn if_lost(
+    journal: &Journaling,
+    epoch: u64,
+    first: &[Record],
+) -> Result<Option<Tail>, Stopped> {
     let line = &journal.line;
     if line.store().restoring().await? != Some(epoch) {
-        return Ok(());
+        return Ok(None);
     }
     let began = Instant::now();
     journal.witness(epoch).await;
     sleep(WITNESSES).await;
-    while !restore(journal, epoch, began).await? {}
-    Ok(())
-}
-
-/// Brings back what is on record, unless somebody else has. Answers whether that was all: a witness may have come late, and what he heard
-/// counts too.
-async fn restore(journal: &Journaling, epoch: u64, began: Instant) -> Result<bool, Stopped> {
-    let line = &journal.line;
-    let known = journal.store.tail().await?;
-    let mut ledger = journal.store.ledger().await?;
+    let tail = end_lives_before(journal, epoch, first).await?;
+    let mut ledger = journal.store.ledger(epoch).await?;
     let unheard = unheard(journal, &ledger).await?;
     let unknown: Vec<_> = unheard
         .iter()
@@ -54,17 +53,29 @@ async fn restore(journal: &Journaling, epoch: u64, began: Instant) -> Result<boo
     unheard.iter().for_each(|(grant, _)| ledger.end(grant.seq, Stage::Booked));
     let lost = Lost { epoch, at_ms: ledger.at.max(line.ticked_ms()) };
     know_bookers(journal, &lost).await?;
-    let Some(places) = bring_back(journal, &ledger, &lost).await? else { return Ok(true) };
-    if journal.store.tail().await?.map(|tail| tail.hash) != known.map(|tail| tail.hash) {
-        return Ok(false);
-    }
+    let Some(places) = bring_back(journal, &ledger, &lost).await? else { return Ok(Some(tail)) };
     if line.store().restored(&lost, places, &ledger, &unknown).await? {
         let sale = &line.sale().id;
         metrics::restored();
         tracing::warn!(%sale, "epoch {epoch}: {places} places were restored in {:.1?}", began.elapsed());
         tell(journal, &unheard).await;
     }
-    Ok(true)
+    Ok(Some(tail))
+}
+
+/// Puts the first entries of a life on record, behind all that witnesses have of those before it. Answers the journal's end.
+async fn end_lives_before(journal: &Journaling, epoch: u64, first: &[Record]) -> Result<Tail, Stopped> {
+    loop {
+        let tail = super::lease(journal).await?;
+        if tail.position.epoch >= epoch {
+            return Ok(tail);
+        }
+        match super::append(journal, &tail, first).await {
+            // A witness was faster. Who does not keep the journal any more hears so with the lease.
+            Err(Stopped::Journal(JournalError::NotHolder)) => {}
+            ended => return ended,
+        }
+    }
 }
 
 /// Bookings that PostgreSQL has, though nobody journaled that they were made.

@@ -34,15 +34,23 @@ const READ_PAUSE_MAX: Duration = Duration::from_millis(50);
 /// Follows until the server has stopped.
 pub(in crate::room) async fn run(room: Weak<Room>, redis: Redis) {
     let Some(room) = room.upgrade() else { return };
-    let mut pause = PAUSE_MIN;
+    let (mut pause, mut on_record) = (PAUSE_MIN, Position::default());
     while room.line.drain() < Drain::Done {
         let began = Instant::now();
-        let Err(error) = follow(&room, &redis).await else { continue };
-        // Another Redis answers: that may be all that there was.
-        let Err(error) = room.line.revive(error).await else { continue };
+        let ended = follow(&room, &redis).await;
         if began.elapsed() > PAUSE_MAX {
             pause = PAUSE_MIN;
         }
+        let heard = room.line.live().position;
+        if heard != on_record && room.line.drain() < Drain::Done {
+            on_record = heard;
+            // Redis may come back without what was heard of it last, and whoever restores the line waits for nobody who is late.
+            let journal = room.journal.clone();
+            tokio::spawn(async move { journal.witness(u64::MAX).await });
+        }
+        let Err(error) = ended else { continue };
+        // Another Redis answers: that may be all that there was.
+        let Err(error) = room.line.revive(error).await else { continue };
         // Said once: an outage has many tries, and many rooms.
         match pause {
             PAUSE_MIN => tracing::warn!(sale = %room.sale.id, "the stream is lost, trying again: {error}"),

@@ -151,10 +151,13 @@ impl LiveLine {
         Ok(())
     }
 
-    /// The same for a Redis that was believed, and turns out to have gone back.
-    pub(in crate::room) async fn begin_anew(&self) -> Result<(), StoreError> {
+    /// The same for a Redis that was believed, and turns out to have gone back in that epoch; unless another was begun since.
+    pub(in crate::room) async fn begin_anew(&self, epoch: u64) -> Result<(), StoreError> {
         let last_epoch = self.sales.last_epoch(&self.sale).await?;
         let lost_epoch = self.store.position().await?.map_or(0, |(position, _)| position.epoch);
+        if lost_epoch > epoch {
+            return Ok(());
+        }
         self.begin(lost_epoch, last_epoch).await
     }
 

@@ -42,22 +42,25 @@ impl Redeems {
         tokio::spawn(async move {
             // Every tick names those that are left: one at a time is enough.
             let Ok(_alone) = this.settling.try_lock() else { return };
-            for (visitor, grant) in expired {
-                if let Err(error) = this.void(visitor, grant).await {
-                    tracing::warn!(sale = %this.sale.id, "an unheard redeem is settled later: {error}");
-                }
+            if let Err(error) = this.void(&expired).await {
+                tracing::warn!(sale = %this.sale.id, "unheard redeems are settled later: {error}");
             }
         });
     }
 
-    async fn void(&self, visitor: VisitorId, grant: GrantKey) -> Result<(), StoreError> {
-        match self.bookings.void(&visitor, grant).await? {
-            Some(record) => {
-                let committed = Committed::of(&visitor, Some(grant), &record.booking);
-                self.store.bookings(&[Told::Booking(committed)], &[]).await
+    /// Makes sure that what these turns have not booked they never will.
+    pub(in crate::room) async fn void(&self, turns: &[(VisitorId, GrantKey)]) -> Result<(), StoreError> {
+        let booked = self.bookings.void(turns).await?;
+        let (mut told, mut fallen) = (Vec::new(), Vec::new());
+        for (visitor, grant) in turns {
+            match booked.get(&grant.grant_id(&self.sale.id)) {
+                Some(record) => {
+                    told.push(Told::Booking(Committed::of(visitor, Some(*grant), &record.booking)));
+                }
+                None => fallen.push(Fence { visitor: visitor.clone(), until_ms: Fence::OF_VOID }),
             }
-            None => self.store.bookings(&[], &[Fence { visitor, until_ms: Fence::OF_VOID }]).await,
         }
+        self.store.bookings(&told, &fallen).await
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Found, Rooms};
 use crate::{
     metrics,
-    room::errors::RoomError,
+    room::{Room, errors::RoomError},
     store::{
         audit,
         errors::{Store, StoreError},
@@ -20,7 +20,7 @@ use wire::domain::{
     ids::{SaleId, Seq, VisitorId},
 };
 
-/// How long a visitor who books just now is waited for: a try to book is over by then, or settled by others.
+/// How long a visitor who books just now is waited for: a try to book is over by then.
 const BUSY_PATIENCE: Duration = Duration::from_secs(4);
 /// How long the journal is waited for: it is a second behind.
 const JOURNAL_PATIENCE: Duration = Duration::from_secs(10);
@@ -45,7 +45,9 @@ impl Rooms {
         // First, so that who is sent away does not come in again.
         self.put_in_force(id).await?;
         let Found::Room(room) = found else { return Ok(Some(false)) };
-        let Some(ended) = end_in(room.line.store(), visitor, None).await? else { return Ok(None) };
+        let Some(ended) = end_in(room.line.store(), Some(room), visitor, None).await? else {
+            return Ok(None);
+        };
         metrics::lapses(id.as_str(), "removed", u64::from(ended));
         Ok(Some(ended))
     }
@@ -59,17 +61,18 @@ impl Rooms {
     ) -> Result<Option<Forgotten>, RoomError> {
         for id in self.ids().await? {
             // A sale that lives has a room from here on, though this instance may only just hear of it: its journal goes on.
-            let (line, lives) = match self.find(&id).await? {
-                Some(Found::Room(room)) => (room.line.store().clone(), true),
-                Some(Found::Closed(_)) => (self.redis.line(&id), false),
+            let (line, room) = match self.find(&id).await? {
+                Some(Found::Room(room)) => (room.line.store().clone(), Some(room)),
+                Some(Found::Closed(_)) => (self.redis.line(&id), None),
                 None => continue,
             };
+            let lives = room.is_some();
             // What it does not have yet nobody would find again.
             if lives {
                 self.wait_for_journal(&id, &line).await?;
             }
             let drawn = Journal::new(self.pool.clone(), id.clone()).places_of(visitor).await?;
-            match end_in(&line, visitor, Some(&drawn)).await {
+            match end_in(&line, room.as_deref(), visitor, Some(&drawn)).await {
                 Ok(Some(ended)) if lives => {
                     metrics::lapses(id.as_str(), "removed", u64::from(ended));
                     self.wait_for_journal(&id, &line).await?;
@@ -107,18 +110,20 @@ impl Rooms {
     }
 }
 
-/// Whether a place ended; nothing while it is being redeemed.
+/// Whether a place ended; nothing while it is being redeemed. A try that nobody settled is settled first.
 async fn end_in(
     line: &Line,
+    room: Option<&Room>,
     visitor: &VisitorId,
     forget: Option<&[Seq]>,
 ) -> Result<Option<bool>, StoreError> {
     let since = Instant::now();
     loop {
-        match line.remove(visitor, forget).await? {
-            Removed::Done { ended } => return Ok(Some(ended)),
-            Removed::Busy if since.elapsed() > BUSY_PATIENCE => return Ok(None),
-            Removed::Busy => sleep(PAUSE).await,
+        match (line.remove(visitor, forget).await?, room) {
+            (Removed::Done { ended }, _) => return Ok(Some(ended)),
+            _ if since.elapsed() > BUSY_PATIENCE => return Ok(None),
+            (Removed::Unsettled(turn), Some(room)) => room.redeems.void(&[(visitor.clone(), turn)]).await?,
+            (Removed::Busy | Removed::Unsettled(_), _) => sleep(PAUSE).await,
         }
     }
 }

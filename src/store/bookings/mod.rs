@@ -136,26 +136,27 @@ impl Bookings {
         .await
     }
 
-    /// Writes a void row for a grant whose redeem's outcome is unknown: if the grant has booked, that booking;
-    /// else nothing, and it never will.
+    /// Writes a void row for each grant of a redeem whose outcome is unknown: those that have booked are answered, by their grants; all
+    /// others never will.
     pub async fn void(
         &self,
-        visitor: &VisitorId,
-        grant: GrantKey,
-    ) -> Result<Option<BookingRecord>, StoreError> {
+        redeems: &[(VisitorId, GrantKey)],
+    ) -> Result<HashMap<Uuid, BookingRecord>, StoreError> {
+        let grants: Vec<Uuid> = redeems.iter().map(|(_, grant)| grant.grant_id(&self.sale)).collect();
+        let visitors: Vec<&str> = redeems.iter().map(|(visitor, _)| visitor.as_str()).collect();
         within(&self.pool, async {
+            // In the order in which commits take grants, so that nobody waits for one who waits for him.
+            let query = "INSERT INTO bookings (id, sale_id, grant_id, visitor_id, status, seats) \
+                         SELECT gen_random_uuid(), $1, grant_id, visitor_id, 'void', '{}' \
+                         FROM unnest($2::uuid[], $3::text[]) AS t (grant_id, visitor_id) ORDER BY grant_id \
+                         ON CONFLICT (grant_id) DO NOTHING";
             let client = self.pool.get().await?;
-            client
-                .execute(
-                    "INSERT INTO bookings (id, sale_id, grant_id, visitor_id, status, seats) \
-                 VALUES ($1, $2, $3, $4, 'void', '{}') ON CONFLICT (grant_id) DO NOTHING",
-                    &[&Uuid::now_v7(), &self.sale.as_str(), &grant.grant_id(&self.sale), &visitor.as_str()],
-                )
-                .await?;
+            client.execute(query, &[&self.sale.as_str(), &grants, &visitors]).await?;
             Ok::<_, StoreError>(())
         })
         .await?;
-        Ok(self.by_grants(&[grant]).await?.into_values().next())
+        let grants: Vec<GrantKey> = redeems.iter().map(|(_, grant)| *grant).collect();
+        self.by_grants(&grants).await
     }
 
     /// The seats that are booked or held, and the held bookings.

@@ -1,24 +1,25 @@
 //! A journal read from its first entry to its last, and who drew which place: what a lost line is restored from.
 
-use super::{Journal, read::read, unsigned};
+use super::{Journal, bigint, read::read, unsigned};
 use crate::store::{
     errors::StoreError,
     postgres::{NO_TIMEOUT, long_reader},
 };
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use std::pin::pin;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 use wire::domain::{
     ids::{Seq, VisitorId},
     journal::Ledger,
 };
 
 impl Journal {
-    /// How all places stand after the last entry.
-    pub async fn ledger(&self) -> Result<Ledger, StoreError> {
+    /// How all places stood when the line's lives before that one had ended.
+    pub async fn ledger(&self, epoch: u64) -> Result<Ledger, StoreError> {
         let client = long_reader(&self.pool, NO_TIMEOUT).await?;
-        let query = "SELECT entry FROM journal WHERE sale_id = $1 ORDER BY epoch, n";
-        let mut rows = pin!(client.query_raw(query, [self.sale.as_str()]).await?);
+        let query = "SELECT entry FROM journal WHERE sale_id = $1 AND epoch < $2 ORDER BY epoch, n";
+        let asked: [&(dyn ToSql + Sync); 2] = [&self.sale.as_str(), &bigint(epoch)];
+        let mut rows = pin!(client.query_raw(query, asked).await?);
         let mut ledger = Ledger::default();
         while let Some(row) = rows.try_next().await? {
             ledger.apply(&read(row.get(0))?);

@@ -224,21 +224,27 @@ impl Line {
 
     /// These used their turns for the first time; false for who holds no grant.
     pub async fn claim(&self, visitors: &[VisitorId]) -> Result<Vec<bool>, StoreError> {
-        Ok(self.tell_of(&SCRIPTS.claim, visitors).await?.into_iter().map(|done| done == 1).collect())
+        let done: Vec<u8> = self.tell_of(&SCRIPTS.claim, visitors).await?;
+        Ok(done.into_iter().map(|done| done == 1).collect())
     }
 
     /// These give their places up.
     pub async fn leave(&self, visitors: &[VisitorId]) -> Result<Vec<Left>, StoreError> {
-        let left = |left| match left {
+        let left = |(left, seq, turn): (u8, Seq, u8)| match left {
             1 => Left::Ended,
             2 => Left::Busy,
+            3 => Left::Unsettled(GrantKey { seq, turn }),
             _ => Left::Nothing,
         };
         Ok(self.tell_of(&SCRIPTS.leave, visitors).await?.into_iter().map(left).collect())
     }
 
     /// A script that is told visitors, and answers for each.
-    async fn tell_of(&self, script: &LineScript, visitors: &[VisitorId]) -> Result<Vec<u8>, StoreError> {
+    async fn tell_of<T: FromRedisValue>(
+        &self,
+        script: &LineScript,
+        visitors: &[VisitorId],
+    ) -> Result<Vec<T>, StoreError> {
         let mut call = self.call(script);
         visitors.iter().for_each(|visitor| {
             call.arg(visitor.as_str());
@@ -254,13 +260,14 @@ impl Line {
         forget.into_iter().flatten().for_each(|seq| {
             call.arg(seq);
         });
-        let answer: Result<u8, StoreError> = match self.is_known() {
+        let answer: Result<(u8, Seq, u8), StoreError> = match self.is_known() {
             true => self.run(&SCRIPTS.remove, &call).await,
             false => call.invoke_async(&mut self.node.shared.clone()).await.map_err(StoreError::from),
         };
         Ok(match answer? {
-            2 => Removed::Busy,
-            ended => Removed::Done { ended: ended == 1 },
+            (2, ..) => Removed::Busy,
+            (3, seq, turn) => Removed::Unsettled(GrantKey { seq, turn }),
+            (ended, ..) => Removed::Done { ended: ended == 1 },
         })
     }
 

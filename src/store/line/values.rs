@@ -102,6 +102,8 @@ pub enum Removed {
     },
     /// He is booking just now: try again in a moment.
     Busy,
+    /// This turn of his was being redeemed, and nobody knows what came of that.
+    Unsettled(GrantKey),
 }
 
 /// Whether a grant was fenced, to be spent.

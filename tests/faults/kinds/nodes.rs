@@ -1,12 +1,17 @@
 //! What happens to Redis where it is several.
 
 use super::{Held, Kind};
-use crate::{nodes::until, stage::Stage};
-use std::time::Duration;
+use crate::{
+    nodes::{Node, until},
+    stage::Stage,
+};
+use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 /// For so long the primary is written to and no replica hears of it.
 const ALONE: Duration = Duration::from_millis(1200);
+/// Whoever can take over has done so by then.
+const PROMOTION: Duration = Duration::from_secs(20);
 /// Between two handfuls of keys that move to another node.
 const HANDFUL: Duration = Duration::from_millis(150);
 
@@ -29,6 +34,14 @@ pub async fn inject(kind: Kind, stage: &mut Stage) -> Held {
 
 pub async fn heal(_: Kind, stage: &mut Stage, _: Held) {
     let redis = &mut stage.redis;
+    // A slot may have moved to a node that has no replica: then nobody takes over, and it must come back itself.
+    let began = Instant::now();
+    while redis.home().is_none() && began.elapsed() < PROMOTION {
+        sleep(HANDFUL).await;
+    }
+    if redis.home().is_none() {
+        redis.nodes.iter_mut().filter(|node| !node.is_running()).for_each(Node::restart);
+    }
     until("a primary has the line", || redis.home().is_some());
     let port = redis.nodes[redis.home().unwrap()].port.to_string();
     for node in &mut redis.nodes {

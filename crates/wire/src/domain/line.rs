@@ -1,7 +1,7 @@
 //! What a line is asked, and what it answers: what sessions, rooms and stores say to each other about a visitor's place.
 
 use super::{
-    ids::{Seq, VisitorId},
+    ids::{GrantKey, Seq, VisitorId},
     phase::Phase,
     place::Standing,
 };
@@ -104,6 +104,8 @@ pub enum Left {
     Ended,
     /// There was none that lived.
     Nothing,
-    /// It is being redeemed, or nobody knows yet what came of that: it stays.
+    /// It is being redeemed: it stays.
     Busy,
+    /// This turn was being redeemed, and nobody knows what came of that: it stays.
+    Unsettled(GrantKey),
 }

@@ -1,6 +1,6 @@
 -- Fences the grants of a batch of redeems against lapse while PostgreSQL decides. A redeem is also a claim.
 -- ARGV: how long (ms), then for each: visitor, seq, turn, age (ms since the redeem reached the server).
--- Answers for each: 'ok', 'busy' (another try is at it), or 'dead' (no such grant lives), the seats owned, and until when
+-- Answers for each: 'ok', 'busy' (another try is at it, or may be), or 'dead' (no such grant lives), the seats owned, and until when
 -- the fence stands: an odd time if it replaces one of a try that nobody settled, which may commit still.
 local visitors = {}
 for i = 2, #ARGV, 4 do
@@ -35,6 +35,8 @@ for i, visitor in ipairs(visitors) do
       fenced[#fenced + 1] = visitor
       unclaimed[#unclaimed + 1] = visitor
       unclaimed_seqs[#unclaimed_seqs + 1] = tonumber(ARGV[at + 1])
+    elseif standing[i] then
+      answer = 'busy' -- its time is up, but for a try that nobody settled and that may commit still
     end
   end
   reply[i] = { answer, tonumber(owned or 0), answer == 'ok' and until_ms or '0' }

@@ -1,14 +1,15 @@
 -- The operator ends a visitor's place and grant, and sends his sockets away. ARGV: visitor, 'forget' if the line must not know
 -- him any more: his records go on under a name that is nobody's, so that what has ended stays ended; then the places that he drew
 -- before, of which the line has no record, and he may have the tokens.
--- Answers 1 if a place ended, 0 if none lived, 2 while it is being redeemed.
+-- Answers what came of it, seq and turn: 1 if a place ended, 0 if none lived, 2 while it is being redeemed, 3 where the fence of a try that
+-- nobody settled has run out (leave.lua).
 local visitor, forget = ARGV[1], ARGV[2] == 'forget'
 local closed = redis.call('HGET', sale, 'command') == 'closed'
 local place = place_in(redis.call('HGET', places, visitor))
 local lives = place and place.state ~= 'x' and place.state ~= 'b'
--- Whether a try that was not settled has booked, only PostgreSQL knows.
-if lives and redis.call('ZSCORE', fences, visitor) then
-  return 2
+local fence = lives and redis.call('ZSCORE', fences, visitor)
+if fence then
+  return { tonumber(fence) > now and 2 or 3, place.seq, place.turn }
 end
 -- Who has joined has both, and whoever has a socket has joined.
 local is_known = place or redis.call('HEXISTS', presence, visitor) == 1
@@ -49,4 +50,4 @@ if forget then
   end
 end
 publish()
-return lives and not closed and 1 or 0
+return { lives and not closed and 1 or 0, 0, 0 }

@@ -1,6 +1,7 @@
 -- Brings places back as the journal has them; what is there already is not deleted. What has ended stays ended, whoever says so.
 -- ARGV: epoch, the moment of the loss by the clock of then (ms), then for each: visitor, state, seq, turn, owned, deadline,
--- claim (0 without). Deadlines get the time that was left.
+-- claim (0 without). Deadlines get the time that was left. A turn may have a try that commits still, of which nothing is known here: so
+-- each has the fence of one that nobody settled.
 -- Answers 0 if the line is not being restored in this epoch, else 1.
 if redis.call('HGET', sale, 'epoch') ~= ARGV[1] or not redis.call('HGET', sale, 'restoring') then
   return 0
@@ -10,7 +11,7 @@ local visitors = {}
 for i = 3, #ARGV, 7 do
   visitors[#visitors + 1] = ARGV[i]
 end
-local records = ask('HMGET', places, visitors)
+local records, standing = ask('HMGET', places, visitors), ask('ZMSCORE', fences, visitors)
 
 local function has_ended(state)
   return state == 'x' or state == 'b'
@@ -29,7 +30,7 @@ local function stays(record, state, seq)
 end
 
 local queues = { w = { line }, r = { returned }, a = { away } }
-local put, due, unused = {}, {}, {}
+local put, due, unused, fenced = {}, {}, {}, {}
 for i, visitor in ipairs(visitors) do
   local at = 7 * i - 4
   local state, seq = ARGV[at + 1], tonumber(ARGV[at + 2])
@@ -40,6 +41,10 @@ for i, visitor in ipairs(visitors) do
         redis.call('ZREM', queue[1], visitor)
       end
       drop_grants({ visitor })
+    end
+    if state == 'g' then
+      fenced[#fenced + 1] = standing[i] or '1'
+      fenced[#fenced + 1] = visitor
     end
     put[#put + 1] = visitor
     put[#put + 1] = string.format('%s:%.0f:%s:%s', state, seq, ARGV[at + 3], ARGV[at + 4])
@@ -63,4 +68,5 @@ for _, queue in pairs(queues) do
 end
 many('ZADD', grants, due)
 many('ZADD', claims, unused)
+many('ZADD', fences, fenced)
 return 1
