@@ -11,7 +11,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::settings::{LogFormat, LogSettings};
+use crate::settings::{LogFormat, LogSettings, values::env_filter};
 
 /// Whose lower levels are shown. Libraries print there what they send and hear: visitors' ids, seats and tokens.
 const OURS: [&str; 3] = ["waitroom", "wire", "load"];
@@ -19,7 +19,7 @@ const OURS: [&str; 3] = ["waitroom", "wire", "load"];
 /// Starts logging, once a process.
 pub(super) fn start(settings: &LogSettings) {
     // The settings' parser has read this filter once already.
-    let filter = EnvFilter::try_new(&settings.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = env_filter(&settings.log).unwrap_or_else(|_| EnvFilter::new("info"));
     let filter = filter.and(filter_fn(may_be_told));
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = match settings.log_format {
