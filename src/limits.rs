@@ -72,8 +72,10 @@ pub const FILES_RESERVED: u64 = 300;
 pub const ADMIN_CONNECTIONS_MAX: usize = 100;
 /// What the kernel may hold for a connection whose peer does not read, in bytes; it doubles this.
 pub const SEND_BUFFER_BYTES: u32 = 64 << 10;
-/// Memory for cached answers of the public API, in bytes.
+/// Memory for cached summaries of sales, in bytes.
 pub const CACHE_BYTES_MAX: u64 = 64 << 20;
+/// Memory for cached plans, in bytes: the largest that there may be comes to 44 MiB with its pressed copies, and two sales overlap.
+pub const PLANS_BYTES_MAX: u64 = 128 << 20;
 /// How long a cached answer of the public API lives.
 pub const CACHE_TTL: Duration = Duration::from_secs(1);
 

@@ -8,7 +8,8 @@ use std::{
 
 const DOC: &str = "docs/security.md";
 /// Where a file that is named without its folder is looked for.
-const FOLDERS: [&str; 5] = ["tests/it", "tests/foreign/themes", "src", "crates/wire/src", "grafana"];
+const FOLDERS: [&str; 6] =
+    ["tests/it", "tests/foreign/themes", "tests/browser", "src", "crates/wire/src", "grafana"];
 
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

@@ -3,11 +3,14 @@
 
 use crate::{
     edge::packed::Packed,
-    limits::{CACHE_BYTES_MAX, CACHE_TTL},
+    limits::{CACHE_BYTES_MAX, CACHE_TTL, PLANS_BYTES_MAX},
     metrics::{self, CacheName},
 };
 use bytes::Bytes;
-use moka::future::{Cache as Moka, CacheBuilder};
+use moka::{
+    future::{Cache as Moka, CacheBuilder},
+    policy::EvictionPolicy,
+};
 use std::{
     future::Future,
     hash::Hash,
@@ -58,21 +61,21 @@ pub struct Cache {
 
 impl Default for Cache {
     fn default() -> Self {
-        Self::new(CACHE_BYTES_MAX, CACHE_TTL)
+        Self::new([CACHE_BYTES_MAX, PLANS_BYTES_MAX], CACHE_TTL)
     }
 }
 
 impl Cache {
-    fn new(bytes_max: u64, ttl: Duration) -> Self {
+    fn new([summaries_max, plans_max]: [u64; 2], ttl: Duration) -> Self {
         let bounded = |bytes| u32::try_from(bytes).unwrap_or(u32::MAX);
         let summaries = move |_: &Subject, summaries: &Arc<[Summary]>| {
             bounded(summaries.iter().map(|summary| summary.json.len() + ENTRY_BYTES).sum::<usize>())
         };
         let plans = move |_: &(SaleId, u64), plan: &Packed| bounded(plan.len() + ENTRY_BYTES);
         Self {
-            summaries: CacheBuilder::new(bytes_max).time_to_live(ttl).weigher(summaries).build(),
-            // A sale's plan never changes.
-            plans: CacheBuilder::new(bytes_max).weigher(plans).build(),
+            summaries: CacheBuilder::new(summaries_max).time_to_live(ttl).weigher(summaries).build(),
+            // A sale's plan never changes. The sale that is asked for now comes before whichever was asked for more often once.
+            plans: CacheBuilder::new(plans_max).weigher(plans).eviction_policy(EvictionPolicy::lru()).build(),
             heads: CacheBuilder::new(HEADS_MAX).time_to_live(ttl).build(),
             strangers: CacheBuilder::new(STRANGERS_MAX).time_to_live(ttl).build(),
             keeps: true,
@@ -225,16 +228,30 @@ mod tests {
     #[tokio::test]
     async fn memory_is_bounded_however_many_keys_come() {
         const BOUND: u64 = 100_000;
-        assert!(most_bytes(&Cache::new(BOUND, CACHE_TTL)).await <= BOUND);
+        assert!(most_bytes(&Cache::new([BOUND; 2], CACHE_TTL)).await <= BOUND);
         // The planted bug, no bound, is seen.
-        assert!(most_bytes(&Cache::new(u64::MAX, CACHE_TTL)).await > BOUND);
+        assert!(most_bytes(&Cache::new([u64::MAX; 2], CACHE_TTL)).await > BOUND);
     }
 
     #[tokio::test]
     async fn a_plan_larger_than_the_bound_is_answered_and_not_kept() {
-        let cache = Cache::new(1_000, CACHE_TTL);
+        let cache = Cache::new([1_000; 2], CACHE_TTL);
         assert_eq!(cache.plan(sale(0), 0, async { Ok::<_, ()>(plan(5_000)) }).await.unwrap().len(), 5_000);
         assert_eq!(cache.plans.entry_count(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_plan_that_is_asked_for_now_is_kept_whatever_was_asked_for_before() {
+        let (cache, loads) = (Cache::new([1_000; 2], CACHE_TTL), AtomicUsize::new(0));
+        for n in [0; 20].into_iter().chain([1; 20]) {
+            let load = async {
+                loads.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, ()>(plan(400))
+            };
+            cache.plan(sale(n), 0, load).await.unwrap();
+            cache.plans.run_pending_tasks().await;
+        }
+        assert_eq!(loads.into_inner(), 2);
     }
 
     async fn summary(cache: &Cache, revision: u64, json: &'static str) -> Vec<u8> {
@@ -248,11 +265,11 @@ mod tests {
     #[tokio::test]
     async fn a_change_is_seen_at_once_and_else_the_answer_lives_for_its_time() {
         let number = |body: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&body).unwrap()["n"].clone();
-        let cache = Cache::new(CACHE_BYTES_MAX, Duration::from_secs(600));
+        let cache = Cache::new([CACHE_BYTES_MAX; 2], Duration::from_secs(600));
         assert_eq!(number(summary(&cache, 1, r#"{"n":1}"#).await), 1);
         assert_eq!(number(summary(&cache, 1, r#"{"n":2}"#).await), 1);
         assert_eq!(number(summary(&cache, 2, r#"{"n":3}"#).await), 3);
-        let brief = Cache::new(CACHE_BYTES_MAX, Duration::from_millis(50));
+        let brief = Cache::new([CACHE_BYTES_MAX; 2], Duration::from_millis(50));
         summary(&brief, 2, r#"{"n":3}"#).await;
         tokio::time::sleep(Duration::from_millis(60)).await;
         assert_eq!(number(summary(&brief, 2, r#"{"n":4}"#).await), 4);

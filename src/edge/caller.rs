@@ -1,7 +1,7 @@
 //! Where a request comes from: which network, and over which scheme, as far as it can be known. What proxies say is believed of
 //! those that the settings name, and of nobody else.
 
-use super::Edge;
+use super::{Edge, rarely::Rarely};
 use crate::settings::Cidr;
 use axum::{
     extract::{FromRequestParts, Request},
@@ -10,13 +10,10 @@ use axum::{
 use std::{
     convert::Infallible,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::atomic::{AtomicUsize, Ordering},
 };
 
 pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-/// The log tells at most so often of a proxy that is not trusted.
-const LOG_EVERY: usize = 10_000;
 
 /// What the listener knows of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -109,8 +106,8 @@ impl Caller {
         let said = headers.get(FORWARDED_PROTO).filter(|_| trusted);
         let scheme = match said.map(|proto| proto.as_bytes()) {
             _ if arrival.tls => Scheme::Https,
-            Some(b"https") => Scheme::Https,
-            Some(b"http") => Scheme::Http,
+            Some(said) if said.eq_ignore_ascii_case(b"https") => Scheme::Https,
+            Some(said) if said.eq_ignore_ascii_case(b"http") => Scheme::Http,
             _ => Scheme::Unsaid,
         };
         Self { network: Network::of(address), scheme }
@@ -147,8 +144,8 @@ fn address(said: &str) -> Option<IpAddr> {
 
 /// All who come through a proxy that is not trusted have one address, and its limits.
 fn warn_of(proxy: IpAddr) {
-    static SEEN: AtomicUsize = AtomicUsize::new(0);
-    if SEEN.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOG_EVERY) {
+    static SEEN: Rarely = Rarely::new();
+    if SEEN.happens().is_some() {
         tracing::warn!(
             "requests with X-Forwarded-For come from {proxy}, which is not in trusted_proxies: whoever comes through it counts as \
              one address (address_places, address_sockets)"
@@ -216,6 +213,7 @@ mod tests {
         assert_eq!(of("192.0.2.1", true, "http"), Scheme::Https);
         assert_eq!(of("192.0.2.1", false, "https"), Scheme::Unsaid);
         assert_eq!(of("10.0.0.1", false, "https"), Scheme::Https);
+        assert_eq!(of("10.0.0.1", false, "HTTPS"), Scheme::Https);
         assert_eq!(of("10.0.0.1", false, "http"), Scheme::Http);
         assert_eq!(of("10.0.0.1", false, "gopher"), Scheme::Unsaid);
     }

@@ -1,5 +1,6 @@
 //! Errors over HTTP: `{"code","message","retry"}`, with what to do in words.
 
+use super::rarely::Rarely;
 use crate::{
     metrics::{self, Refused},
     room::errors::RoomError,
@@ -155,7 +156,10 @@ pub fn unavailable(error: RoomError) -> ErrorMessage {
 
 impl From<RoomError> for HttpError {
     fn from(error: RoomError) -> Self {
-        tracing::warn!("a request was not served: {error}");
+        static FAILED: Rarely = Rarely::new();
+        if let Some(so_far) = FAILED.happens() {
+            tracing::warn!(so_far, "a request was not served: {error}");
+        }
         Self::unavailable(match (&error, error.store()) {
             (RoomError::Overloaded, _) => "everyone comes at once; try again in a moment".to_owned(),
             (RoomError::JournalBehind, _) => {

@@ -15,6 +15,7 @@ pub mod operator;
 mod origin;
 mod packed;
 mod pages;
+mod rarely;
 mod rush;
 mod visitor;
 

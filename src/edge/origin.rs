@@ -3,6 +3,7 @@
 use super::{
     Edge,
     caller::{Call, Scheme},
+    rarely::{Rarely, excerpt},
 };
 use crate::metrics::{self, Refused};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
@@ -16,20 +17,22 @@ const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 pub fn is_allowed(edge: &Edge, call: &Call) -> bool {
     let headers = &call.headers;
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    if headers.get_all(header::ORIGIN).iter().nth(1).is_some() {
-        return false;
-    }
+    let is_one = headers.get_all(header::ORIGIN).iter().nth(1).is_none();
     let named = |origin: &str| edge.allowed_origins.iter().any(|allowed| same(allowed, origin));
-    let allowed =
-        !edge.bounds.checks_origin || is_own(call.caller.scheme, headers) || origin.to_str().is_ok_and(named);
+    let is_known = || is_own(call.caller.scheme, headers) || origin.to_str().is_ok_and(named);
+    let allowed = !edge.bounds.checks_origin || is_one && is_known();
     if !allowed {
         metrics::visitor_refused(Refused::Origin);
-        let host = headers.get(header::HOST);
-        tracing::info!(
-            ?origin,
-            ?host,
-            "a page of a foreign origin was refused; see the setting allowed_origins"
-        );
+        static FOREIGN: Rarely = Rarely::new();
+        if let Some(so_far) = FOREIGN.happens() {
+            let (origin, host) = (excerpt(Some(origin)), excerpt(headers.get(header::HOST)));
+            tracing::info!(
+                origin,
+                host,
+                so_far,
+                "a page of a foreign origin was refused; see the setting allowed_origins"
+            );
+        }
     }
     allowed
 }

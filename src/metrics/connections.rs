@@ -44,7 +44,7 @@ pub fn parked_connections(count: usize) {
     SERIES.set(count as f64);
 }
 
-/// So many connections were not served: `full`, `address`, `slow`, `tls`, `unread` or `accept`; with 0 the series begins.
+/// So many connections were not served: `full`, `address`, `silent`, `slow`, `malformed`, `tls`, `unread` or `accept`; with 0 the series begins.
 pub fn connections_refused(reason: &'static str, count: u64) {
     counter!("waitroom_connections_refused_total", "reason" => reason).increment(count);
 }
@@ -55,7 +55,8 @@ pub fn certificate_expires(at: SystemTime) {
     gauge!("waitroom_certificate_expires_timestamp_seconds").set(at.as_secs_f64());
 }
 
-/// Sockets were given up: `lane_full`, `unread` (a frame that the peer did not take), `silent`, `flood` or `broken` (a fault of ours).
+/// Sockets were given up: `lane_full`, `unread` (a frame that the peer did not take), `silent`, `flood`, `no_join`, `bad_message`, `protocol`
+/// (frames or texts that are none), `too_big`, `closed` (the sale's end) or `broken` (a fault of ours).
 pub fn sockets_dropped(reason: &'static str, count: u64) {
     counter!("waitroom_sockets_dropped_total", "reason" => reason).increment(count);
 }
@@ -128,13 +129,24 @@ pub(super) fn start() {
     for why in Refused::ALL {
         counter!("waitroom_visitors_refused_total", "reason" => why.reason()).increment(0);
     }
-    ["lane_full", "unread", "silent", "flood", "broken", "closed"]
-        .into_iter()
-        .for_each(|reason| sockets_dropped(reason, 0));
+    [
+        "lane_full",
+        "unread",
+        "silent",
+        "flood",
+        "no_join",
+        "bad_message",
+        "protocol",
+        "too_big",
+        "broken",
+        "closed",
+    ]
+    .into_iter()
+    .for_each(|reason| sockets_dropped(reason, 0));
     connections(0);
     open_connections(Listeners::Public, 0);
     open_connections(Listeners::Admin, 0);
-    ["full", "address", "silent", "slow", "tls", "unread", "accept"]
+    ["full", "address", "silent", "slow", "malformed", "tls", "unread", "accept"]
         .into_iter()
         .for_each(|reason| connections_refused(reason, 0));
 }

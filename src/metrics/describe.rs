@@ -50,8 +50,8 @@ fn describe_service() {
     describe_counter!(
         "waitroom_connections_refused_total",
         "Connections that were not served, by reason: full (all are in use), address (all that \
-         one network may have are), silent (made room for an \
-         operator), slow (no request, or no end of a TLS handshake, within the time), tls (the handshake failed), unread (the peer takes nothing), accept (the system gave none)"
+         one network may have are), silent (made room for others), \
+         slow (no request, or no end of a TLS handshake, within the time), malformed (what came is no HTTP), tls (the handshake failed), unread (the peer takes nothing), accept (the system gave none)"
     );
     describe_gauge!(
         "waitroom_certificate_expires_timestamp_seconds",

@@ -9,7 +9,7 @@ use super::{
     intake::{Balance, Counter, Intake},
     tell,
 };
-use crate::{limits::Bounds, metrics};
+use crate::{edge::rarely::Rarely, limits::Bounds, metrics};
 use std::{
     future::Future,
     io::{self, IoSlice},
@@ -153,7 +153,7 @@ impl<S: Stream> Connection<S> {
             true => metrics::sockets_dropped("unread", 1),
             false => metrics::connections_refused("unread", 1),
         }
-        static UNREAD: AtomicUsize = AtomicUsize::new(0);
+        static UNREAD: Rarely = Rarely::new();
         tell(&UNREAD, "its peer reads nothing of what it asked for");
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

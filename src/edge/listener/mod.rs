@@ -25,10 +25,7 @@ use hyper_util::{
 use std::{
     net::SocketAddr,
     pin::pin,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 use tokio::{
@@ -43,6 +40,7 @@ pub use intake::{Balance, Intake};
 
 use crate::{
     drain::{Counted, Drain, Gauge, Traffic, reached},
+    edge::rarely::Rarely,
     limits::{Bounds, SILENT_SHARE, SILENT_WITHIN},
     metrics::{self, Listeners},
     settings::Cidr,
@@ -64,8 +62,6 @@ pub const QUEUE: u32 = 4096;
 const LAST_ASKED: Duration = Duration::from_secs(2);
 /// After an error of the listener itself, such as no file left.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The log tells of refused connections at most so often.
-const LOG_EVERY: usize = 1_000;
 
 /// A listener and how many connections it may have.
 pub struct Listener {
@@ -125,7 +121,7 @@ impl Listener {
     }
 
     fn take_in(&self, stream: TcpStream, peer: SocketAddr, router: &Router, silent: &Silent) {
-        static FULL: AtomicUsize = AtomicUsize::new(0);
+        static FULL: Rarely = Rarely::new();
         let is_proxy = self.proxies.iter().any(|proxy| proxy.contains(peer.ip()));
         let of_network_max = if is_proxy { 0 } else { self.of_network_max };
         let Some(seat) = self.networks.take(Network::of(peer.ip()), of_network_max) else {
@@ -174,11 +170,10 @@ impl Listener {
     }
 }
 
-/// The log hears of the first refusal of a kind, and of every so many.
-pub(super) fn tell(count: &AtomicUsize, why: &str) {
-    let before = count.fetch_add(1, Ordering::Relaxed);
-    if before.is_multiple_of(LOG_EVERY) {
-        tracing::warn!(so_far = before + 1, "a connection was not served: {why}");
+/// The log hears of refusals of a kind, rarely.
+pub(super) fn tell(count: &Rarely, why: &str) {
+    if let Some(so_far) = count.happens() {
+        tracing::warn!(so_far, "a connection was not served: {why}");
     }
 }
 
@@ -279,10 +274,13 @@ impl One {
                 served.await
             }
         };
-        // Who has asked and rests is a browser that keeps its connection for later: closed, but not refused.
-        if served.is_err_and(|error| error.is_timeout()) && asked.get().is_none() {
+        let Err(error) = served else { return };
+        if error.is_parse() {
+            metrics::connections_refused("malformed", 1);
+        } else if error.is_timeout() && asked.get().is_none() {
+            // Who has asked and rests is a browser that keeps its connection for later: closed, but not refused.
             metrics::connections_refused("slow", 1);
-            static SLOW: AtomicUsize = AtomicUsize::new(0);
+            static SLOW: Rarely = Rarely::new();
             tell(&SLOW, "no request came within its time");
         }
     }

@@ -194,9 +194,9 @@ pub async fn leave(
     }
     let Found::Room(room) = edge.find(&sale).await? else { return Err(no_place()) };
     let who = known(&edge, &room.sale, &call)?;
-    match room.line.leave(&who.visitor).await? {
+    match room.leave(&who.visitor).await? {
         Left::Ended => Ok(Json(json!({ "type": "lapsed", "reason": "left" })).into_response()),
-        Left::Busy => Ok(refusal(&room, "leave", &Refusal::Busy)),
+        Left::Busy | Left::Unsettled(_) => Ok(refusal(&room, "leave", &Refusal::Busy)),
         Left::Nothing => Err(no_place()),
     }
 }

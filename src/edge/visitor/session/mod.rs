@@ -185,7 +185,21 @@ fn out_of_turn(message: &str) -> End {
     error(ErrorCode::BadMessage, message)
 }
 
+/// What the peer did wrong, if that is why it ends.
+fn fault(end: &End) -> Option<&'static str> {
+    match end {
+        End::Error(error) if error.code == ErrorCode::BadMessage => Some("bad_message"),
+        End::Error(error) if error.code == ErrorCode::JoinTimeout => Some("no_join"),
+        End::Close(close::TOO_BIG, _) => Some("too_big"),
+        End::Close(code, _) if *code != close::RESTART => Some("protocol"),
+        _ => None,
+    }
+}
+
 async fn finish(mut frames: Frames, end: End) {
+    if let Some(reason) = fault(&end) {
+        metrics::sockets_dropped(reason, 1);
+    }
     match end {
         End::Gone => {}
         End::Closed => frames.answer_close().await,

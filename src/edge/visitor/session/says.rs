@@ -120,9 +120,9 @@ impl Session {
         if !matches!(self.talk.state, State::Waiting(_) | State::Granted(_)) {
             return Ok(());
         }
-        match self.talk.room.line.leave(&self.talk.visitor).await? {
+        match self.talk.room.leave(&self.talk.visitor).await? {
             Left::Ended => self.lapsed(LapseReason::Left).await,
-            Left::Busy => self.refuse("leave", &Refusal::Busy).await,
+            Left::Busy | Left::Unsettled(_) => self.refuse("leave", &Refusal::Busy).await,
             Left::Nothing => Ok(()),
         }
     }
