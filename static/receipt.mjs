@@ -8,7 +8,7 @@ const RETRY_MS = 2_000;
 const TRIES = 15;
 
 /** Asks until the journal has got to the place. → the receipt, or null where there is none to be had */
-export async function fetchReceipt(api, place, pause) {
+async function fetchReceipt(api, place, pause) {
   for (let left = TRIES; left > 0; left--) {
     const answer = await fetch(`${api}/places/me/receipt`, { headers: { accept: "application/json", ...(place ? { authorization: `Bearer ${place}` } : {}) } });
     if (answer.status !== 202) return answer.ok ? answer.json() : null;
@@ -17,8 +17,19 @@ export async function fetchReceipt(api, place, pause) {
   return null;
 }
 
+/** Whether there was a proof of the place to save. */
+export async function saveProof(api, place, pause) {
+  try {
+    const receipt = await fetchReceipt(api, place, pause);
+    if (receipt) saveReceipt(receipt);
+    return receipt !== null;
+  } catch {
+    return false; // Offline, or cut off: the visitor is told, and may try again.
+  }
+}
+
 /** Gives the browser a file to save. */
-export function saveReceipt(receipt) {
+function saveReceipt(receipt) {
   const href = URL.createObjectURL(new Blob([`${JSON.stringify(receipt, null, 2)}\n`], { type: "application/json" }));
   const link = el("a", { href, download: `waitroom-${receipt.sale}-${receipt.seq}.json` });
   document.body.append(link);

@@ -6,7 +6,7 @@ import { announceTurn, setTitle } from "./attention.mjs";
 import { Connection, watchWaking } from "./connection.mjs";
 import { chooseLanguage, number, t } from "./i18n.mjs";
 import { PollingSocket } from "./polling.mjs";
-import { fetchReceipt, saveReceipt } from "./receipt.mjs";
+import { saveProof } from "./receipt.mjs";
 import { act, hasChosen, initial, isNext, receive, screenOf, wantsPlace } from "./state.mjs";
 import { Frame } from "./view.mjs";
 
@@ -82,8 +82,13 @@ const frame = new Frame(document.getElementById("room"), {
     store.setPlace(null);
     useHere();
   },
+  keepPlace,
+  useLink: () => {
+    placeRefused = true;
+    useHere();
+  },
   hasPlace: () => store.place() !== null,
-  saveReceipt: saveProof,
+  saveReceipt: () => saveProof(api, store.place(), pause),
   reload: () => location.reload(),
 }, { lasting: store.lasting });
 
@@ -187,19 +192,27 @@ function join(action) {
 }
 
 function stopped(word) {
-  if (word === "identity" && joinSent.place && joinSent.identity) {
-    // The stored place is another visitor's (a shared device): the fresh identity counts.
-    placeRefused = true;
-    connection.start();
+  const refused = word === "identity" && joinSent.identity;
+  if (refused && placeRefused) {
+    // The link is no good: what this browser has stays.
+    keepPlace();
   } else if (word === "limit" && state.booking && state.again) {
     dispatch({ type: "limit" });
     connection.start();
   } else {
     // Who goes on elsewhere is not followed there by another tab of this browser.
     tabs.release({ quietly: word === "replaced" });
-    dispatch({ type: "stop", stop: word });
+    // Nobody's place is given up for a link that somebody may have sent him.
+    dispatch({ type: "stop", stop: refused && joinSent.place ? "other" : word });
     if (word === "closed") watchBooking();
   }
+}
+
+function keepPlace() {
+  identity = null;
+  placeRefused = false;
+  history.replaceState(null, "", location.pathname);
+  useHere();
 }
 
 function redeem(what) {
@@ -220,17 +233,6 @@ function redeemMessage({ request, seats, best }) {
 /** crypto.randomUUID needs a secure context, which a demo in a LAN has not. */
 function newId() {
   return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/** Whether there was a proof of the place to save. */
-async function saveProof() {
-  try {
-    const receipt = await fetchReceipt(api, store.place(), pause);
-    if (receipt) saveReceipt(receipt);
-    return receipt !== null;
-  } catch {
-    return false; // Offline, or cut off: the visitor is told, and may try again.
-  }
 }
 
 /** Done beside the page, which must not stand still meanwhile. */

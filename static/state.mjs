@@ -13,7 +13,7 @@ export function initial(remembered = {}) {
   return {
     link: { status: "idle", via: null, why: null, since: 0, cuts: 0 },
     hadPlace: remembered.hadPlace ?? false, // this browser keeps the token of a place
-    stop: null, // "identity" | "limit" | "removed" | "replaced" | "closed" | "broken" | "unknown"
+    stop: null, // "identity" | "other" | "limit" | "removed" | "replaced" | "closed" | "broken" | "unknown"
     elsewhere: null, // "open": another tab holds the place; "stay": the visitor chose that tab
     error: null,
     sale: null, // GET /v1/sales/{sale}

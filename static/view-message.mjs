@@ -58,6 +58,10 @@ const SCREENS = {
         : [action("reload", "button", "reload", commands.reload), toSales()],
     };
   },
+  other: ({ do: commands }) => ({
+    tone: "warn",
+    actions: [action("other_keep", "button primary", "keep-place", commands.keepPlace), action("other_link", "button", "use-link", commands.useLink)],
+  }),
   limit: () => ({ actions: [toSales()] }),
   removed: () => ({ tone: "warn", actions: [toSales()] }),
   broken: ({ do: commands }) => ({ tone: "warn", actions: [action("reload", "button primary", "reload", commands.reload)] }),

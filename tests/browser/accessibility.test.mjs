@@ -96,6 +96,14 @@ async function tour(cast, options, look) {
   const identity = await visitor(await server.sale({ anonymous: false }));
   await state(identity, "identity");
   await look(identity, "identity");
+  const other = await cast.context(options);
+  const sale = await server.sale({ phase: "paused" });
+  const had = await cast.tab(other, sale);
+  await state(had, "waiting");
+  await had.close();
+  const linked = await cast.tab(other, sale, "#identity=e30.e30.e30");
+  await state(linked, "other");
+  await look(linked, "other");
   const unknown = await visitor("nowhere");
   await state(unknown, "unknown");
   await look(unknown, "unknown");

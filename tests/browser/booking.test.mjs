@@ -311,6 +311,34 @@ describe("the turn", { concurrency: 3 }, () => {
     await state(phone, "replaced");
   });
 
+  scene("nobody's place is given up for a link of somebody else, unless he says so", async (cast) => {
+    const sale = await server.sale({ phase: "paused" });
+    await server.rivals(sale, 1);
+    const context = await cast.context();
+    const page = await cast.tab(context, sale);
+    await ranked(page, 1);
+    await page.close();
+    // Whoever sends it is a customer of the shop, too.
+    const link = `#identity=${identity("mallory", sale)}`;
+    const sent = await cast.tab(context, sale, link);
+    await state(sent, "other");
+    assert.match(await sent.innerText("main"), /for another account, or is no longer valid/);
+    await click(sent, "keep-place");
+    await ranked(sent, 1);
+    assert.equal(new URL(sent.url()).hash, "");
+    await sent.close();
+    // A link that is nobody's ends with the place that there is, whatever is said.
+    const spoilt = await cast.tab(context, sale, "#identity=e30.e30.e30");
+    await state(spoilt, "other");
+    await click(spoilt, "use-link");
+    await ranked(spoilt, 1);
+    await spoilt.close();
+    const meant = await cast.tab(context, sale, link);
+    await state(meant, "other");
+    await click(meant, "use-link");
+    await ranked(meant, 2);
+  });
+
   scene("a visitor whom the operator removes reads so, with a socket and without", async (cast) => {
     const sale = await server.sale({ anonymous: false, phase: "paused" });
     const page = await cast.tab(await cast.context(), sale, `#identity=${identity("kim", sale)}`);

@@ -141,6 +141,13 @@ async function tour(lang, kind, options) {
   const locked = await visitor(await sale({ anonymous: false }));
   await state(locked, "identity");
   await shot(locked, "identity");
+  const waits = await sale({ phase: "paused" });
+  const had = await cast.context(options);
+  await state(await cast.tab(had, waits), "waiting");
+  for (const tab of had.pages()) await tab.close();
+  const linked = await cast.tab(had, waits, "#identity=e30.e30.e30");
+  await state(linked, "other");
+  await shot(linked, "other");
   const wrong = await visitor(`${open}-x`);
   await state(wrong, "unknown");
   await shot(wrong, "unknown");
