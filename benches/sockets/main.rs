@@ -1,6 +1,6 @@
 //! What a waiting socket costs, beside others that hold the same and send the same, in one run and by turns; medians.
 //!
-//! `cargo bench --bench sockets -- memory | pushes | rest | opens | scale | polls [--rounds N] [--sockets N] [--json FILE]`, and
+//! `cargo bench --bench sockets -- memory | pushes | rest | opens | confirmed | scale | polls [--rounds N] [--sockets N] [--json FILE]`, and
 //! `-- million` and `-- cut` (see `million.rs`, `cut.rs`). docs/million.md quotes it.
 //!
 //! The server is the program that people run, with a Redis and a PostgreSQL of its own; it, the rivals and the crowd are
@@ -72,9 +72,10 @@ fn main() {
         "rest" => rest::run(&words),
         "polls" => polls::run(&words),
         "opens" => opens::run(&words),
+        "confirmed" => opens::confirmed(&words),
         "scale" => scale::run(&words),
         "million" => million::run(&words),
         "cut" => cut::run(&words),
-        _ => eprintln!("memory, pushes, rest, opens, scale, polls, million or cut"),
+        _ => eprintln!("memory, pushes, rest, opens, confirmed, scale, polls, million or cut"),
     }
 }

@@ -57,6 +57,25 @@ pub fn run(words: &Words) {
     words.write("--json", &figures.json().to_string());
 }
 
+/// What it costs that a replica confirms each join, from the visitors' side.
+pub fn confirmed(words: &Words) {
+    let (rounds, sockets) = (words.get("--rounds", 5), words.get("--sockets", 10_000));
+    let (mut stores, mut figures) = (Stores::replicated(), Figures::default());
+    let names = ["not waited for", "a replica confirms"];
+    for round in 0..rounds {
+        for (waited_for, name) in (0..).zip(names) {
+            stores.waited_for = waited_for;
+            let subject = Subject::ours(&stores, &format!("confirmed-{round}-{waited_for}"), 1, RATE);
+            let opened = Opened { figures: &mut figures, whose: name.to_owned(), lines: 0, sockets };
+            opened.measure(&subject, true, &stores);
+        }
+    }
+    println!("{}", figures.markdown());
+    let [without, with] = names.map(|name| figures.median(name, "opened/s").unwrap_or(f64::NAN));
+    println!("confirmed / not waited for: {:.2}", with / without);
+    words.write("--json", &figures.json().to_string());
+}
+
 struct Opened<'a> {
     figures: &'a mut Figures,
     whose: String,
@@ -85,7 +104,9 @@ impl Opened<'_> {
         let crowd_pid = crowd.pid();
         let cpu = || {
             let postgres = machine::cpu_of_postgres(stores.postgres.pid());
-            [subject.cpu(), machine::cpu(stores.redis.pid()), postgres, machine::cpu(crowd_pid)]
+            let replica =
+                stores.replica.as_ref().map_or(Duration::ZERO, |replica| machine::cpu(replica.pid()));
+            [subject.cpu(), machine::cpu(stores.redis.pid()), replica, postgres, machine::cpu(crowd_pid)]
         };
         let (before, pushed, began) = (cpu(), ranks(), Instant::now());
         let seen = crowd.come(self.sockets);
@@ -100,8 +121,9 @@ impl Opened<'_> {
                 ("p99 ms", seen.in_ms[1] as f64),
                 ("server µs", each(0)),
                 ("Redis µs", each(1)),
-                ("PostgreSQL µs", each(2)),
-                ("crowd µs", each(3)),
+                ("replica µs", each(2)),
+                ("PostgreSQL µs", each(3)),
+                ("crowd µs", each(4)),
             ],
         );
     }

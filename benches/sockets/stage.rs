@@ -30,17 +30,34 @@ fn waitroom() -> String {
 /// Both stores; they end with their owner.
 pub struct Stores {
     pub redis: Redis,
+    /// It follows the other.
+    pub replica: Option<Redis>,
+    /// How many of them instances wait for.
+    pub waited_for: u32,
     pub postgres: Postgres,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Stores {
     pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// Redis has a replica.
+    pub fn replicated() -> Self {
+        let port = free().to_string();
+        let mut stores = Self::with(&["--port", &port, "--repl-diskless-sync-delay", "0"]);
+        let folder = stores.folder.path().join("replica");
+        stores.replica = Some(Redis::start_with(&folder, &["--replicaof", "127.0.0.1", &port]).unwrap());
+        stores
+    }
+
+    fn with(redis: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711)).unwrap();
-        let redis = Redis::start_at(&folder.path().join("redis")).unwrap();
+        let redis = Redis::start_with(&folder.path().join("redis"), redis).unwrap();
         let postgres = Postgres::start_with(&folder.path().join("postgres"), &[CONNECTIONS]).unwrap();
-        Self { redis, postgres, _folder: folder }
+        Self { redis, replica: None, waited_for: 0, postgres, folder }
     }
 
     /// What `check` says of the journal, and its exit status.
@@ -72,6 +89,7 @@ impl Instance {
             .arg(format!("--listen=0.0.0.0:{port}"))
             .arg(format!("--admin-listen={admin}"))
             .arg(format!("--redis-url={}", stores.redis.url()))
+            .arg(format!("--redis-replicas={}", stores.waited_for))
             .arg(format!("--postgres-url={}", stores.postgres.url()))
             .arg("--signing-keys=k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
             .env("WAITROOM_ADMIN_TOKEN", ADMIN_TOKEN)
