@@ -12,7 +12,7 @@ BOUNDED := timeout -k 10 900
 # What `make dist` builds for.
 TARGET ?= x86_64-unknown-linux-gnu
 
-.PHONY: help demo test chaos forgeries fuzz deploy-test deps deps-test build dist lint fmt unit foreign browser bench deny check-deploy clean
+.PHONY: help demo test chaos forgeries fuzz deploy-test deps deps-test build dist lint fmt unit beside foreign browser bench deny check-deploy clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -21,10 +21,12 @@ demo: deps ## Build, then run everything here with a crowd of visitors (CROWD=30
 	$(CARGO) build --release --locked
 	$(or $(CARGO_TARGET_DIR),target)/release/waitroom demo --crowd $(CROWD)
 
-# The suites wait for stores and clocks most of the time, so they run beside each other; each one's words come when it ends.
-test: deps-test lint ## Every test
+# The suites wait for stores and clocks most of the time, so they run beside each other; each one's words come when it ends. Clippy
+# compiles everything once more, by when the Rust suites have what they need: at the end of the shorter side.
+test: deps-test ## Every test
+	$(CARGO) fmt --all --check
 	$(CARGO) test --locked --workspace --no-run
-	$(MAKE) --jobs=2 --output-sync=target BUILT=1 unit pages
+	$(MAKE) --jobs=2 --output-sync=target BUILT=1 unit beside
 
 chaos: deps-test ## Everything breaks while a crowd is there (HOURS=2 SEED=7 KINDS=all): docs/faults.md
 	$(CARGO) test --locked --test faults -- --ignored --nocapture --test-threads=1
@@ -61,9 +63,10 @@ fmt: ## Format
 unit: ## The Rust tests, with their own Redis and PostgreSQL
 	$(CARGO) test --locked --workspace
 
-pages: ## The two suites of Node
+beside: ## What runs beside them: the two suites of Node, and the lints
 	$(MAKE) foreign
 	$(MAKE) browser
+	$(MAKE) lint
 
 # `cargo build` makes the program with other features of its crates than `cargo test` does: all of it again.
 foreign: ## The contract, by a client that shares no code with the server
