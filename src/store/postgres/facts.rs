@@ -48,7 +48,8 @@ impl PostgresFacts {
     pub async fn read(client: &Client, other: &Client) -> Result<Self, tokio_postgres::Error> {
         let is_pooled_by_transaction = is_pooled_by_transaction(client, other).await?;
         if is_pooled_by_transaction {
-            return Ok(Self { is_pooled_by_transaction, ..Self::default() });
+            let version = word(client, "SHOW server_version").await?.unwrap_or_default();
+            return Ok(Self { version, is_pooled_by_transaction, ..Self::default() });
         }
         let text = "SELECT current_setting('server_version'), current_setting('max_connections')::int, \
                     current_setting('superuser_reserved_connections')::int, current_setting('fsync'), \
@@ -149,26 +150,26 @@ pub async fn takes_bookings(client: &Client) -> Result<(), tokio_postgres::Error
     client.batch_execute(&nothing).await
 }
 
-/// A session's process stays the same, unless a pooler lends it out: then another session's transaction takes it. Asked
-/// in the simple protocol, for the other one's statements are what such a pooler loses.
+/// One word of an answer, asked for in the simple protocol: statements are what a pooler loses.
+async fn word(client: &Client, query: &str) -> Result<Option<String>, tokio_postgres::Error> {
+    let answer = client.simple_query(query).await?;
+    Ok(answer.into_iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    }))
+}
+
+/// A session's process stays the same, unless a pooler lends it out: then another session's transaction takes it.
 async fn is_pooled_by_transaction(client: &Client, other: &Client) -> Result<bool, tokio_postgres::Error> {
     const PROCESS: &str = "SELECT pg_backend_pid()";
-    let process = async || {
-        let answer = client.simple_query(PROCESS).await?;
-        let row = answer.into_iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-            _ => None,
-        });
-        Ok::<_, tokio_postgres::Error>(row)
-    };
-    let before = process().await?;
+    let before = word(client, PROCESS).await?;
     match other.simple_query("BEGIN").await {
         // In statement mode a pooler knows no transactions.
         Err(error) if error.as_db_error().is_some() => return Ok(true),
         begun => begun?,
     };
     other.simple_query(PROCESS).await?;
-    let after = process().await;
+    let after = word(client, PROCESS).await;
     other.simple_query("ROLLBACK").await?;
     Ok(before != after?)
 }

@@ -94,7 +94,8 @@ export default function theme(it, world) {
       const postgres_url = `postgres://waitroom@127.0.0.1:${port}/postgres`;
       await ends(waitroom(['migrate'], { WAITROOM_POSTGRES_URL: postgres_url }), 78, 'postgres_url', 'directly');
       await ends(serve(world, { postgres_url }), 78, 'postgres_url', 'directly');
-      await ends(waitroom(['doctor'], { WAITROOM_POSTGRES_URL: postgres_url, WAITROOM_REDIS_URL: world.a.stores.redis.url }), 78, 'postgres_url', 'directly');
+      const found = await ends(waitroom(['doctor'], { WAITROOM_POSTGRES_URL: postgres_url, WAITROOM_REDIS_URL: world.a.stores.redis.url }), 78, 'postgres_url', 'directly');
+      assert.match(found, /version [0-9.]+.*, at postgres:/);
       await pooler.end('SIGKILL');
     }
   });
