@@ -18,7 +18,7 @@ use crate::{
         bookings::Bookings,
         errors::StoreError,
         journal::Journal,
-        postgres::Pool,
+        postgres::{ANSWER_WITHIN, Pool},
         redis::Redis,
         sales::{Sales, Version},
     },
@@ -30,7 +30,7 @@ use std::{
 };
 use tokio::{
     sync::{Mutex, watch},
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use uuid::Uuid;
 use wire::domain::{
@@ -351,6 +351,14 @@ impl Rooms {
     /// Whether the tasks of this instance come round: a store that is away is no reason why they should not.
     pub fn is_alive(&self) -> bool {
         self.health.is_asking() && self.rooms.iter().all(|room| room.is_alive())
+    }
+
+    /// Waits until PostgreSQL does not answer, longer than any one statement may take it.
+    pub async fn postgres_hangs(&self) {
+        sleep(ANSWER_WITHIN).await;
+        while !self.health.postgres_is_away() {
+            sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// Why this instance should get no visitors, if so.

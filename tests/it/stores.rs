@@ -1,6 +1,7 @@
 //! What is behind a store's address changes, or is there and of no use: nobody has to cut a connection for it.
 
-use crate::world::{Server, World};
+use crate::world::{Server, World, plan};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::{
     path::PathBuf,
@@ -257,4 +258,47 @@ async fn a_postgresql_that_never_answers_is_given_up_and_found_again() {
     while ask().await != [true; 4] {
         sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// So do operators: each of their calls is answered as one that may be made again.
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_are_answered_when_postgresql_hangs() {
+    let world = World::new();
+    let server = Server::start_with(&world, &[("postgres_pool", "12")]).await;
+    let sale = server.sale(json!({})).await;
+    server.open(&sale).await;
+    let (mut kim, _) = server.join(&sale).await;
+    let token = kim.hear("granted").await["token"].clone();
+    kim.say(json!({ "type": "redeem", "request": "r", "token": token, "seats": ["A-1"] })).await;
+    let booking = kim.hear("booking").await["booking"].as_str().unwrap().to_owned();
+    let [one, sale] = [format!("/bookings/{booking}"), format!("/sales/{sale}")];
+    let new = json!({ "id": "new", "name": "New", "plan": plan(1, 2), "rate": 1, "max_active": 1, "grant_ttl_s": 30,
+        "max_seats": 1, "anonymous": true });
+    let calls = [
+        ("GET", "/audit".to_owned(), None),
+        ("GET", format!("{sale}/bookings"), None),
+        ("GET", format!("{sale}/visitors/lee"), None),
+        ("DELETE", format!("{sale}/visitors/lee"), None),
+        ("DELETE", "/visitors/lee".to_owned(), None),
+        ("DELETE", format!("{sale}?confirm={}", &sale["/sales/".len()..]), None),
+        ("PATCH", sale.clone(), Some(json!({ "rate": 7 }))),
+        ("POST", "/sales".to_owned(), Some(new)),
+        ("GET", one.clone(), None),
+        ("POST", format!("{one}/confirm"), None),
+        ("DELETE", one.clone(), None),
+    ];
+    world.postgres.freeze();
+    let asked = calls.into_iter().map(async |(method, path, body)| {
+        let answer = timeout(PATIENCE, server.admin(method, &path, body)).await;
+        let (status, answer) = answer.unwrap_or_else(|_| panic!("{method} {path} is never answered"));
+        assert_eq!((status, &answer["code"]), (503, &json!("unavailable")), "{method} {path}: {answer}");
+        assert_eq!(answer["retry"], json!(true), "{method} {path}: {answer}");
+        assert!(!answer["message"].as_str().unwrap().contains("recorded"), "{method} {path}: {answer}");
+    });
+    join_all(asked).await;
+    world.postgres.thaw();
+    while server.admin("GET", &one, None).await.0 != 200 {
+        sleep(Duration::from_millis(100)).await;
+    }
+    server.stop().await;
 }

@@ -19,9 +19,9 @@ use crate::{drain::Drain, metrics};
 use access::{Right, authenticate, permit};
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, Request, State},
     http::{StatusCode, header},
-    middleware::{from_fn, from_fn_with_state},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
@@ -62,7 +62,8 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .layer(DefaultBodyLimit::disable())
         // Of those alone who may send one: it may be large, and take its time.
         .layer(from_fn_with_state(BODY, read_body))
-        .layer(from_fn_with_state(edge.clone(), authenticate));
+        .layer(from_fn_with_state(edge.clone(), authenticate))
+        .layer(from_fn_with_state(edge.clone(), give_up));
     Router::new()
         .route("/metrics", get(metrics_page))
         .route("/livez", get(async || "ok\n"))
@@ -72,6 +73,17 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .layer(from_fn(check_head))
         .layer(from_fn_with_state(edge.clone(), headers::add))
         .with_state(edge)
+}
+
+/// A call ends when PostgreSQL leaves it without an answer, and not because it takes long: a sale has a million rows.
+async fn give_up(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+    tokio::select! {
+        answer = next.run(request) => answer,
+        () = edge.rooms.postgres_hangs() => {
+            let words = "PostgreSQL does not answer; it may have done what was asked, so look, or ask again: both are safe";
+            HttpError::unavailable(words).into_response()
+        }
+    }
 }
 
 async fn not_found() -> HttpError {

@@ -76,15 +76,17 @@ pub async fn remove(
     let visitor = parse(&visitor)?;
     // A client that hangs up must not stop it half-way.
     let removing = tokio::spawn(async move {
-        let removed = edge.rooms.remove_visitor(&found, &visitor, ban, &caller.name).await;
-        removed.map(
-            |ended| json!({ "visitor": visitor, "sale": found.sale().id, "ended": ended, "banned": ban }),
-        )
+        let sale = &found.sale().id;
+        if !edge.rooms.record_removal(sale, &visitor, ban, &caller.name).await? {
+            return Err(HttpError::unknown_sale());
+        }
+        let recorded =
+            || "the removal is recorded, a ban comes into force, and it is to be asked for again".to_owned();
+        let ended = edge.rooms.remove_visitor(&found, &visitor).await;
+        let ended = ended.map_err(|error| HttpError::from(error).although(recorded()))?;
+        Ok(json!({ "visitor": visitor, "sale": sale, "ended": ended, "banned": ban }))
     });
-    let removed = removing.await.map_err(|_| HttpError::unavailable("try again"))?;
-    let recorded =
-        || "the removal is recorded, a ban comes into force, and it is to be asked for again".to_owned();
-    let removed = removed.map_err(|error| HttpError::from(error).although(recorded()))?;
+    let removed = removing.await.map_err(|_| HttpError::unavailable("try again"))??;
     if removed["ended"].is_null() { Err(books_now()) } else { Ok(Json(removed)) }
 }
 

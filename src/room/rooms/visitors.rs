@@ -28,20 +28,26 @@ const JOURNAL_PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Rooms {
-    /// Ends a visitor's place and grant in a sale, and sends his sockets away; until he is removed again without `ban`, he may
-    /// not come any more if it is set. Answers whether a place ended; nothing if he books just now, or there is no such sale
-    /// any more. What is recorded of it is in force once the line can be told.
+    /// Records that a visitor is removed from a sale: until he is removed again without `ban`, he may not come any more if it is
+    /// set. False if there is no such sale any more. [`Rooms::remove_visitor`] does it.
+    pub async fn record_removal(
+        &self,
+        sale: &SaleId,
+        visitor: &VisitorId,
+        ban: bool,
+        by: &Actor,
+    ) -> Result<bool, RoomError> {
+        Ok(Visitors::new(self.pool.clone()).remove(sale, visitor, ban, by).await?)
+    }
+
+    /// Ends a visitor's place and grant in a sale, and sends his sockets away. Answers whether a place ended; nothing if he books
+    /// just now. What is recorded of it is in force once the line can be told.
     pub async fn remove_visitor(
         &self,
         found: &Found,
         visitor: &VisitorId,
-        ban: bool,
-        by: &Actor,
     ) -> Result<Option<bool>, RoomError> {
         let id = &found.sale().id;
-        if !Visitors::new(self.pool.clone()).remove(id, visitor, ban, by).await? {
-            return Ok(None);
-        }
         // First, so that who is sent away does not come in again.
         self.put_in_force(id).await?;
         let Found::Room(room) = found else { return Ok(Some(false)) };

@@ -20,7 +20,7 @@ pub use deadpool_postgres::Pool;
 pub(super) const NO_TIMEOUT: Duration = Duration::ZERO;
 
 /// Longer than PostgreSQL lets a statement take.
-const ANSWER_WITHIN: Duration = STATEMENT_TIMEOUT.saturating_add(Duration::from_secs(5));
+pub const ANSWER_WITHIN: Duration = STATEMENT_TIMEOUT.saturating_add(Duration::from_secs(5));
 
 /// What PostgreSQL answers in time. A server that hangs and holds its connections answers never, and new ones may reach another by
 /// then: the pool begins anew.
