@@ -2,6 +2,7 @@
 
 use crate::{
     line::{Bench, RULES, Rules, visitor},
+    line_rules::by_hand,
     world::{Server, Visitor, World},
 };
 use serde_json::json;
@@ -86,9 +87,9 @@ async fn a_turn_whose_try_nobody_settled_ends_only_by_postgresql() {
     bench.tick().await;
     let fence = async |ms| bench.line.fence(ms, &[(visitor("kim"), kim.grant(), 0)]).await.unwrap()[0];
     let leave = async || bench.line.leave(&[visitor("kim")]).await.unwrap()[0];
-    assert!(matches!(fence(100).await, Fenced::Yes { .. }));
+    assert!(matches!(fence(60_000).await, Fenced::Yes { .. }));
     assert_eq!(leave().await, Left::Busy);
-    sleep(Duration::from_millis(150)).await;
+    by_hand::<()>(&bench, "ZADD", "fences", &["2", "kim"]).await;
     let unsettled = Left::Unsettled(kim.grant());
     assert_eq!(leave().await, unsettled, "it has run out, and nobody has settled it");
     let Fenced::Yes { until_ms, .. } = fence(60_000).await else { panic!("another try may come") };

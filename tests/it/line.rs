@@ -25,7 +25,7 @@ const SEATS: usize = 100;
 
 /// A line of its own, and the connection of one instance.
 pub struct Bench {
-    sale: SaleId,
+    pub sale: SaleId,
     redis: Redis,
     pub line: Line,
     version: u64,
@@ -88,7 +88,7 @@ impl Bench {
         self.join_as(name, Some(1), JoinMode::Join, None).await.unwrap()
     }
 
-    async fn join_as(
+    pub async fn join_as(
         &self,
         name: &str,
         connection: Option<u64>,
@@ -99,7 +99,7 @@ impl Bench {
         self.line.join(&[join]).await.unwrap().standings[0].place()
     }
 
-    async fn poll(&self, name: &str) -> Option<Standing> {
+    pub async fn poll(&self, name: &str) -> Option<Standing> {
         let poll = Poll { visitor: visitor(name), poll_ms: 0 };
         self.line.poll(&[poll]).await.unwrap().standings[0].place()
     }
@@ -125,7 +125,7 @@ impl Bench {
     }
 
     /// As if the last tick had been so long ago: by Redis' clock, when that was.
-    async fn let_pass(&self, ms: i64) -> i64 {
+    pub async fn let_pass(&self, ms: i64) -> i64 {
         let mut redis = World::shared().connect_redis().await;
         let (s, us): (i64, i64) = redis::cmd("TIME").query_async(&mut redis).await.unwrap();
         let (sale, ago) = (format!("waitroom:{{{}}}:sale", self.sale), s * 1000 + us / 1000 - ms);
@@ -136,7 +136,7 @@ impl Bench {
     }
 
     /// All that the stream has told.
-    async fn history(&self) -> Vec<Changes> {
+    pub async fn history(&self) -> Vec<Changes> {
         let mut reader = self.redis.events(&self.line).await.unwrap();
         let (mut changes, mut after) = (Vec::new(), Position { epoch: 1, n: 0 });
         loop {

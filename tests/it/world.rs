@@ -80,7 +80,11 @@ impl World {
     /// A connection to Redis by itself.
     pub async fn connect_redis(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(self.redis.url()).unwrap();
-        client.get_multiplexed_async_connection().await.unwrap()
+        // On a busy machine an answer takes longer than the half second that the library waits for one.
+        let patient = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        client.get_multiplexed_async_connection_with_config(&patient).await.unwrap()
     }
 
     fn settings(&self, others: &[(&str, &str)]) -> ServeSettings {

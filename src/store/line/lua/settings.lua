@@ -17,9 +17,7 @@ end
 if tonumber(ARGV[1]) <= number('version') then
   return 0
 end
-if redis.call('HGET', sale, 'command') ~= ARGV[2] then
-  redis.call('HSET', sale, 'bucket', 0, 'bucket_at', now)
-elseif number('rate') ~= tonumber(ARGV[3]) then
+if number('rate') ~= tonumber(ARGV[3]) then
   redis.call('HSET', sale, 'bucket_at', now) -- each rate gives out its own time
 end
 redis.call('HSET', sale, 'version', ARGV[1], 'command', ARGV[2], 'rate', ARGV[3], 'max_active', ARGV[4],

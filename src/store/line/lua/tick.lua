@@ -159,8 +159,8 @@ end
 local rest = may_lapse == 0 and any_over
 
 -- Then admissions, if any are due.
-if phase == 'open' and now >= number('admit_after') then
-  -- Nor is time in which the sale stood still, or in which those who come back were waited for.
+if phase == 'open' then
+  -- Time in which the sale stood still, or in which those who come back are waited for, gives out nothing.
   local dt = math.max(now - math.max(last, number('bucket_at'), number('admit_after')), 0)
   if now - last > TICK_MS_MAX then
     dt = math.min(dt, TICK_MS)
