@@ -10,6 +10,7 @@ mod backup;
 mod bookings;
 mod cache;
 mod check;
+mod closing;
 mod conversation;
 mod faults;
 mod fences;

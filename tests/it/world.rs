@@ -1,26 +1,23 @@
 //! What tests stand on: one Redis and one PostgreSQL for all, servers and visitors for each.
 
+use crate::closing;
 use clap::Parser;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::{
-    cell::RefCell,
     net::SocketAddr,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
-    thread,
     time::Duration,
 };
 use tokio::{
     net::TcpStream,
-    runtime,
     sync::oneshot,
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use tokio_postgres::NoTls;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{self, Message, client::IntoClientRequest, http::HeaderMap},
@@ -41,29 +38,7 @@ pub struct World {
     pub postgres: Postgres,
 }
 
-static WORLD: OnceLock<World> = OnceLock::new();
-
-/// The sales of one test. All servers of a world serve each sale of it, so those of a test that is over are closed: else the last
-/// tests' servers would have hundreds.
-#[derive(Default)]
-struct Sales(RefCell<Vec<String>>);
-
-thread_local!(static SALES: Sales = Sales::default());
-
-impl Drop for Sales {
-    fn drop(&mut self) {
-        let (sales, Some(world)) = (self.0.take(), WORLD.get()) else { return };
-        let close = async move {
-            let (client, connection) = tokio_postgres::connect(&world.postgres.url(), NoTls).await?;
-            tokio::spawn(connection);
-            let close = "UPDATE sales SET phase = 'closed', version = version + 1 WHERE id = ANY($1)";
-            client.execute(close, &[&sales]).await
-        };
-        let runtime = || runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        // A thread that ends can wait for nothing itself. Tests may have taken PostgreSQL away.
-        let _ = thread::spawn(move || runtime().block_on(close)).join();
-    }
-}
+pub static WORLD: OnceLock<World> = OnceLock::new();
 
 impl World {
     pub fn new() -> Self {
@@ -250,7 +225,7 @@ impl Server {
         body.as_object_mut().unwrap().extend(overrides.as_object().unwrap().clone());
         let (status, answer) = self.admin("POST", "/sales", Some(body)).await;
         assert_eq!(status, 201, "{answer}");
-        SALES.with(|sales| sales.0.borrow_mut().push(id.clone()));
+        closing::after_this_test(&id);
         id
     }
 
