@@ -12,6 +12,7 @@ mod commits;
 mod deaths;
 mod guards;
 mod holds;
+mod keeper;
 mod paused;
 mod planted;
 mod pressure;

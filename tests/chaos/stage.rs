@@ -182,7 +182,7 @@ impl Stage {
         let rooms = Rooms::new(line, pool.clone(), Arc::new(Health::default()), left);
         let room = rooms.get(&self.sale).await.unwrap().unwrap();
         let running = tokio::spawn(rooms.run());
-        Instance { room, pool, postgres, redis, leaving, running }
+        Instance { name, room, pool, postgres, redis, leaving, running }
     }
 
     /// A proxy before each store.
@@ -319,6 +319,7 @@ fn plan(rows: usize) -> String {
 
 /// One instance's part of the sale.
 pub struct Instance {
+    pub name: String,
     pub room: Arc<Room>,
     pub pool: deadpool_postgres::Pool,
     pub postgres: Proxy,
