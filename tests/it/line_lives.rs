@@ -4,15 +4,18 @@
 use crate::{
     line::{Bench, RULES, visitor},
     line_rules::by_hand,
-    world::World,
+    world::{Server, World},
 };
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use waitroom::store::{
     line::{Install, LineSettings, Removed, Takeover},
+    postgres::connect,
     redis::{Redis, Site},
+    sales::Sales,
 };
 use wire::domain::{
+    ids::SaleId,
     line::{JoinMode, Position},
     phase::Phase,
     place::Stage,
@@ -131,4 +134,19 @@ async fn who_is_forgotten_when_it_is_over_stands_there_as_nobody() {
     }
     assert_eq!(by_hand::<Vec<String>>(&bench, "HKEYS", "places", &[]).await, [nobody]);
     assert_eq!(by_hand::<u64>(&bench, "SCARD", "banned", &[]).await, 0);
+}
+
+/// Several notice at once that Redis has lost the line, and one notices late.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_life_is_begun_once_and_not_by_who_is_late() {
+    let server = Server::start().await;
+    let id = SaleId::parse(&server.sale(json!({})).await).unwrap();
+    let sales = Sales::new(connect::postgres_pool(&World::shared().postgres.url(), 2).unwrap());
+    let (sale, _) = sales.load(&id).await.unwrap().unwrap();
+    let last = sales.last_epoch(&sale).await.unwrap();
+    let (one, other) = tokio::join!(sales.next_epoch(&sale, last), sales.next_epoch(&sale, last));
+    let begun = [one.unwrap(), other.unwrap(), sales.next_epoch(&sale, last).await.unwrap()];
+    assert_eq!(begun.into_iter().flatten().collect::<Vec<_>>(), [(last + 1, 0)]);
+    assert_eq!(sales.last_epoch(&sale).await.unwrap(), last + 1);
+    server.stop().await;
 }
