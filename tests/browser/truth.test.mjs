@@ -7,7 +7,7 @@ import { book, click, gone, hook, PHONE, ranked, reads, seat, stage, state, text
 import { Wire } from "./wire.mjs";
 
 /** Chromium reports the connections that it cannot make. */
-const CUT = { allow: /WebSocket connection to .* failed|ERR_INTERNET_DISCONNECTED|ERR_FAILED|40[34]/ };
+const CUT = { allow: /WebSocket connection to .* failed|ERR_INTERNET_DISCONNECTED|ERR_FAILED|40[349]/ };
 const { server, scene } = stage();
 
 /** Lets time pass on the page: `window.skippedMs`. */
