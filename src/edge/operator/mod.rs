@@ -60,10 +60,11 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .merge(allowed(operate, Right::Operate))
         .fallback(not_found)
         .layer(DefaultBodyLimit::disable())
+        // What a slow body or a slowed guess takes is not PostgreSQL's.
+        .layer(from_fn_with_state(edge.clone(), give_up))
         // Of those alone who may send one: it may be large, and take its time.
         .layer(from_fn_with_state(BODY, read_body))
-        .layer(from_fn_with_state(edge.clone(), authenticate))
-        .layer(from_fn_with_state(edge.clone(), give_up));
+        .layer(from_fn_with_state(edge.clone(), authenticate));
     Router::new()
         .route("/metrics", get(metrics_page))
         .route("/livez", get(async || "ok\n"))
