@@ -21,16 +21,25 @@ use wire::domain::{
     seats::SeatSet,
 };
 
-async fn bookings() -> Bookings {
-    // The other tests' instances open every sale that they find, and would end these holds themselves.
+/// Where no instance is: it would end these holds itself.
+pub fn alone() -> String {
     static ALONE: OnceLock<World> = OnceLock::new();
-    bookings_in(&ALONE.get_or_init(World::new).postgres.url()).await
+    ALONE.get_or_init(World::new).postgres.url()
+}
+
+async fn bookings() -> Bookings {
+    bookings_in(&alone()).await
 }
 
 async fn bookings_in(url: &str) -> Bookings {
+    new_sale(url, 4).await.0
+}
+
+/// The bookings of a new sale, by so many connections, and its id.
+pub async fn new_sale(url: &str, connections: usize) -> (Bookings, SaleId) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     migrations::run(url).await.unwrap();
-    let pool = connect::postgres_pool(url, 4).unwrap();
+    let pool = connect::postgres_pool(url, connections).unwrap();
     let id = SaleId::parse(&format!("bookings-{}", NEXT.fetch_add(1, Ordering::Relaxed))).unwrap();
     let json = plan(4, 10).to_string();
     let plan = Plan::parse(json.as_bytes()).unwrap();
@@ -55,12 +64,12 @@ async fn bookings_in(url: &str) -> Bookings {
         blocked: &blocked,
     };
     assert!(Sales::new(pool.clone()).create(&new, &Actor::admin()).await.unwrap());
-    Bookings::new(pool, id, Arc::new(plan))
+    (Bookings::new(pool, id.clone(), Arc::new(plan)), id)
 }
 
-const TERMS: Terms = Terms { hold_ttl_s: 0, max_seats: 4 };
+pub const TERMS: Terms = Terms { hold_ttl_s: 0, max_seats: 4 };
 
-fn new(seq: u64, seats: &[SeatIndex]) -> NewBooking {
+pub fn new(seq: u64, seats: &[SeatIndex]) -> NewBooking {
     NewBooking {
         id: Uuid::now_v7(),
         grant: GrantKey { seq, turn: 0 },
@@ -71,7 +80,7 @@ fn new(seq: u64, seats: &[SeatIndex]) -> NewBooking {
     }
 }
 
-fn booked(outcome: &Outcome) -> bool {
+pub fn booked(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Booked(_))
 }
 
@@ -139,7 +148,7 @@ fn sorted(mut pair: [SeatIndex; 2]) -> [SeatIndex; 2] {
 }
 
 /// Another grant of the visitor of `seq` 1, of whose bookings the line has lost sight.
-fn again(seq: u64, seats: &[SeatIndex]) -> NewBooking {
+pub fn again(seq: u64, seats: &[SeatIndex]) -> NewBooking {
     NewBooking { visitor: VisitorId::parse("v1").unwrap(), ..new(seq, seats) }
 }
 

@@ -11,6 +11,7 @@ mod bookings;
 mod cache;
 mod check;
 mod closing;
+mod commit_rules;
 mod conversation;
 mod faults;
 mod fences;

@@ -32,7 +32,7 @@ pub fn forwarded(bytes: &[u8]) {
         assert_eq!(told, plain);
     }
     let Some(told) = doors::caller(proxy, &proxies, forwarded, proto) else { return };
-    assert_eq!(told.1, proto == b"https");
+    assert_eq!(told.1, proto.eq_ignore_ascii_case(b"https"));
     let nearest = doors::caller(proxy, &proxies, &[b"203.0.113.9", b"198.51.100.7"], proto).unwrap();
     let left = [b"198.51.100.7", &b"garbage, 10.1.2.3, 203.0.113.9, 198.51.100.7"[..]];
     assert!(left.iter().all(|left| doors::caller(proxy, &proxies, &[left], proto) == Some(nearest)));

@@ -38,3 +38,22 @@ impl Unspent {
         self.0.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_ends_with_both_its_turns_and_with_no_other_place() {
+        let unspent = Unspent::default();
+        let [first, second, other] = [(1, 0), (1, 1), (2, 0)].map(|(seq, turn)| GrantKey { seq, turn });
+        [first, second, other].map(|grant| unspent.insert(grant));
+        unspent.remove(first);
+        assert!(!unspent.contains(first) && unspent.contains(second));
+        unspent.insert(first);
+        unspent.end(1);
+        assert!(!unspent.contains(first) && !unspent.contains(second) && unspent.contains(other));
+        unspent.forget();
+        assert!(!unspent.contains(other));
+    }
+}
