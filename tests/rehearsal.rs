@@ -2,13 +2,14 @@
 //! guard of the running server switched off: the proof must fail, and say where.
 #![allow(clippy::unwrap_used, reason = "a test's helper may fail its test")]
 
+#[path = "shared/clusters.rs"]
+mod clusters;
 #[path = "shared/ports.rs"]
 mod ports;
 
 use ports::free_port;
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -42,9 +43,8 @@ struct Stage {
 
 impl Stage {
     fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // PostgreSQL's own user must get in, also when we are root.
-        fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711)).unwrap();
+        let folder = clusters::folder();
+        clusters::put(&folder.path().join("stores/postgres"));
         let stores = Embedded::start(&folder.path().join("stores")).unwrap();
         let (mut instances, mut public, mut admins) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..2 {

@@ -2,6 +2,8 @@
 //! switched off: the sale goes wrong, and the proof says so.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helper may fail its test")]
 
+#[path = "../shared/clusters.rs"]
+mod clusters;
 mod frames;
 mod proof;
 mod proxy;

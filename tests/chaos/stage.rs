@@ -1,9 +1,7 @@
 //! A sale in a database of its own, instances that sell it, each behind proxies of its own, and visitors.
 
-use crate::proxy::Proxy;
+use crate::{clusters, proxy::Proxy};
 use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError, Weak,
@@ -50,9 +48,8 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // PostgreSQL's own user must get in, also when we are root.
-        fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711)).unwrap();
+        let folder = clusters::folder();
+        clusters::put(&folder.path().join("postgres"));
         Self { stores: Embedded::start(folder.path()).unwrap(), _folder: folder }
     }
 

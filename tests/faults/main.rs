@@ -2,6 +2,8 @@
 //! was told a place or a booking still has it. What is broken and how, what the proof is: docs/faults.md.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helper may fail its test")]
 
+#[path = "../shared/clusters.rs"]
+mod clusters;
 #[allow(dead_code, reason = "chaos uses all of it")]
 #[path = "../chaos/frames.rs"]
 mod frames;

@@ -2,6 +2,7 @@
 
 use crate::{
     clock::Clock,
+    clusters,
     hosts::Hosts,
     instance::{ADMIN_TOKEN, Instance, Wiring, waitroom},
     nodes::{Node, PATIENCE},
@@ -11,8 +12,6 @@ use crate::{
 };
 use serde_json::Value;
 use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -72,9 +71,8 @@ pub struct Stage {
 
 impl Stage {
     pub async fn set(topology: Topology) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // PostgreSQL's own user must get in, also when we are root.
-        fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711)).unwrap();
+        let folder = clusters::folder();
+        clusters::put(&folder.path().join("postgres"));
         let postgres = Postgres::start_at(&folder.path().join("postgres")).unwrap();
         sql(&postgres.url(), "ALTER SYSTEM SET recovery_init_sync_method = syncfs").await;
         sql(&postgres.url(), "SELECT pg_reload_conf()").await;

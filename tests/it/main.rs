@@ -1,6 +1,8 @@
 //! The server as a whole, against a real Redis and a real PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helper may fail its test")]
 
+#[path = "../shared/clusters.rs"]
+mod clusters;
 #[allow(dead_code, unused_imports, reason = "tests/faults uses all of it")]
 #[path = "../shared/redis/mod.rs"]
 mod nodes;

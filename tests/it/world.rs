@@ -1,6 +1,6 @@
 //! What tests stand on: one Redis and one PostgreSQL for all, servers and visitors for each.
 
-use crate::closing;
+use crate::{closing, clusters};
 use clap::Parser;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -42,7 +42,8 @@ pub static WORLD: OnceLock<World> = OnceLock::new();
 
 impl World {
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = clusters::folder();
+        clusters::put(&folder.path().join("postgres"));
         let redis = Redis::start_at(&folder.path().join("redis")).unwrap();
         let postgres = Postgres::start_at(&folder.path().join("postgres")).unwrap();
         Self { _folder: folder, redis, postgres }

@@ -320,11 +320,11 @@ mod tests {
         /// However the bytes are cut, the burst's frames pass and the one after it does not.
         #[test]
         fn every_frame_counts_however_it_comes(
-            sizes in prop::collection::vec(prop_oneof![0usize..3, 120usize..130, Just(65_536)], 60),
+            sizes in prop::collection::vec(prop_oneof![9 => 0usize..3, 9 => 120usize..130, 2 => Just(65_536)], 60),
             cut in 1usize..5_000,
         ) {
             let mut counter = websocket();
-            let bytes: Vec<u8> = sizes.iter().flat_map(|size| frame(*size)).collect();
+            let bytes = sizes.iter().map(|size| frame(*size)).collect::<Vec<_>>().concat();
             let mut passed = 0;
             for chunk in bytes.chunks(cut) {
                 let taken = counter.take(chunk);

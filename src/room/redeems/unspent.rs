@@ -47,7 +47,9 @@ mod tests {
     fn a_place_ends_with_both_its_turns_and_with_no_other_place() {
         let unspent = Unspent::default();
         let [first, second, other] = [(1, 0), (1, 1), (2, 0)].map(|(seq, turn)| GrantKey { seq, turn });
-        [first, second, other].map(|grant| unspent.insert(grant));
+        for grant in [first, second, other] {
+            unspent.insert(grant);
+        }
         unspent.remove(first);
         assert!(!unspent.contains(first) && unspent.contains(second));
         unspent.insert(first);
