@@ -7,10 +7,9 @@ use std::{
     path::Path,
     process::Command,
     sync::LazyLock,
-    thread,
 };
 use tempfile::TempDir;
-use waitroom::{embedded::Postgres, store::postgres::migrations};
+use waitroom::embedded::Postgres;
 
 /// A folder that PostgreSQL's own user can enter, also when we are root.
 pub fn folder() -> TempDir {
@@ -19,19 +18,11 @@ pub fn folder() -> TempDir {
     folder
 }
 
-/// Puts a cluster with our schema where [`Postgres::start_at`] looks for one.
+/// Puts an empty cluster where [`Postgres::start_at`] looks for one.
 pub fn put(postgres: &Path) {
     static MADE: LazyLock<TempDir> = LazyLock::new(|| {
         let made = folder();
-        let running = Postgres::start_at(made.path()).unwrap();
-        let url = running.url();
-        // Tests call from where nothing may block.
-        thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(migrations::run(&url)).unwrap();
-        })
-        .join()
-        .unwrap();
+        drop(Postgres::start_at(made.path()).unwrap());
         made
     });
     fs::create_dir_all(postgres).unwrap();
