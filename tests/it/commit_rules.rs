@@ -22,7 +22,7 @@ use wire::domain::{
     plan::Plan,
 };
 
-/// Nothing is asked about seats that end so soon but when they do.
+/// For holds whose end a test waits for.
 const HELD: Terms = Terms { hold_ttl_s: 1, ..TERMS };
 
 /// Somebody else's transaction that has done something, and has not ended.
