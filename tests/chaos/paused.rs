@@ -48,16 +48,18 @@ impl Paused {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_paused_for_longer_than_its_fence_neither_books_late_nor_forgets() {
-    let brief = wire::domain::sale::SaleSettings { grant_ttl_s: 8, claim_s: 8, ..settings(0) };
+    let brief = wire::domain::sale::SaleSettings { grant_ttl_s: 20, claim_s: 20, ..settings(0) };
     let stage = Arc::new(Stage::shared(3, brief).await);
     let awake = stage.instance(4).await;
     let [a, b, c] =
         [Process::start(&stage).await, Process::start(&stage).await, Process::start(&stage).await];
     let holders = stage.holders(&awake, 3).await;
     let started = Instant::now();
-    let unsent = Paused::at(a, &stage, (When::Before, "bookings ("), &holders[0], 0).await;
-    let uncommitted = Paused::at(b, &stage, (When::Before, "COMMIT"), &holders[1], 1).await;
-    let committed = Paused::at(c, &stage, (When::After, "COMMIT"), &holders[2], 2).await;
+    let (unsent, uncommitted, committed) = tokio::join!(
+        Paused::at(a, &stage, (When::Before, "bookings ("), &holders[0], 0),
+        Paused::at(b, &stage, (When::Before, "COMMIT"), &holders[1], 1),
+        Paused::at(c, &stage, (When::After, "COMMIT"), &holders[2], 2),
+    );
     // What is committed is so for everyone.
     assert!(stage.redeem(&awake, &holders[2], &[2]).await.is_ok());
     // What is not stays open for as long as the fence stands; then it is over.

@@ -62,7 +62,7 @@ impl Trap {
     /// Waits until the statement has come by.
     pub async fn sprung(&mut self) {
         let sprung = self.sprung.take().expect("waited for once");
-        timeout(Duration::from_secs(15), sprung).await.expect("the statement never came by").unwrap();
+        timeout(Duration::from_secs(60), sprung).await.expect("the statement never came by").unwrap();
     }
 
     pub fn release(self) {}
