@@ -48,7 +48,8 @@ impl Paused {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_paused_for_longer_than_its_fence_neither_books_late_nor_forgets() {
-    let brief = wire::domain::sale::SaleSettings { grant_ttl_s: 20, claim_s: 20, ..settings(0) };
+    // A turn that ends before the fences do.
+    let brief = wire::domain::sale::SaleSettings { grant_ttl_s: 9, claim_s: 9, ..settings(0) };
     let stage = Arc::new(Stage::shared(3, brief).await);
     let awake = stage.instance(4).await;
     let [a, b, c] =
