@@ -35,6 +35,7 @@ mod migrations;
 mod odd_names;
 mod parked;
 mod proof;
+mod redeem_rules;
 mod removal;
 mod restore;
 mod roles;
