@@ -7,7 +7,10 @@ use crate::{
 use futures_util::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::Mutex, time::sleep};
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
 use tokio_postgres::Client;
 use uuid::Uuid;
 use waitroom::store::{
@@ -46,9 +49,12 @@ impl Other {
     /// Until someone waits for its end.
     async fn is_awaited(&self) {
         let query = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))";
-        while !self.0.query_one(query, &[]).await.unwrap().get::<_, bool>(0) {
-            sleep(Duration::from_millis(10)).await;
-        }
+        let awaited = async {
+            while !self.0.query_one(query, &[]).await.unwrap().get::<_, bool>(0) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(120), awaited).await.expect("nobody waits");
     }
 
     async fn commits(self) {
