@@ -3,6 +3,8 @@
 //! `make deploy-test` plays the long ones: docs/blue-green.md.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helper may fail its test")]
 
+#[path = "../shared/clusters.rs"]
+mod clusters;
 #[allow(dead_code, reason = "the fault suite uses all of it")]
 #[path = "../faults/hosts.rs"]
 mod hosts;

@@ -1,6 +1,7 @@
 //! Stores, two colours, nginx, a sale.
 
 use crate::{
+    clusters,
     crowd::Crowd,
     ground::Ground,
     machine::{ADMIN_TOKEN, Machine, Wiring, build},
@@ -13,7 +14,6 @@ use serde_json::Value;
 use std::{
     collections::HashMap,
     fs,
-    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -55,9 +55,8 @@ pub fn waitroom(words: &[&str]) -> Command {
 impl Stage {
     /// Blue serves; green is installed and does not run.
     pub fn set(size: Size) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // PostgreSQL's own user must get in, also when we are root.
-        fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711)).unwrap();
+        let folder = clusters::folder();
+        clusters::put(&folder.path().join("postgres"));
         let postgres = Postgres::start_at(&folder.path().join("postgres")).unwrap();
         let redis = Node::start(Nature::default());
         let ground = Ground::new();

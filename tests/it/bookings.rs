@@ -32,14 +32,14 @@ async fn bookings() -> Bookings {
 }
 
 async fn bookings_in(url: &str) -> Bookings {
-    new_sale(url, 4).await.0
+    new_sale(url).await.0
 }
 
-/// The bookings of a new sale, by so many connections, and its id.
-pub async fn new_sale(url: &str, connections: usize) -> (Bookings, SaleId) {
+/// The bookings of a new sale, and its id.
+pub async fn new_sale(url: &str) -> (Bookings, SaleId) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     migrations::run(url).await.unwrap();
-    let pool = connect::postgres_pool(url, connections).unwrap();
+    let pool = connect::postgres_pool(url, 4).unwrap();
     let id = SaleId::parse(&format!("bookings-{}", NEXT.fetch_add(1, Ordering::Relaxed))).unwrap();
     let json = plan(4, 10).to_string();
     let plan = Plan::parse(json.as_bytes()).unwrap();

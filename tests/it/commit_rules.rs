@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    sync::Mutex,
+    sync::oneshot,
     time::{sleep, timeout},
 };
 use tokio_postgres::Client;
@@ -62,7 +62,7 @@ impl Other {
     }
 }
 
-/// A booking of somebody else, that was released: of the grant, and the visitor's so manieth.
+/// A booking of somebody else, that was released: of that grant, with that number among the visitor's.
 fn row(sale: &SaleId, grant: Uuid, visitor: &str, nth: i32) -> String {
     format!(
         "INSERT INTO bookings (id, sale_id, grant_id, visitor_id, status, seats, nth) \
@@ -76,7 +76,7 @@ fn taken(sale: &SaleId, seat: &str) -> String {
     )
 }
 
-/// Until the holds' time is up.
+/// Waits until the time of holds is up; answers a time after that.
 async fn due(bookings: &Bookings) -> Timestamp {
     loop {
         match bookings.hold_due().await.unwrap() {
@@ -114,7 +114,7 @@ async fn assert_empty(bookings: &Bookings, visitor: &VisitorId, ids: &[Uuid]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sale_has_nothing_of_its_neighbours() {
-    let ((ours, _), (theirs, _)) = (new_sale(&alone(), 4).await, new_sale(&alone(), 4).await);
+    let ((ours, _), (theirs, _)) = (new_sale(&alone()).await, new_sale(&alone()).await);
     let (kim, lee) = (new(1, &[0, 1, 2]), new(2, &[3]));
     ours.commit(std::slice::from_ref(&kim), TERMS).await;
     ours.commit(std::slice::from_ref(&lee), HELD).await;
@@ -134,7 +134,7 @@ async fn a_sale_has_nothing_of_its_neighbours() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_void_row_is_no_booking_and_counts_for_none() {
-    let (bookings, sale) = new_sale(&alone(), 4).await;
+    let (bookings, sale) = new_sale(&alone()).await;
     let kim = new(1, &[]);
     bookings.void(&[(kim.visitor.clone(), kim.grant)]).await.unwrap();
     let query = "SELECT id FROM bookings WHERE sale_id = $1";
@@ -150,7 +150,7 @@ async fn a_void_row_is_no_booking_and_counts_for_none() {
 /// Nobody who waits for the outcome of a batch hears another's.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_became_of_a_batch_is_told_one_by_one() {
-    let (bookings, _) = new_sale(&alone(), 4).await;
+    let (bookings, _) = new_sale(&alone()).await;
     let [mine, voided, other, never] = [new(1, &[0, 1]), new(2, &[2]), new(3, &[3]), new(4, &[4])];
     bookings.commit(std::slice::from_ref(&mine), TERMS).await;
     bookings.void(&[(voided.visitor.clone(), voided.grant)]).await.unwrap();
@@ -172,7 +172,7 @@ async fn what_became_of_a_batch_is_told_one_by_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bookings_of_one_visitor_in_one_batch_are_counted_together() {
     for others in [0, 20] {
-        let (bookings, _) = new_sale(&alone(), 4).await;
+        let (bookings, _) = new_sale(&alone()).await;
         let others = (10..10 + others).map(|seat| new(100 + u64::from(seat), &[seat]));
         let batch: Vec<_> =
             [new(1, &[0, 1]), again(2, &[2, 3]), again(3, &[4])].into_iter().chain(others).collect();
@@ -185,7 +185,7 @@ async fn bookings_of_one_visitor_in_one_batch_are_counted_together() {
 /// The numbers of his bookings may have a gap then.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_lost_the_first_of_two_bookings_may_book_on() {
-    let (bookings, _) = new_sale(&alone(), 4).await;
+    let (bookings, _) = new_sale(&alone()).await;
     bookings.commit(&[new(9, &[0])], TERMS).await;
     let outcomes = bookings.commit(&[new(1, &[0]), again(2, &[1])], TERMS).await;
     assert!(matches!(&outcomes[0], Outcome::SeatsTaken(seats) if *seats == [0]), "{outcomes:?}");
@@ -197,7 +197,7 @@ async fn who_lost_the_first_of_two_bookings_may_book_on() {
 /// That his grant has booked comes before all that could be said of the seats that he wants now.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spent_grant_is_told_before_too_many_seats() {
-    let (bookings, _) = new_sale(&alone(), 4).await;
+    let (bookings, _) = new_sale(&alone()).await;
     bookings.commit(&[new(1, &[0, 1, 2]), new(9, &[9])], TERMS).await;
     let outcomes = bookings.commit(&[new(1, &[4, 5]), new(8, &[9])], TERMS).await;
     assert!(matches!(outcomes[..], [Outcome::GrantSpent, Outcome::SeatsTaken(_)]), "{outcomes:?}");
@@ -206,7 +206,7 @@ async fn a_spent_grant_is_told_before_too_many_seats() {
 /// Twice while this batch is under way the visitor books elsewhere: nobody says that he has too many seats, as he has not.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_books_elsewhere_in_this_very_moment_is_asked_to_try_again() {
-    let (bookings, sale) = new_sale(&alone(), 4).await;
+    let (bookings, sale) = new_sale(&alone()).await;
     let first = Other::begin(&[row(&sale, Uuid::now_v7(), "v1", 0)]).await;
     let second = Other::begin(&[row(&sale, Uuid::now_v7(), "v1", 1)]).await;
     let committing = tokio::spawn({
@@ -229,7 +229,7 @@ async fn who_books_elsewhere_in_this_very_moment_is_asked_to_try_again() {
 async fn who_waits_has_nothing_that_comes_later() {
     let mut grants = [1, 2].map(|seq| new(seq, &[(seq * 3) as u32]));
     for way in ["commit", "settle", "void"] {
-        let (bookings, sale) = new_sale(&alone(), 4).await;
+        let (bookings, sale) = new_sale(&alone()).await;
         grants.sort_by_key(|new| std::cmp::Reverse(new.grant.grant_id(&sale)));
         let [last, first] = [0, 1].map(|i| row(&sale, grants[i].grant.grant_id(&sale), "other", i as i32));
         let other = Other::begin(&[first]).await;
@@ -253,7 +253,7 @@ async fn who_waits_has_nothing_that_comes_later() {
         let outcomes = waiting.await.unwrap();
         assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::GrantSpent)), "{way}: {outcomes:?}");
     }
-    let (bookings, sale) = new_sale(&alone(), 4).await;
+    let (bookings, sale) = new_sale(&alone()).await;
     let other = Other::begin(&[taken(&sale, "A-1")]).await;
     grants.sort_by_key(|new| new.grant.grant_id(&sale));
     let batch = [5, 0].into_iter().zip(grants).map(|(seat, new)| NewBooking { seats: vec![seat], ..new });
@@ -272,8 +272,8 @@ async fn who_waits_has_nothing_that_comes_later() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_hung_leaves_nothing_to_whoever_comes_next() {
     let world = World::new();
-    let (bookings, _) = new_sale(&world.postgres.url(), 2).await;
-    // Both connections are open, so that what asks for the outcome does not undo by chance what hung on its own.
+    let (bookings, _) = new_sale(&world.postgres.url()).await;
+    // Two connections are open, so that what asks for the outcome does not undo by chance what hung on its own.
     let (one, two) = ([new(1, &[0])], [new(4, &[3])]);
     tokio::join!(bookings.commit(&one, TERMS), bookings.commit(&two, TERMS));
     world.postgres.freeze();
@@ -289,7 +289,7 @@ async fn a_commit_that_hung_leaves_nothing_to_whoever_comes_next() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_that_is_being_changed_keeps_no_other_waiting() {
-    let (bookings, _) = new_sale(&alone(), 4).await;
+    let (bookings, _) = new_sale(&alone()).await;
     let (kim, lee) = (new(1, &[0]), new(2, &[1]));
     bookings.commit(&[kim.clone(), lee.clone()], HELD).await;
     let end = due(&bookings).await;
@@ -304,7 +304,7 @@ async fn a_hold_that_is_being_changed_keeps_no_other_waiting() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_an_outage_only_what_is_new_is_added_to_a_hold() {
-    let (bookings, _) = new_sale(&alone(), 4).await;
+    let (bookings, _) = new_sale(&alone()).await;
     let kim = new(1, &[0]);
     bookings.commit(std::slice::from_ref(&kim), Terms { hold_ttl_s: 600, ..TERMS }).await;
     let end = async || bookings.one(kim.id).await.unwrap().unwrap().booking.hold_expires_at.unwrap();
@@ -317,7 +317,7 @@ async fn of_an_outage_only_what_is_new_is_added_to_a_hold() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn money_that_comes_late_books_what_is_free_and_was_not_given_back() {
-    let (bookings, sale) = new_sale(&alone(), 4).await;
+    let (bookings, sale) = new_sale(&alone()).await;
     let (kim, lee) = (new(1, &[0]), new(2, &[1]));
     bookings.commit(&[kim.clone(), lee.clone()], HELD).await;
     let end = due(&bookings).await;
@@ -350,7 +350,7 @@ async fn money_that_comes_late_books_what_is_free_and_was_not_given_back() {
 /// What is told last is how it stands.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_changes_a_booking_that_is_being_told() {
-    let (bookings, sale) = new_sale(&alone(), 4).await;
+    let (bookings, sale) = new_sale(&alone()).await;
     let kim = new(1, &[0]);
     bookings.commit(std::slice::from_ref(&kim), TERMS).await;
     let pool = postgres_pool(&alone(), 1).unwrap();
@@ -358,22 +358,23 @@ async fn nobody_changes_a_booking_that_is_being_told() {
     let plan = Plan::parse(crate::world::plan(4, 10).to_string().as_bytes()).unwrap();
     let operators = Bookings::new(pool, sale, Arc::new(plan));
     let watching = postgres_single(&alone()).await.unwrap();
-    let releasing = Mutex::new(None);
+    let (begin, begun) = oneshot::channel();
+    let releasing = tokio::spawn(async move {
+        begun.await.unwrap();
+        operators.release(kim.id, &Actor::admin()).await.unwrap().unwrap().1
+    });
     let tell = |record: BookingRecord| {
         assert_eq!(record.booking.status, BookingStatus::Confirmed);
-        let released = tokio::spawn(async move { operators.release(kim.id, &Actor::admin()).await });
-        let (watching, releasing) = (&watching, &releasing);
-        async move {
+        begin.send(()).unwrap();
+        async {
             let query = "SELECT cardinality(pg_blocking_pids($1)) > 0";
             while !watching.query_one(query, &[&pid]).await.unwrap().get::<_, bool>(0) {
-                assert!(!released.is_finished(), "it was changed meanwhile");
+                assert!(!releasing.is_finished(), "it was changed meanwhile");
                 sleep(Duration::from_millis(10)).await;
             }
-            *releasing.lock().await = Some(released);
             Ok(())
         }
     };
     bookings.present(kim.id, tell).await.unwrap();
-    let released = releasing.into_inner().unwrap().await.unwrap().unwrap().unwrap();
-    assert!(released.1);
+    assert!(releasing.await.unwrap());
 }

@@ -1,12 +1,15 @@
 //! What a try to book is answered when PostgreSQL would not have it, or says nothing.
 
-use crate::world::{Server, Visitor, World};
+use crate::{
+    seat_map::granted,
+    world::{Server, Visitor, World},
+};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::sleep;
 use waitroom::store::postgres::connect::postgres_single;
 
-async fn redeem(visitor: &mut Visitor, token: &Value, seat: &str) -> Value {
+async fn redeem(visitor: &mut Visitor, token: &str, seat: &str) -> Value {
     visitor.say(json!({ "type": "redeem", "request": "r", "token": token, "seats": [seat] })).await;
     loop {
         let message = visitor.next().await;
@@ -15,13 +18,6 @@ async fn redeem(visitor: &mut Visitor, token: &Value, seat: &str) -> Value {
             return message;
         }
     }
-}
-
-/// Somebody whose turn it is.
-async fn granted(server: &Server, sale: &str) -> (Visitor, Value) {
-    let (mut visitor, _) = server.join(sale).await;
-    let token = visitor.hear("granted").await["token"].clone();
-    (visitor, token)
 }
 
 /// A try that is known to have come to nothing keeps the visitor from nothing: not from another try, nor from his turn.

@@ -39,7 +39,7 @@ async fn create(server: &Server, id: &str, plan: String) -> u16 {
     tokio::task::spawn_blocking(post).await.unwrap()
 }
 
-async fn granted(server: &Server, sale: &str) -> (Visitor, String) {
+pub async fn granted(server: &Server, sale: &str) -> (Visitor, String) {
     let (mut visitor, _) = server.join(sale).await;
     let token = visitor.hear("granted").await["token"].as_str().unwrap().to_owned();
     (visitor, token)

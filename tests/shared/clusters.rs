@@ -5,17 +5,33 @@ use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::Command,
-    sync::LazyLock,
+    process::{self, Command},
+    sync::{LazyLock, Once},
 };
 use tempfile::TempDir;
 use waitroom::embedded::Postgres;
 
+/// Begins the name of each folder; the process's id follows.
+const PREFIX: &str = "waitroom-test-";
+
 /// A folder that PostgreSQL's own user can enter, also when we are root.
 pub fn folder() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    static SWEPT: Once = Once::new();
+    SWEPT.call_once(sweep);
+    let folder = tempfile::Builder::new().prefix(&format!("{PREFIX}{}-", process::id())).tempdir().unwrap();
     fs::set_permissions(folder.path(), Permissions::from_mode(0o711)).unwrap();
     folder
+}
+
+/// Statics are never dropped: what they held is removed by the next process of tests.
+fn sweep() {
+    for left in fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+        let (name, path) = (left.file_name(), left.path());
+        let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-'));
+        if owner.is_some_and(|(pid, _)| !Path::new("/proc").join(pid).exists()) {
+            let _ = fs::remove_dir_all(path);
+        }
+    }
 }
 
 /// Puts an empty cluster where [`Postgres::start_at`] looks for one.
