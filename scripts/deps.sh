@@ -21,7 +21,7 @@ has_postgres() { compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v ini
 # Some crates compile C.
 has_compiler() { command -v cc; }
 has_redis() { command -v redis-server || command -v valkey-server; }
-has_chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
+has_chromium() { ls /usr/lib/chromium/chromium-headless-shell || command -v chromium || command -v chromium-browser || command -v google-chrome; }
 has_cjk() { compgen -G '/usr/share/fonts/opentype/noto/NotoSansCJK*'; }
 has_nginx() { PATH="$PATH:/usr/sbin" command -v nginx; }
 has_pgbouncer() { PATH="$PATH:/usr/sbin" command -v pgbouncer; }
@@ -33,7 +33,7 @@ if [ "$wanted" = test ]; then
     need nginx has_nginx
     need openssl command -v openssl
     need prometheus command -v promtool
-    need chromium has_chromium
+    need chromium-headless-shell has_chromium
     need fonts-noto-cjk has_cjk
     need nodejs command -v node
     need npm command -v npm

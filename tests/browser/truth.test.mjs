@@ -219,19 +219,22 @@ describe("only what is so", { concurrency: 3 }, () => {
 
   scene("no notification is offered where the browser throws at one", async (cast) => {
     const sale = await server.sale({ phase: "paused" });
-    const able = await cast.visitor(sale);
+    const page = async (permission, throws) => {
+      const context = await cast.context({ userAgent: "Mozilla/5.0 (Linux; Android 14) Chrome/140 Mobile" });
+      await context.addInitScript(([permission, throws]) => {
+        window.Notification = class { constructor() { if (throws) throw new TypeError("Illegal constructor"); } };
+        window.Notification.permission = permission;
+      }, [permission, throws]);
+      return cast.tab(context, sale);
+    };
+    const able = await page("default", false);
     await ranked(able, 0);
     await able.locator(hook("alert")).waitFor();
     for (const permission of ["default", "granted"]) {
-      const context = await cast.context({ userAgent: "Mozilla/5.0 (Linux; Android 14) Chrome/140 Mobile" });
-      await context.addInitScript((word) => {
-        window.Notification = class { constructor() { throw new TypeError("Illegal constructor"); } };
-        window.Notification.permission = word;
-      }, permission);
-      const page = await cast.tab(context, sale);
-      await state(page, "waiting");
-      assert.equal(await page.locator(hook("alert")).count(), 0);
-      assert.doesNotMatch(await page.innerText("main"), /notif/i);
+      const unable = await page(permission, true);
+      await state(unable, "waiting");
+      assert.equal(await unable.locator(hook("alert")).count(), 0);
+      assert.doesNotMatch(await unable.innerText("main"), /notif/i);
     }
   });
 
