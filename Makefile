@@ -9,10 +9,13 @@ BIN ?=
 export RUST_TEST_THREADS ?= 4
 # The Node suites take two or three minutes; one that hangs must fail, not wait for ever.
 BOUNDED := timeout -k 10 900
+# Chromium gives up what it loads when an interface of the machine comes or goes, and suites beside it make hosts of their own:
+# where one may be had it gets a network of its own.
+ALONE = $(shell unshare --net true 2>/dev/null && echo 'unshare --net sh -c "ip link set lo up && exec \"$$@\"" --')
 # What `make dist` builds for.
 TARGET ?= x86_64-unknown-linux-gnu
 
-.PHONY: help demo test chaos forgeries fuzz deploy-test deps deps-test build dist lint fmt unit beside foreign browser bench deny check-deploy clean
+.PHONY: help demo test chaos forgeries fuzz deploy-test deps deps-test build dist lint fmt it others node foreign browser bench deny check-deploy clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -28,7 +31,7 @@ test: export CLIPPY_ARGS := -Dwarnings__CLIPPY_HACKERY__
 test: deps-test ## Every test
 	$(CARGO) fmt --all --check
 	$(CARGO) test --locked --workspace --all-targets --no-run
-	$(MAKE) --jobs=2 --output-sync=target BUILT=1 unit beside
+	$(MAKE) --jobs=3 --output-sync=target BUILT=1 it others node
 
 chaos: deps-test ## Everything breaks while a crowd is there (HOURS=2 SEED=7 KINDS=all): docs/faults.md
 	$(CARGO) test --locked --test faults -- --ignored --nocapture --test-threads=1
@@ -62,10 +65,15 @@ lint: ## Format and lints
 fmt: ## Format
 	$(CARGO) fmt --all
 
-unit: ## The Rust tests, with their own Redis and PostgreSQL
-	$(CARGO) test --locked --workspace
+# Two sides that are about as long, and every test is in one of them by its name.
+it: ## The server within the tests' own process, with its own Redis and PostgreSQL
+	$(CARGO) test --locked --workspace --test 'i*'
 
-beside: ## What runs beside them: the two suites of Node
+others: ## The other Rust tests: units, the program from outside, what fails, hosts, the documents
+	$(CARGO) test --locked --workspace --lib --bins --test '[!i]*'
+	$(CARGO) test --locked --workspace --doc
+
+node: ## The two suites of Node
 	$(MAKE) foreign
 	$(MAKE) browser
 
@@ -76,7 +84,7 @@ foreign: ## The contract, by a client that shares no code with the server
 
 browser: ## The pages, in a real browser
 	$(if $(BUILT),,$(CARGO) build --locked)
-	cd tests/browser && npm ci --no-audit --no-fund && $(BOUNDED) npm test
+	cd tests/browser && npm ci --no-audit --no-fund && $(BOUNDED) $(ALONE) npm test
 
 bench: ## The measurements that docs/decisions quote
 	$(CARGO) bench --locked --bench bookings

@@ -253,7 +253,7 @@ describe("only what is so", { concurrency: 3 }, () => {
     const page = await context.newPage();
     for (const path of ["/", `/sales/${sale}`]) {
       await page.goto(server.url + path);
-      const words = page.locator(".noscript p");
+      const words = page.locator("noscript p");
       assert.match((await words.allInnerTexts()).join("\n"), /This page needs JavaScript.*\n.*JavaScript가 있어야 합니다/);
       const box = await words.last().boundingBox();
       assert.ok(box && box.y + box.height <= PHONE.viewport.height, "on the first screen");

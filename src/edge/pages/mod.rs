@@ -33,6 +33,8 @@ const REVALIDATED: &str = "public, max-age=0, must-revalidate";
 const FOR_GOOD: &str = "public, max-age=31536000, immutable";
 /// How the pages name what they load: from where they are themselves, for a proxy may put a path before all of it.
 const FILES: &str = "static/";
+/// What looks after the files that do not come.
+const AGAIN: &str = "again.js";
 /// What the pages call the program that made them; the version is put to it.
 const NAME: &str = "\"waitroom\"";
 /// One sheet of style for all pages.
@@ -82,8 +84,7 @@ impl Site {
         let all = files.values().fold(Sha256::new(), |hash, file| hash.chain_update(file.tag()));
         let release = BASE64_URL_SAFE_NO_PAD.encode(&all.finalize()[..9]);
         let page = |name| {
-            let html = text(name).unwrap_or_default();
-            let html = html.replace(FILES, &format!("{FILES}{release}/"));
+            let html = whole(name).replace(FILES, &format!("{FILES}{release}/"));
             Page::new(html.replace(NAME, &format!("\"waitroom {}\"", env!("CARGO_PKG_VERSION"))))
         };
         Self { index: page("index.html"), room: page("room.html"), files, release }
@@ -101,6 +102,15 @@ fn scripts() -> [Script; 4] {
 
 fn text(name: &str) -> Option<String> {
     Assets::get(name).and_then(|file| String::from_utf8(file.data.into_owned()).ok())
+}
+
+/// A page with the script that must come with it.
+fn whole(name: &str) -> String {
+    let again = text(AGAIN).unwrap_or_default();
+    ["", "../"].iter().fold(text(name).unwrap_or_default(), |html, from| {
+        let linked = format!("<script src=\"{from}{FILES}{AGAIN}\"></script>");
+        html.replace(&linked, &format!("<script>\n{again}</script>"))
+    })
 }
 
 /// The list of sales.
@@ -158,7 +168,8 @@ mod tests {
     #[test]
     fn pages_name_files_that_are_there() {
         for (name, from) in [("index.html", "\"static/"), ("room.html", "\"../static/")] {
-            let html = text(name).unwrap();
+            let html = whole(name);
+            assert!(!html.contains(AGAIN), "it is part of the page");
             assert_eq!(html.matches(FILES).count(), html.matches(from).count(), "{name}");
             let named = html.split(from).skip(1).filter_map(|rest| rest.split('"').next());
             let named: Vec<&str> = named.collect();
