@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::task::JoinHandle;
+use tokio::{select, task::JoinHandle};
 use wire::domain::refusal::Refusal;
 
 /// A redeem on an instance of its own, which stands still as soon as `sql` comes by.
@@ -20,22 +20,29 @@ struct Paused {
 }
 
 impl Paused {
+    /// None if the turn was over before it came to its statement.
     async fn at(
         process: Process,
         stage: &Arc<Stage>,
         (when, sql): (When, &'static str),
         holder: &Holder,
         seat: u32,
-    ) -> Self {
+    ) -> Option<Self> {
         let process = Arc::new(process);
         let mut trap = process.postgres.trap(when, sql, Then::Hold);
-        let answer = tokio::spawn({
+        let mut answer = tokio::spawn({
             let (process, stage, holder) = (process.clone(), stage.clone(), holder.clone());
             async move { process.redeem(&stage, &holder, &[seat]).await }
         });
-        trap.sprung().await;
+        select! {
+            () = trap.sprung() => {}
+            early = &mut answer => {
+                assert_eq!(early.unwrap(), Err(Refusal::TokenExpired));
+                return None;
+            }
+        }
         process.pause();
-        Self { process, trap, answer }
+        Some(Self { process, trap, answer })
     }
 
     /// What was on its way to PostgreSQL arrives, and the instance wakes up.
@@ -48,6 +55,15 @@ impl Paused {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_paused_for_longer_than_its_fence_neither_books_late_nor_forgets() {
+    for _ in 0..5 {
+        if paused_for_longer_than_its_fence().await.is_some() {
+            return;
+        }
+    }
+    panic!("this machine is too slow for three redeems within a turn");
+}
+
+async fn paused_for_longer_than_its_fence() -> Option<()> {
     // A turn that ends before the fences do.
     let brief = wire::domain::sale::SaleSettings { grant_ttl_s: 9, claim_s: 9, ..settings(0) };
     let stage = Arc::new(Stage::shared(3, brief).await);
@@ -61,6 +77,7 @@ async fn an_instance_paused_for_longer_than_its_fence_neither_books_late_nor_for
         Paused::at(b, &stage, (When::Before, "COMMIT"), &holders[1], 1),
         Paused::at(c, &stage, (When::After, "COMMIT"), &holders[2], 2),
     );
+    let (unsent, uncommitted, committed) = (unsent?, uncommitted?, committed?);
     // What is committed is so for everyone.
     assert!(stage.redeem(&awake, &holders[2], &[2]).await.is_ok());
     // What is not stays open for as long as the fence stands; then it is over.
@@ -80,4 +97,5 @@ async fn an_instance_paused_for_longer_than_its_fence_neither_books_late_nor_for
     let told = committed.go_on().await;
     assert!(matches!(told, Ok(_) | Err(Refusal::Busy)), "{told:?}");
     stage.assert_sold_right(&[&awake]).await;
+    Some(())
 }
