@@ -9,9 +9,6 @@ BIN ?=
 export RUST_TEST_THREADS ?= 4
 # The Node suites take two or three minutes; one that hangs must fail, not wait for ever.
 BOUNDED := timeout -k 10 900
-# Chromium gives up what it loads when an interface of the machine comes or goes, and suites beside it make hosts of their own:
-# where one may be had it gets a network of its own.
-ALONE = $(shell unshare --net true 2>/dev/null && echo 'unshare --net sh -c "ip link set lo up && exec \"$$@\"" --')
 # What `make dist` builds for.
 TARGET ?= x86_64-unknown-linux-gnu
 
@@ -84,7 +81,7 @@ foreign: ## The contract, by a client that shares no code with the server
 
 browser: ## The pages, in a real browser
 	$(if $(BUILT),,$(CARGO) build --locked)
-	cd tests/browser && npm ci --no-audit --no-fund && $(BOUNDED) $(ALONE) npm test
+	cd tests/browser && npm ci --no-audit --no-fund && $(BOUNDED) ../../scripts/alone.sh npm test
 
 bench: ## The measurements that docs/decisions quote
 	$(CARGO) bench --locked --bench bookings

@@ -120,8 +120,16 @@ impl Stretch {
     /// … and a few seconds of them stretch it to the utmost; now and then one of them, by nothing to speak of.
     const MORE: f64 = 1.03;
     const LESS: f64 = 0.995;
+    /// So many are served in time on any machine: they cost nothing to speak of.
+    const IN_TIME_MAX: usize = 1_000;
 
-    /// A step comes, so long after the last: by how much the round is longer now.
+    /// A step comes, so long after the last: how many slots are due by it.
+    fn due(&mut self, slots: usize, since: Duration) -> f64 {
+        let in_time = slots.min(Self::IN_TIME_MAX) as f64 * since.div_duration_f64(FAR_ROUND);
+        (slots as f64 / (Far::STEPS * self.step(since))).max(in_time)
+    }
+
+    /// By how much the round is longer now.
     fn step(&mut self, since: Duration) -> f64 {
         let by = if since > Self::LATE { Self::MORE } else { Self::LESS };
         self.0 = (self.0 * by).clamp(1.0, FAR_STRETCH_MAX);
@@ -139,9 +147,9 @@ impl Far {
 
     async fn step(&mut self, hub: &Hub, line: &LiveLine, pace: Option<Pace>, until: Instant) {
         let slots = hub.slots_len();
-        let stretch = self.stretch.step(std::mem::replace(&mut self.last, Instant::now()).elapsed());
+        let since = std::mem::replace(&mut self.last, Instant::now()).elapsed();
         // One round at most: what was not done in its time is not done twice later.
-        self.due = (self.due + slots as f64 / (Self::STEPS * stretch)).min(slots as f64);
+        self.due = (self.due + self.stretch.due(slots, since)).min(slots as f64);
         while self.due >= 1.0 && Instant::now() < until {
             let count = (self.due as usize).min(SLICE).min(slots - self.at);
             for socket in hub.in_slots(self.at..self.at + count) {
@@ -237,5 +245,16 @@ mod tests {
             stretch.step(STEP);
         }
         assert_eq!(stretch.0, 1.0);
+    }
+
+    #[test]
+    fn a_short_line_is_gone_round_in_time_whatever_the_machine_has() {
+        for slots in [2, 1_000] {
+            let mut stretch = Stretch(FAR_STRETCH_MAX);
+            let due: f64 = (0..10).map(|_| stretch.due(slots, FAR_ROUND / 10)).sum();
+            assert!((due - slots as f64).abs() < 0.01, "{due} of {slots}");
+        }
+        let mut stretch = Stretch(FAR_STRETCH_MAX);
+        assert!(stretch.due(100_000, 3 * STEP) < 100_000.0 / (Far::STEPS * (FAR_STRETCH_MAX - 1.0)));
     }
 }

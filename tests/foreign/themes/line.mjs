@@ -126,7 +126,8 @@ export default function theme(it, world) {
     await world.a.patch(sale, { phase: 'open' });
     await last.granted(15_000);
     const ranks = last.log.filter((message) => message.type === 'rank');
-    assert.ok(ranks.length >= 20 && ranks.at(-1).rank <= 3, last.heard());
+    // Of several that are due while the machine stands still the last one is told.
+    assert.ok(ranks.length >= 8 && ranks.at(-1).rank <= 8, last.heard());
     const estimated = ranks.find((message) => message.eta_s);
     assert.ok(estimated, `no estimate: ${last.heard()}`);
     const due = (last.grant.at - estimated.at) / 1000;
