@@ -71,9 +71,9 @@ export default function theme(it, world) {
     const visitor = await world.b.join(moved);
     await world.a.patch(moved, { opens_at: new Date(Date.now() + 4000).toISOString() });
     await visitor.expect('phase', { phase: 'open' });
-    const cleared = await world.a.sale({ phase: 'scheduled', opens_at: new Date(Date.now() + 12_000).toISOString() });
+    const cleared = await world.a.sale({ phase: 'scheduled', opens_at: new Date(Date.now() + 25_000).toISOString() });
     assert.equal((await world.a.patch(cleared, { opens_at: null })).opens_at, null);
-    const late = Date.now() + 12_000;
+    const late = Date.now() + 25_000;
     const paused = await world.a.sale({ phase: 'paused', opens_at: new Date(late).toISOString() });
     await until('both times', () => Date.now() > late + 1500);
     assert.equal((await world.a.show(cleared)).phase, 'scheduled');
