@@ -12,10 +12,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Value, json, value::RawValue};
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 use wire::{
     domain::{
         coordinates,
@@ -116,6 +117,8 @@ pub async fn create(
 
 /// Sales that cannot be read, before the list is given up.
 const FAILED_MAX: usize = 2;
+/// Sales that are asked for at once: a few of the connections on which visitors book.
+const SHOWN_AT_ONCE: usize = 4;
 
 /// `GET /v1/admin/sales`.
 pub async fn list(
@@ -123,9 +126,15 @@ pub async fn list(
     Extension(caller): Extension<Arc<Caller>>,
 ) -> Result<Json<Value>, HttpError> {
     let (mut sales, mut failed) = (Vec::new(), 0);
-    for id in edge.rooms.ids().await?.into_iter().filter(|id| caller.knows(id.as_str())) {
-        let found = async { shown(&edge, &edge.find(id.as_str()).await?).await };
-        match found.await {
+    let ids = edge.rooms.ids().await?.into_iter().filter(|id| caller.knows(id.as_str()));
+    let edge = &edge;
+    let look = async move |id: SaleId| {
+        let found = async { shown(edge, &edge.find(id.as_str()).await?).await };
+        (found.await, id)
+    };
+    let mut found = pin!(stream::iter(ids).map(look).buffered(SHOWN_AT_ONCE));
+    while let Some((sale, id)) = found.next().await {
+        match sale {
             Ok(sale) => sales.push(sale),
             // Deleted meanwhile.
             Err(error) if error.status == StatusCode::NOT_FOUND => {}
