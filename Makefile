@@ -6,7 +6,7 @@ CROWD ?= 300
 # What `deploy-test` deploys: the tests' own build, or a release build for figures.
 BIN ?=
 # The tests wait for stores and clocks most of the time.
-export RUST_TEST_THREADS ?= 4
+export RUST_TEST_THREADS ?= 3
 # The Node suites take two or three minutes; one that hangs must fail, not wait for ever.
 BOUNDED := timeout -k 10 900
 # What `make dist` builds for.

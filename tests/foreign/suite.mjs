@@ -21,7 +21,7 @@ assert.ok(themes.length > 0, `no such theme; there are ${names}`);
 before(startWorld);
 after(stopWorld);
 
-describe('waitroom from outside', { concurrency: 6 }, () => {
+describe('waitroom from outside', { concurrency: 4 }, () => {
   for (const [name, theme] of themes) {
     describe(name, { concurrency: theme.concurrency ?? 4 }, () => {
       theme((what, test, options) => it(what, { timeout: 120_000, ...options }, async () => {
