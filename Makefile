@@ -24,8 +24,7 @@ demo: deps ## Build, then run everything here with a crowd of visitors (CROWD=30
 # Clippy looks on while the tests are compiled: alone it would take every crate once more, half of a build's work.
 test: export RUSTC_WORKSPACE_WRAPPER := clippy-driver
 test: export CLIPPY_ARGS := -Dwarnings__CLIPPY_HACKERY__
-# In memory, where there is room: stores come and go by the hundred, each of a thousand files, and wait for their disk.
-test: export TMPDIR := $(shell [ "$$(df --output=avail /dev/shm 2>/dev/null | tail -1)" -gt 4000000 ] 2>/dev/null && echo /dev/shm || echo "$${TMPDIR:-/tmp}")
+test: export TMPDIR := $(shell scripts/tmp.sh)
 # The suites wait for stores and clocks most of the time, so they run beside each other; each one's words come when it ends.
 test: deps-test ## Every test
 	$(CARGO) fmt --all --check
