@@ -7,9 +7,8 @@ import { openStore } from "./store.mjs";
 import { Tabs } from "./tabs.mjs";
 
 /** This page is `sales/{sale}`, below whatever path a proxy has put before it. */
-const last = location.pathname.split("/").pop();
-export const sale = decodeURIComponent(last);
-export const api = new URL(`../v1/sales/${last}`, location).pathname;
+const sale = location.pathname.split("/").pop();
+export const api = new URL(`../v1/sales/${sale}`, location).pathname;
 export const socketUrl = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${api}/ws`;
 /** The shop's link may carry an identity behind the #, which no server log sees. */
 export const broughtIdentity = new URLSearchParams(location.hash.slice(1)).get("identity");

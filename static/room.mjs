@@ -276,7 +276,8 @@ async function loadSale() {
     dispatch({ type: "sale", sale: await getJson(api) });
     if (state.sale.phase === "closed" && state.link.status === "cut") stopForGood("closed");
   } catch (error) {
-    if (error.status === 404) stopForGood("unknown");
+    // 400: an address that can be no sale's.
+    if ([400, 404].includes(error.status)) stopForGood("unknown");
   }
 }
 

@@ -30,9 +30,11 @@ describe("before the turn", { concurrency: 3 }, () => {
   });
 
   scene("an unknown sale is told apart", async (cast) => {
-    const page = await cast.visitor("nowhere", { allow: /404/ });
-    await state(page, "unknown");
-    assert.match(await page.innerText("main"), /There is no such sale/);
+    for (const sale of ["nowhere", "a%2fb", "%", "%ff"]) {
+      const page = await cast.visitor(sale, { allow: /40[04]/ });
+      await state(page, "unknown");
+      assert.match(await page.innerText("main"), /There is no such sale/);
+    }
   });
 
   scene("a countdown runs before the opening, and the turn comes by itself", async (cast) => {
