@@ -4,7 +4,7 @@
 //! (migrations/README.md).
 
 use super::migrations::wanted_version;
-use refinery::Migration;
+use refinery_core::Migration;
 use tokio_postgres::{Client, error::SqlState};
 
 /// What programs called themselves before they said their version, and the schema of the last of them.

@@ -6,14 +6,15 @@ use super::{
     connect::postgres_single,
 };
 use crate::store::errors::{ConnectError, detail};
-use refinery::{Migration, Runner, Target};
+use refinery_core::{Migration, Runner, Target};
+use rust_embed::RustEmbed;
 use std::time::Duration;
 use tokio::time::sleep;
 use tokio_postgres::{Client, error::SqlState};
 
-mod embedded {
-    refinery::embed_migrations!("migrations");
-}
+#[derive(RustEmbed)]
+#[folder = "migrations/"]
+struct Files;
 
 /// The advisory lock that says "someone migrates"; refinery takes none of its own. ASCII "waitroom".
 const LOCK: i64 = 0x7761_6974_726f_6f6d;
@@ -34,7 +35,7 @@ pub enum MigrateError {
     Postgres(#[from] tokio_postgres::Error),
     /// A migration failed, or the database holds one that this program does not know.
     #[error("the schema could not be brought up to date: {}", migration_detail(.0))]
-    Migration(#[from] refinery::Error),
+    Migration(#[from] refinery_core::Error),
     /// This program and the schema, or a program that runs on it, do not go together. Nothing was changed.
     #[error(transparent)]
     Misfit(#[from] Misfit),
@@ -114,15 +115,15 @@ async fn migrate(postgres_url: &str, all: Vec<Migration>) -> Result<i32, Migrate
     Ok(current_version(&client).await?.unwrap_or(0))
 }
 
-fn is_lock_timeout(error: &refinery::Error) -> bool {
+fn is_lock_timeout(error: &refinery_core::Error) -> bool {
     postgres_cause(error).is_some_and(|error| error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
 }
 
-fn migration_detail(error: &refinery::Error) -> String {
+fn migration_detail(error: &refinery_core::Error) -> String {
     postgres_cause(error).map_or_else(|| error.to_string(), |cause| format!("{error}: {}", detail(cause)))
 }
 
-fn postgres_cause(error: &refinery::Error) -> Option<&tokio_postgres::Error> {
+fn postgres_cause(error: &refinery_core::Error) -> Option<&tokio_postgres::Error> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<tokio_postgres::Error>() {
@@ -147,9 +148,29 @@ pub fn wanted_version() -> i32 {
     all().iter().map(Migration::version).max().unwrap_or(0)
 }
 
-/// The migrations that this program knows.
+/// The migrations that this program knows, in order.
 pub(super) fn all() -> Vec<Migration> {
-    let mut all = embedded::migrations::runner().get_migrations().clone();
+    let mut all: Vec<Migration> = Files::iter().filter_map(|name| migration(&name)).collect();
     all.sort();
     all
+}
+
+/// The migration in that file, if it is one.
+fn migration(name: &str) -> Option<Migration> {
+    let stem = name.strip_suffix(".sql")?;
+    let sql = Files::get(name)?.data;
+    Migration::unapplied(stem, str::from_utf8(&sql).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_a_migration_each_with_the_next_version() {
+        let files = Files::iter().filter(|name| name.ends_with(".sql")).count();
+        let versions: Vec<i32> = all().iter().map(Migration::version).collect();
+        assert_eq!(versions, (1..=i32::try_from(files).unwrap()).collect::<Vec<_>>());
+        assert!(migration("V1.sql").is_none() && migration("README.md").is_none());
+    }
 }
