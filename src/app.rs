@@ -85,18 +85,20 @@ impl App {
     /// The same with other bounds on whoever connects.
     pub async fn start_within(settings: &ServeSettings, bounds: Bounds) -> Result<Self, StartError> {
         metrics::handle();
+        // All that can be judged alone comes before a store is asked, as with `doctor`.
         let tls = settings.tls.as_ref().map(Tls::open).transpose()?.map(Arc::new);
-        let redis = connect_redis(settings).await?;
+        let bad = |error: ConnectError| StartError::Settings(error.to_string());
+        let site = Site::of(&settings.redis).map_err(bad)?;
         let url = settings.postgres.postgres_url.expose();
-        let unreachable = |what: String| StartError::Unreachable(what);
+        let pool = postgres_pool(url, usize::from(settings.postgres.postgres_pool)).map_err(bad)?;
+        let public = Reserved::new("listen", settings.http.listen, settings.http.reuse_port)?;
+        let admin = Reserved::new("admin_listen", settings.admin.admin_listen, false)?;
+        let redis = connect_redis(settings, site).await?;
         check_postgres(settings).await?;
-        let pool = postgres_pool(url, usize::from(settings.postgres.postgres_pool))
-            .map_err(|error| StartError::Settings(error.to_string()))?;
         let (leave, leaving) = watch::channel(Drain::NotYet);
         let rooms = Rooms::new(redis, pool, Arc::new(Health::default()), leaving);
-        rooms.open_all().await.map_err(|error| unreachable(error.to_string()))?;
-        let public = listen(settings.http.listen, settings.http.reuse_port, "listen")?;
-        let admin = listen(settings.admin.admin_listen, false, "admin_listen")?;
+        rooms.open_all().await.map_err(|error| StartError::Unreachable(error.to_string()))?;
+        let (public, admin) = (public.listen()?, admin.listen()?);
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let lot = Lot::open().map_err(|error| StartError::Other(Box::new(error)))?;
         tokio::spawn(lot.clone().run());
@@ -187,13 +189,9 @@ fn connections_of(sockets: u32) -> u32 {
 /// The PostgreSQL that is wanted, with its schema up to date.
 async fn check_postgres(settings: &ServeSettings) -> Result<(), StartError> {
     let url = &settings.postgres.postgres_url;
-    let explain = |error: ConnectError| match error {
-        ConnectError::Url { .. } | ConnectError::Tls(_) => StartError::Settings(error.to_string()),
-        error => {
-            let (refused, advice) = (error.is_refusal(), error.advice());
-            let text = format!("PostgreSQL at {url} ({error}); {advice}");
-            if refused { StartError::Settings(text) } else { StartError::Unreachable(text) }
-        }
+    let explain = |error: ConnectError| {
+        let text = format!("PostgreSQL at {url} ({error}); {}", error.advice());
+        if error.is_refusal() { StartError::Settings(text) } else { StartError::Unreachable(text) }
     };
     let (one, other) = (postgres_single(url.expose()).await, postgres_single(url.expose()).await);
     let (one, other) = (one.map_err(explain)?, other.map_err(explain)?);
@@ -216,12 +214,11 @@ async fn check_postgres(settings: &ServeSettings) -> Result<(), StartError> {
     Ok(())
 }
 
-async fn connect_redis(settings: &ServeSettings) -> Result<Redis, StartError> {
+async fn connect_redis(settings: &ServeSettings, site: Site) -> Result<Redis, StartError> {
     let url = &settings.redis.redis_url;
     let instance = Uuid::new_v4().simple().to_string()[..12].to_owned();
     let unreachable =
         |error: String| StartError::Unreachable(format!("Redis at {url} ({error}); is it running?"));
-    let site = Site::of(&settings.redis).map_err(|error| StartError::Settings(error.to_string()))?;
     for Finding { grade, subject, text } in review(&site, &settings.redis).await {
         match grade {
             Grade::Ok => {}
@@ -244,11 +241,27 @@ pub fn bound(addr: SocketAddr, shared: bool) -> std::io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// A listener with a long queue.
-fn listen(addr: SocketAddr, shared: bool, setting: &str) -> Result<TcpListener, StartError> {
-    bound(addr, shared).and_then(|socket| socket.listen(QUEUE)).map_err(|error: std::io::Error| {
-        StartError::Settings(format!("{setting}: cannot listen on {addr}: {error}"))
-    })
+/// An address that is ours, where nobody can connect yet.
+struct Reserved {
+    setting: &'static str,
+    addr: SocketAddr,
+    socket: TcpSocket,
+}
+
+impl Reserved {
+    fn new(setting: &'static str, addr: SocketAddr, shared: bool) -> Result<Self, StartError> {
+        let socket = bound(addr, shared).map_err(|error| cannot_listen(setting, addr, &error))?;
+        Ok(Self { setting, addr, socket })
+    }
+
+    /// A listener with a long queue.
+    fn listen(self) -> Result<TcpListener, StartError> {
+        self.socket.listen(QUEUE).map_err(|error| cannot_listen(self.setting, self.addr, &error))
+    }
+}
+
+fn cannot_listen(setting: &str, addr: SocketAddr, error: &std::io::Error) -> StartError {
+    StartError::Settings(format!("{setting}: cannot listen on {addr}: {error}"))
 }
 
 fn address(listener: &TcpListener) -> SocketAddr {

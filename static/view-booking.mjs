@@ -88,7 +88,8 @@ export function bookingView(ctx) {
     const booked = seatsBooked(state);
     setText(again, t(booked > 0 ? "again" : "again_first"));
     const left = state.maxSeats === null ? null : state.maxSeats - booked;
-    setText(againText, left === null ? t("again_text_unknown") : t("again_text", { left: number(left), booked: booked > 0 }));
+    const isFull = state.phase === "sold_out" || state.phase === "all_held";
+    setText(againText, isFull ? t("again_text_full") : left === null ? t("again_text_unknown") : t("again_text", { left: number(left), booked: booked > 0 }));
     setHidden(earlier.root, state.bookings.length < 2);
     earlier.update(state, state.booking.id);
   }

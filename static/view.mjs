@@ -86,6 +86,8 @@ export class Frame {
     this.view?.destroy?.();
     takeBackQuestion();
     this.key = key;
+    // What was said of the screen before is not so here.
+    [this.polite, this.urgent].forEach((node) => setText(node, ""));
     this.view = make({ do: this.commands, say: (text, urgent) => this.say(text, urgent), lasting: this.lasting, screen, state, kept: this.kept });
     this.kept = null;
     this.main.replaceChildren(this.view.root);

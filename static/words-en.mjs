@@ -193,6 +193,7 @@ export const en = {
   again: "Join again for more seats",
   again_first: "Join again",
   again_text: ({ left, booked }) => `You may book ${left}${booked ? " more" : ""}. You join at the end of the line.`,
+  again_text_full: "No seat is free now. You may wait at the end of the line in case one is given back.",
   again_text_unknown: "You may join again at the end of the line.",
   limit_note: "You have booked as many seats as one visitor may.",
 

@@ -193,6 +193,7 @@ export const ko = {
   again_first: "다시 줄 서기",
   again: "좌석을 더 예매하러 다시 줄 서기",
   again_text: ({ left, booked }) => `${left}석${booked ? " 더" : ""} 예매할 수 있습니다. 줄 맨 뒤에서 다시 기다립니다.`,
+  again_text_full: "지금은 남은 좌석이 없습니다. 취소된 좌석이 나올 때를 대비해 줄 맨 뒤에서 기다릴 수 있습니다.",
   again_text_unknown: "줄 맨 뒤에서 다시 기다릴 수 있습니다.",
   limit_note: "한 사람이 예매할 수 있는 좌석을 모두 예매했습니다.",
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::{Exit, output, serve, system};
 use crate::app;
-use crate::settings::{KEY_BYTES, PostgresSettings, RedisSettings, ServeArgs, SettingsError};
+use crate::settings::{KEY_BYTES, PostgresSettings, ServeArgs, SettingsError};
 use crate::store::errors::{ConnectError, Danger};
-use crate::store::postgres::connect::postgres_single;
+use crate::store::postgres::connect::{postgres_pool, postgres_single};
 use crate::store::postgres::{facts::PostgresFacts, migrations};
 use crate::store::redis::{
     Site,
@@ -36,34 +36,46 @@ impl Report {
         self.0.push(Finding { grade, subject, text: text.into() });
     }
 
+    /// An error that may begin with its subject.
+    fn fail(&mut self, subject: &'static str, error: &impl std::error::Error) {
+        let text = error.to_string();
+        let text = text.strip_prefix(subject).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&text);
+        self.add(Grade::Fail, subject, text);
+    }
+
     /// `ok` with the first text, or the grade with the second.
     fn check(&mut self, fine: bool, otherwise: Grade, subject: &'static str, yes: String, no: String) {
         if fine { self.add(Grade::Ok, subject, yes) } else { self.add(otherwise, subject, no) }
     }
 
-    fn has(&self, grade: Grade) -> bool {
-        self.0.iter().any(|finding| finding.grade == grade)
-    }
-
-    /// Away before dangerous: what was not seen cannot be judged.
+    /// As `serve` would end, which stops at the first that is wrong.
     fn exit(&self) -> Exit {
-        match (self.has(Grade::Away), self.has(Grade::Fail)) {
-            (true, _) => Exit::Unreachable,
-            (false, true) => Exit::Settings,
-            (false, false) => Exit::Done,
-        }
+        let wrong = self.0.iter().find_map(|finding| match finding.grade {
+            Grade::Ok | Grade::Warn => None,
+            Grade::Fail => Some(Exit::Settings),
+            Grade::Away => Some(Exit::Unreachable),
+        });
+        wrong.unwrap_or(Exit::Done)
     }
 }
 
-/// Looks and prints.
+/// Looks, in the order in which `serve` does, and prints.
 pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
     let mut report = Report::default();
     settings(&mut report, args)?;
+    // All that can be judged alone comes before a store is asked.
+    let redis = resolved(&mut report, "redis_url", args.redis.resolve())?;
+    let site = redis.as_ref().and_then(|redis| understood(&mut report, "redis_url", Site::of(redis)));
+    let postgres_settings =
+        resolved(&mut report, "postgres_url", args.postgres.resolve())?.filter(|postgres| {
+            let pool = postgres_pool(postgres.postgres_url.expose(), 1);
+            understood(&mut report, "postgres_url", pool).is_some()
+        });
     let runtime = serve::runtime()?;
-    if let Some(settings) = resolved(&mut report, "redis_url", args.redis.resolve())? {
-        runtime.block_on(redis(&mut report, &settings));
+    if let Some((redis, site)) = redis.zip(site) {
+        report.0.extend(runtime.block_on(review(&site, &redis)));
     }
-    if let Some(settings) = resolved(&mut report, "postgres_url", args.postgres.resolve())? {
+    if let Some(settings) = postgres_settings {
         runtime.block_on(postgres(&mut report, &settings, args.redis.allow_data_loss));
     }
     files(&mut report, args);
@@ -93,6 +105,15 @@ fn resolved<T>(
     }
 }
 
+/// A URL that cannot be understood is a finding.
+fn understood<T>(
+    report: &mut Report,
+    subject: &'static str,
+    outcome: Result<T, impl std::error::Error>,
+) -> Option<T> {
+    outcome.map_err(|error| report.fail(subject, &error)).ok()
+}
+
 fn settings(report: &mut Report, args: &ServeArgs) -> Result<(), SettingsError> {
     if let Some(admin) = resolved(report, "admin_token", args.admin.of_server())? {
         let length = admin.admin_token.expose().len();
@@ -110,11 +131,7 @@ fn settings(report: &mut Report, args: &ServeArgs) -> Result<(), SettingsError> 
     if let Some(Some(tls)) = resolved(report, "tls_cert_file", args.tls.resolve())? {
         match app::certificate_until(&tls) {
             Ok(until) => report.add(Grade::Ok, "tls_cert_file", format!("good until {until}")),
-            Err(error) => {
-                let text = error.to_string();
-                let text = text.strip_prefix("tls_cert_file: ").unwrap_or(&text);
-                report.add(Grade::Fail, "tls_cert_file", text);
-            }
+            Err(error) => report.fail("tls_cert_file", &error),
         }
     }
     // Who listens on the loopback alone is reached by a proxy.
@@ -161,13 +178,6 @@ fn settings(report: &mut Report, args: &ServeArgs) -> Result<(), SettingsError> 
         report.check(fault.is_none(), Grade::Warn, "identity_key", "given".to_owned(), short);
     }
     Ok(())
-}
-
-async fn redis(report: &mut Report, settings: &RedisSettings) {
-    match Site::of(settings) {
-        Ok(site) => report.0.extend(review(&site, settings).await),
-        Err(error) => report.add(Grade::Fail, "redis_url", error.to_string()),
-    }
 }
 
 /// What `serve` would say, which the operator may have overruled.
@@ -218,9 +228,6 @@ async fn postgres(report: &mut Report, settings: &PostgresSettings, allow_data_l
     });
     let facts = match asked.await {
         Ok(Ok(found)) => found,
-        Ok(Err(ConnectError::Url { problem, .. })) => {
-            return report.add(Grade::Fail, "postgres_url", problem);
-        }
         Ok(Err(error)) => {
             let grade = if error.is_refusal() { Grade::Fail } else { Grade::Away };
             let text = format!("{}: {error}; {}", settings.postgres_url, error.advice());
@@ -312,7 +319,7 @@ mod tests {
     fn exit(facts: &PostgresFacts, pool: u16, allow_data_loss: bool) -> (Exit, bool) {
         let mut report = Report::default();
         postgres_facts(&mut report, facts, pool, allow_data_loss);
-        (report.exit(), report.has(Grade::Warn))
+        (report.exit(), report.0.iter().any(|finding| finding.grade == Grade::Warn))
     }
 
     #[test]
@@ -341,11 +348,14 @@ mod tests {
     }
 
     #[test]
-    fn away_is_told_before_dangerous() {
-        let mut report = Report::default();
-        report.add(Grade::Fail, "a", "");
-        assert_eq!(report.exit(), Exit::Settings);
-        report.add(Grade::Away, "b", "");
-        assert_eq!(report.exit(), Exit::Unreachable);
+    fn the_first_that_is_wrong_decides_as_at_the_start() {
+        let exit = |grades: &[Grade]| {
+            let mut report = Report::default();
+            grades.iter().for_each(|grade| report.add(*grade, "", ""));
+            report.exit()
+        };
+        assert_eq!(exit(&[Grade::Warn, Grade::Fail, Grade::Away]), Exit::Settings);
+        assert_eq!(exit(&[Grade::Ok, Grade::Away, Grade::Fail]), Exit::Unreachable);
+        assert_eq!(exit(&[Grade::Ok, Grade::Warn]), Exit::Done);
     }
 }

@@ -40,6 +40,11 @@ fn check(request: &Request) -> Result<(), HttpError> {
         let error = HttpError::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", message);
         return Err(error.header(header::CONNECTION, "close"));
     }
+    if request.headers().get_all(header::CONTENT_ENCODING).iter().any(|coding| !is_identity(coding)) {
+        let message = "a body is sent as it is, in no content coding (RFC 9110, 8.4)";
+        let error = HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "coding_unknown", message);
+        return Err(error.header(header::ACCEPT_ENCODING, "identity"));
+    }
     Ok(())
 }
 
@@ -93,6 +98,10 @@ async fn whole(mut body: Body, bytes_max: usize) -> Result<Option<Vec<u8>>, axum
 
 fn is_chunked(coding: &HeaderValue) -> bool {
     coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
+}
+
+fn is_identity(coding: &HeaderValue) -> bool {
+    coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity")
 }
 
 fn names_one_host(headers: &HeaderMap, version: Version) -> bool {
@@ -194,6 +203,11 @@ mod tests {
         {
             let mut request = request("/", &["a"], Body::from("1"));
             request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static(coding));
+            assert_eq!(ask(request).await.0, status, "{coding}");
+        }
+        for (coding, status) in [("Identity", StatusCode::OK), ("gzip", StatusCode::UNSUPPORTED_MEDIA_TYPE)] {
+            let mut request = request("/", &["a"], Body::from("1"));
+            request.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
             assert_eq!(ask(request).await.0, status, "{coding}");
         }
     }

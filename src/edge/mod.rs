@@ -1,6 +1,7 @@
 //! What the outside speaks to: the public listener for visitors, the admin listener for operators and Prometheus.
 //! Knows no Redis and no PostgreSQL.
 
+mod accept;
 mod allowance;
 mod cache;
 mod caller;

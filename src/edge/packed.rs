@@ -1,6 +1,7 @@
 //! Bodies that many fetch and that seldom change: pressed once, sent as each browser takes it, and not sent again to
 //! whoever has it.
 
+use super::accept::weight;
 use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -95,16 +96,7 @@ impl Packed {
 
 /// Whether `Accept-Encoding` names the encoding (or `*`) and does not refuse it.
 fn takes(headers: &HeaderMap, encoding: &str) -> bool {
-    let lists = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    let weight = |item: &str, wanted: &str| {
-        let mut parts = item.split(';').map(str::trim);
-        let is_it = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
-        let q = parts.find_map(|part| part.strip_prefix(['q', 'Q'])?.strip_prefix('='));
-        let q = q.and_then(|q| q.parse::<f32>().ok());
-        is_it.then_some(q.unwrap_or(1.0))
-    };
-    let items: Vec<&str> = lists.flat_map(|list| list.split(',')).collect();
-    let of = |wanted: &str| items.iter().find_map(|item| weight(item, wanted));
+    let of = |wanted| weight(headers, header::ACCEPT_ENCODING, wanted);
     of(encoding).or_else(|| of("*")).is_some_and(|q| q > 0.0)
 }
 

@@ -361,9 +361,14 @@ impl Rooms {
         }
     }
 
+    /// The stores that cannot be used.
+    pub fn away(&self) -> Vec<&'static str> {
+        self.health.away()
+    }
+
     /// Why this instance should get no visitors, if so.
     pub fn troubles(&self) -> Vec<String> {
-        let stores = self.health.away().into_iter().map(|store| format!("{store} cannot be used"));
+        let stores = self.away().into_iter().map(|store| format!("{store} cannot be used"));
         let refused = self.refused.iter().map(|one| format!("sale {}: {}", one.key(), one.value()));
         let unwell = self.rooms.iter().flat_map(|room| {
             let id = room.sale.id.clone();

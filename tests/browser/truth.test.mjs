@@ -175,6 +175,23 @@ describe("only what is so", { concurrency: 3 }, () => {
     assert.doesNotMatch(await page.innerText("body"), /5 minutes/);
   });
 
+  scene("what was said of a turn is not so once it is used", async (cast) => {
+    const sale = await server.sale({ grant_ttl_s: 40, claim_s: 40, plan: hall(1, 2) });
+    const page = await cast.visitor(sale);
+    await state(page, "granted");
+    const spoken = () => page.evaluate(() => [...document.querySelectorAll("[aria-live]")].map((node) => node.textContent).join(""));
+    await page.waitForFunction(() => [...document.querySelectorAll("[aria-live]")].some((node) => node.textContent !== ""));
+    await page.locator(seat("A-1-1")).click();
+    await book(page);
+    await state(page, "booked");
+    assert.doesNotMatch(await spoken(), /seconds left|your turn/i);
+    assert.match(await page.innerText(".again"), /You may book/);
+    await server.set(sale, { blocked: ["A-1-2"] });
+    await page.waitForSelector('body[data-phase="sold_out"]', { state: "attached" });
+    assert.doesNotMatch(await page.innerText(".again"), /You may book/);
+    assert.match(await page.innerText(".again"), /No seat is free now/);
+  });
+
   scene("nobody is next where nobody is let in", async (cast) => {
     const sale = await server.sale({ phase: "paused", plan: hall(1, 2), max_active: 1 });
     const page = await cast.visitor(sale);

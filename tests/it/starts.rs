@@ -93,6 +93,25 @@ async fn addresses_that_cannot_be_listened_on_are_refused_alike() {
     }
 }
 
+/// Else an operator mends one of them in the night, and is told of the other then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_setting_is_told_although_the_stores_are_away() {
+    let world = World::new();
+    let away = [("redis_url", "redis://127.0.0.1:1"), ("postgres_url", "postgres://u@127.0.0.1:1/d")];
+    for (setting, value, words) in [
+        ("admin_token", "short", "admin_token"),
+        ("signing_keys", "k1:AAAA", "signing_keys"),
+        ("tls_cert_file", "/nowhere.pem", "tls_"),
+        ("redis_url", "redis://", "redis_url"),
+        ("postgres_url", "postgres://", "postgres_url"),
+        ("redis_addresses", "a=", "redis_addresses"),
+        ("listen", "192.0.2.1:0", "cannot listen on 192.0.2.1:0"),
+    ] {
+        let others: Vec<_> = away.into_iter().chain([(setting, value)]).collect();
+        both_refuse(&world, &others, words).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_version_is_the_same_wherever_it_is_said() {
     let output = Command::new(env!("CARGO_BIN_EXE_waitroom")).arg("--version").output().unwrap();

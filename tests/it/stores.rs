@@ -125,12 +125,23 @@ async fn a_demoted_redis_is_left_for_the_one_that_its_address_leads_to_now() {
 async fn a_redis_that_takes_no_writes_is_not_ready() {
     let world = World::new();
     let server = Server::start_in(&world).await;
+    let sale = server.sale(json!({})).await;
     until_ready(&server, true).await;
-    command(&world.redis, &["CONFIG", "SET", "maxmemory", "1"]);
-    let answer = until_ready(&server, false).await;
-    assert!(answer["reasons"][0].as_str().unwrap().contains("Redis"), "{answer}");
-    command(&world.redis, &["CONFIG", "SET", "maxmemory", "0"]);
-    until_ready(&server, true).await;
+    for setting in ["maxmemory", "min-replicas-to-write"] {
+        command(&world.redis, &["CONFIG", "SET", setting, "1"]);
+        let answer = until_ready(&server, false).await;
+        assert!(answer["reasons"][0].as_str().unwrap().contains("Redis"), "{answer}");
+        // Where the sale's numbers can be read still, they alone would look well.
+        let shown = server.show(&sale).await;
+        let told = shown["warnings"][0].as_str().or(shown["message"].as_str());
+        assert!(
+            told.is_some_and(|told| told.starts_with("Redis") && told.contains("cannot be used")),
+            "{shown}"
+        );
+        command(&world.redis, &["CONFIG", "SET", setting, "0"]);
+        until_ready(&server, true).await;
+        assert_eq!(server.show(&sale).await["warnings"], json!([]));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

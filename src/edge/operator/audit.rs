@@ -1,6 +1,6 @@
 //! Who changed what, for whoever asks later.
 
-use super::{access::Caller, bookings::since, rows};
+use super::{access::Caller, asked::query, bookings::since, rows};
 use crate::edge::{Edge, error::HttpError};
 use axum::{
     Extension,
@@ -24,7 +24,7 @@ pub async fn export(
     Extension(caller): Extension<Arc<Caller>>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Response, HttpError> {
-    let Query(wanted) = wanted.map_err(|error| HttpError::invalid(error.body_text()))?;
+    let wanted = query(wanted)?;
     let filter = AuditFilter { since: since(wanted.since)?, sales: caller.sales().to_vec() };
     let slot = rows::slot()?;
     let changes = edge.rooms.audit(&filter).await?;

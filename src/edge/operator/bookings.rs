@@ -1,8 +1,12 @@
 //! What an operator, or the shop, does with bookings.
 
-use super::{access::Caller, rows};
+use super::{
+    access::Caller,
+    asked::{is_seen, query},
+    rows,
+};
 use crate::{
-    edge::{Edge, error::HttpError},
+    edge::{Edge, accept::weight, error::HttpError},
     room::{errors::RoomError, rooms::Found},
 };
 use axum::{
@@ -66,8 +70,7 @@ pub async fn export(
     wanted: Result<Query<Wanted>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
-    let Query(wanted) = wanted.map_err(|error| HttpError::invalid(error.body_text()))?;
-    let filter = wanted.filter()?;
+    let filter = query(wanted)?.filter()?;
     let found = edge.find(&sale).await?;
     let slot = rows::slot()?;
     let records = records(&found, &filter).await?;
@@ -80,11 +83,11 @@ pub async fn export(
     Ok(rows::streamed(slot, "application/x-ndjson", String::new(), records, line))
 }
 
-/// Whether `Accept` names CSV, in any case (RFC 9110, 8.3.1).
+/// Whether `Accept` names CSV, and nothing that fits NDJSON weighs more (RFC 9110, 12.5.1).
 fn wants_csv(headers: &HeaderMap) -> bool {
-    let lists = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut kinds = lists.flat_map(|list| list.split(',')).filter_map(|item| item.split(';').next());
-    kinds.any(|kind| kind.trim().eq_ignore_ascii_case("text/csv"))
+    let of = |kinds: [&str; 3]| kinds.into_iter().find_map(|kind| weight(headers, header::ACCEPT, kind));
+    let lines = of(["application/x-ndjson", "application/*", "*/*"]).unwrap_or(0.0);
+    weight(headers, header::ACCEPT, "text/csv").is_some_and(|csv| csv > 0.0 && csv >= lines)
 }
 
 /// A sale's bookings that are wanted.
@@ -120,12 +123,13 @@ fn csv_line(row: &Value) -> String {
 }
 
 /// A spreadsheet would run what begins so; a visitor's name comes from outside (OWASP, "CSV Injection"). Where it takes `;` for the
-/// end of a cell, as in many countries, one may begin in the middle.
+/// end of a cell, as in many countries, one may begin in the middle; and it may pass over what nobody sees.
 fn guarded(text: &str) -> String {
     let runs =
         |c: char| matches!(c, '=' | '+' | '-' | '@' | '|' | '＝' | '＋' | '－' | '＠') || c.is_control();
     let parts = text.split_inclusive([';', ',']);
-    let guard = |part: &str| if part.trim_start_matches([' ', '"']).starts_with(runs) { "'" } else { "" };
+    let is_passed = |c: char| c == '"' || !is_seen(c) && !c.is_control();
+    let guard = |part: &str| if part.trim_start_matches(is_passed).starts_with(runs) { "'" } else { "" };
     parts.flat_map(|part| [guard(part), part]).collect()
 }
 
@@ -213,6 +217,8 @@ mod tests {
             ("kim", "kim"),
             ("=1+1", "'=1+1"),
             ("  @x", "'  @x"),
+            ("\u{feff}\u{a0}=1", "'\u{feff}\u{a0}=1"),
+            ("\u{202e}+1", "'\u{202e}+1"),
             ("kim;=1+1;x", "kim;'=1+1;x"),
             ("a, \"+2", "a,' \"+2"),
             ("A-1;A-2", "A-1;A-2"),
@@ -222,12 +228,18 @@ mod tests {
     }
 
     #[test]
-    fn csv_is_asked_for_in_any_case() {
+    fn csv_is_asked_for_by_name_and_weight() {
         let asks = |accept: &'static str| {
             wants_csv(&HeaderMap::from_iter([(header::ACCEPT, header::HeaderValue::from_static(accept))]))
         };
         assert!(asks("text/csv") && asks("TEXT/CSV") && asks("application/json, Text/Csv; q=0.5"));
+        assert!(asks("text/csv, */*;q=0.1") && asks("text/csv, application/x-ndjson"));
         assert!(!asks("*/*") && !asks("text/csv-schema") && !wants_csv(&HeaderMap::new()));
+        assert!(
+            !asks("text/csv;q=0, */*")
+                && !asks("text/csv;q=0")
+                && !asks("application/x-ndjson, text/csv;q=0.1")
+        );
     }
 
     #[test]

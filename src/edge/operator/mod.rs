@@ -1,6 +1,7 @@
 //! The admin listener: metrics and health are open, all else wants the operator's token.
 
 pub mod access;
+mod asked;
 mod audit;
 mod bookings;
 mod guesses;

@@ -1,6 +1,10 @@
 //! What an operator does with sales.
 
-use super::{access::Caller, warnings};
+use super::{
+    access::Caller,
+    asked::{given, is_seen, object, query, some},
+    warnings,
+};
 use crate::{
     edge::{Edge, error::HttpError},
     room::rooms::Found,
@@ -14,28 +18,20 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use std::{pin::pin, sync::Arc};
-use wire::{
-    domain::{
-        coordinates,
-        ids::SaleId,
-        phase::Phase,
-        plan::Plan,
-        sale::{AWAY_S_DEFAULT, NewSale, SaleSettings, SaleState, SettingError},
-        seats::SeatSet,
-    },
-    protocol::client::object,
+use wire::domain::{
+    coordinates,
+    ids::SaleId,
+    phase::Phase,
+    plan::Plan,
+    sale::{AWAY_S_DEFAULT, NewSale, SaleSettings, SaleState, SettingError},
+    seats::SeatSet,
 };
 
 /// Longest name of a sale, in characters.
 const NAME_CHARS_MAX: usize = 200;
-/// Characters that nobody sees, beside white space: fillers, joiners, marks of direction.
-const INVISIBLE: [char; 10] = [
-    '\u{ad}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{2060}', '\u{2800}', '\u{3164}',
-    '\u{feff}',
-];
 /// Longest notice, in characters: it must fit a frame.
 const NOTICE_CHARS_MAX: usize = 2_000;
 /// A turn that is not used for the first time within this counts as missed, unless the sale says otherwise.
@@ -70,7 +66,7 @@ pub async fn create(
     Extension(caller): Extension<Arc<Caller>>,
     body: Bytes,
 ) -> Result<Response, HttpError> {
-    let body: CreateBody = parse(&body)?;
+    let body: CreateBody = object(&body)?;
     let id =
         SaleId::parse(&body.id).ok_or_else(|| HttpError::invalid("id: must be 1 to 64 of a-z, 0-9 and -"))?;
     caller.must_know(id.as_str())?;
@@ -163,7 +159,7 @@ async fn shown(edge: &Edge, found: &Found) -> Result<Value, HttpError> {
     let fixed = json!({
         "id": sale.id, "name": state.name, "anonymous": state.anonymous, "phase": phase, "notice": state.notice,
         "seats": sale.plan.seats.len(), "blocked": sale.plan.ids_of(&state.blocked.iter().collect::<Vec<_>>()),
-        "warnings": warnings::of(sale, &state, edge.keys.takes_identities()),
+        "warnings": warnings::of(sale, &state, edge.keys.takes_identities(), &edge.rooms.away()),
     });
     let live = match found {
         Found::Room(room) => {
@@ -207,7 +203,7 @@ pub async fn delete(
     confirmed: Result<Query<Confirmed>, QueryRejection>,
 ) -> Result<Json<Value>, HttpError> {
     let id = SaleId::parse(&sale).ok_or_else(HttpError::unknown_sale)?;
-    let Query(confirmed) = confirmed.map_err(|error| HttpError::invalid(error.body_text()))?;
+    let confirmed = query(confirmed)?;
     if confirmed.confirm.as_deref() != Some(id.as_str()) {
         let message =
             format!("confirm: say ?confirm={id} if all that is known of this sale is to be deleted");
@@ -254,16 +250,6 @@ struct ChangeBody {
     blocked: Option<Vec<String>>,
 }
 
-/// A field that is there has a value: `null` would change nothing, and look as if it had.
-fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(from).map(Some)
-}
-
-/// Tells `null`, which clears, from a field that is not there.
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(from).map(Some)
-}
-
 /// `PATCH /v1/admin/sales/{id}`.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn change(
@@ -274,7 +260,7 @@ pub async fn change(
 ) -> Result<Json<Value>, HttpError> {
     let found = edge.find(&sale).await?;
     let (sale, current) = (found.sale(), found.phase());
-    let body: ChangeBody = parse(&body)?;
+    let body: ChangeBody = object(&body)?;
     let blocked = body.blocked.as_ref().map(|names| seats_named(&sale.plan, names)).transpose()?;
     let change = |state: &mut SaleState| apply(state, body, blocked, current);
     let changed = edge.rooms.change(sale, &caller.name, change).await?;
@@ -340,7 +326,6 @@ fn apply(
 }
 
 fn check_name(name: &str) -> Result<(), HttpError> {
-    let is_seen = |letter: char| !letter.is_whitespace() && !INVISIBLE.contains(&letter);
     let has_length = (1..=NAME_CHARS_MAX).contains(&name.chars().count());
     if has_length && name.chars().any(is_seen) && !name.chars().any(char::is_control) {
         return Ok(());
@@ -372,15 +357,4 @@ fn seats_named(plan: &Plan, names: &[String]) -> Result<SeatSet, HttpError> {
 
 fn invalid(error: SettingError) -> HttpError {
     HttpError::invalid(error.to_string())
-}
-
-/// A body whose fault is told with its field's name.
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, HttpError> {
-    object(body).map_err(HttpError::invalid)?;
-    let from = &mut serde_json::Deserializer::from_slice(body);
-    serde_path_to_error::deserialize(from).map_err(|error| {
-        let path = error.path().to_string();
-        let at = if path == "." { String::new() } else { format!("{path}: ") };
-        HttpError::invalid(format!("{at}{}", error.inner()))
-    })
 }

@@ -2,6 +2,7 @@
 
 use super::{
     access::Caller,
+    asked::query,
     bookings::{exported, records},
 };
 use crate::edge::{Edge, error::HttpError};
@@ -71,7 +72,7 @@ pub async fn remove(
     Path((sale, visitor)): Path<(String, String)>,
     removal: Result<Query<Removal>, QueryRejection>,
 ) -> Result<Json<Value>, HttpError> {
-    let Query(Removal { ban }) = removal.map_err(|error| HttpError::invalid(error.body_text()))?;
+    let Removal { ban } = query(removal)?;
     let found = edge.find(&sale).await?;
     let visitor = parse(&visitor)?;
     // A client that hangs up must not stop it half-way.

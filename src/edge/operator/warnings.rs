@@ -22,8 +22,15 @@ const DAY_S: f64 = 86_400.0;
 /// What a redeem needs beside its seats: its token, the names of its fields, its request.
 const REDEEM_BYTES: usize = 512 + REQUEST_CHARS_MAX;
 
-/// Each begins with the field's name, and says what to do.
-pub fn of(sale: &Sale, state: &SaleState, has_identity_key: bool) -> Vec<String> {
+/// Each begins with the field's name, or with that of a store that is away, and says what to do.
+pub fn of(sale: &Sale, state: &SaleState, has_identity_key: bool, away: &[&str]) -> Vec<String> {
+    let stores = away.iter().filter(|_| state.command != Phase::Closed).map(|store| {
+        format!("{store}: cannot be used just now, so nobody is admitted and nothing is booked; see /readyz and the log")
+    });
+    stores.chain(of_settings(sale, state, has_identity_key)).collect()
+}
+
+fn of_settings(sale: &Sale, state: &SaleState, has_identity_key: bool) -> Vec<String> {
     let s = &state.settings;
     let mut warnings = Vec::new();
     let mut warn = |is: bool, text: String| warnings.extend(is.then_some(text));
