@@ -64,7 +64,7 @@ export class Server {
     const told = () => [/visitor page +http:\/\/[^:]+:(\d+)/, /metrics +http:\/\/[^:]+:(\d+)/].map((line) => Number(line.exec(this.child.said)?.[1]));
     let over = false;
     this.child.ended.then(() => { over = true; });
-    await until("the server to start", () => over || told().every(Boolean), 30_000);
+    await until("the server to start", () => over || told().every(Boolean), 120_000);
     if (over) throw new Error(`the server ended at start:\n${this.child.said}`);
     this.ports = told();
     [this.url, this.adminUrl] = this.ports.map((at) => `http://127.0.0.1:${at}`);
@@ -78,7 +78,7 @@ export class Server {
   async stop() {
     if (!this.child) return;
     this.child.kill("SIGTERM");
-    const late = setTimeout(() => this.child.kill("SIGKILL"), 10_000);
+    const late = setTimeout(() => this.child.kill("SIGKILL"), 60_000);
     const code = await this.child.ended;
     clearTimeout(late);
     rmSync(this.folder, { recursive: true, force: true });

@@ -18,6 +18,10 @@ use wire::domain::{
     work::Work,
 };
 
+/// For what comes at once, on a slow day too …
+const PATIENCE: Duration = Duration::from_secs(120);
+/// … and for what is not to come.
+const A_WHILE: Duration = Duration::from_secs(4);
 const HOME: (&str, &str) = ("X-Forwarded-For", "198.51.100.7");
 const ELSEWHERE: (&str, &str) = ("X-Forwarded-For", "203.0.113.9");
 
@@ -230,38 +234,38 @@ async fn a_frame_has_so_many_bytes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_join_is_let_go() {
-    let silent = async |within: Duration| {
+    let silent = async |within: Duration, patience: Duration| {
         let bounds = Bounds { join_within: within, ..Bounds::default() };
         let server = Server::start_within(World::shared(), &[], bounds).await;
         let sale = server.sale(json!({})).await;
         let mut visitor = server.connect(&sale).await;
-        timeout(Duration::from_secs(5), visitor.next()).await.ok()
+        timeout(patience, visitor.next()).await.ok()
     };
-    let told = silent(Duration::from_millis(100)).await.unwrap();
+    let told = silent(Duration::from_millis(100), PATIENCE).await.unwrap();
     assert_eq!(told["code"], "join_timeout");
-    assert_eq!(silent(Duration::from_secs(3_600)).await, None);
+    assert_eq!(silent(Duration::from_secs(3_600), A_WHILE).await, None);
 }
 
 /// Whether a connection ends that sends half of something and no more.
-async fn ends(bounds: Bounds, half: &str) -> bool {
+async fn ends(bounds: Bounds, half: &str, patience: Duration) -> bool {
     let server = Server::start_within(World::shared(), &[], bounds).await;
     let sale = server.sale(json!({})).await;
     let mut stream = TcpStream::connect(server.public).await.unwrap();
     stream.write_all(half.replace("SALE", &sale).as_bytes()).await.unwrap();
     let mut said = Vec::new();
-    timeout(Duration::from_secs(4), stream.read_to_end(&mut said)).await.is_ok()
+    timeout(patience, stream.read_to_end(&mut said)).await.is_ok()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_slowly_is_let_go() {
     let (soon, never) = (Duration::from_millis(100), Duration::from_secs(3_600));
     let head = "GET / HTTP/1.1\r\nHost: a\r\n";
-    assert!(ends(Bounds { head_within: soon, ..Bounds::default() }, head).await);
-    assert!(!ends(Bounds { head_within: never, ..Bounds::default() }, head).await);
+    assert!(ends(Bounds { head_within: soon, ..Bounds::default() }, head, PATIENCE).await);
+    assert!(!ends(Bounds { head_within: never, ..Bounds::default() }, head, A_WHILE).await);
     let body = "POST /v1/sales/SALE/places HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n{";
     let long = Bounds { head_within: never, ..Bounds::default() };
-    assert!(ends(Bounds { body_within: soon, head_within: soon, ..long }, body).await);
-    assert!(!ends(Bounds { body_within: never, ..long }, body).await);
+    assert!(ends(Bounds { body_within: soon, head_within: soon, ..long }, body, PATIENCE).await);
+    assert!(!ends(Bounds { body_within: never, ..long }, body, A_WHILE).await);
 }
 
 /// A place token as somebody would forge it who holds this key, for a visitor and a seq of his choice.

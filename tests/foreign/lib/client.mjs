@@ -8,7 +8,7 @@ export const violations = [];
 /** May come at any time, and are passed over by whom they do not concern. */
 const PASSING = new Set(['rank', 'phase', 'seats_changed', 'notice', 'outage']);
 /** Far more than the server needs: a machine that compiles beside the tests must not fail them. */
-const PATIENCE_MS = 25_000;
+const PATIENCE_MS = 60_000;
 
 /** An upgrade that the server refused. */
 export class Refused extends Error {

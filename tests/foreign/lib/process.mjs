@@ -13,7 +13,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exi
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /** Waits until `ask` answers something true, and answers that; what it throws counts as no. */
-export async function until(what, ask, ms = 25_000, every = 40) {
+export async function until(what, ask, ms = 60_000, every = 40) {
   const end = Date.now() + ms;
   let last;
   for (;;) {

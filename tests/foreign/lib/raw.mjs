@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import net from 'node:net';
 
-const PATIENCE_MS = 25_000;
+const PATIENCE_MS = 60_000;
 export const OP = { more: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 };
 
 /** One frame as a client masks it; `rsv` are the three reserved bits. */

@@ -28,7 +28,7 @@ class Redis {
       '--port', '0', '--unixsocket', this.socket, '--dir', this.dir, '--save', '',
       '--appendonly', 'yes', '--appendfsync', this.fsync, '--maxmemory-policy', 'noeviction',
     ]);
-    await until('Redis', () => answers(this.socket, 'PING\r\n', '+PONG'), 40_000);
+    await until('Redis', () => answers(this.socket, 'PING\r\n', '+PONG'), 120_000);
   }
 }
 

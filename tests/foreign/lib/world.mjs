@@ -59,7 +59,7 @@ export class Server {
   async boot() {
     this.child = new Child(BINARY, ['serve'], { env: { ...cleanEnv(), ...this.env() } });
     const ready = async () => this.child.over || (await call(this.adminPort, 'GET', '/readyz')).status === 200;
-    await until('the server', ready, 40_000).catch((error) => { throw new Error(`${error.message}\n${this.child.output}`); });
+    await until('the server', ready, 120_000).catch((error) => { throw new Error(`${error.message}\n${this.child.output}`); });
     if (this.child.over) throw new Error(`the server ended: ${this.child.output}`);
   }
 
