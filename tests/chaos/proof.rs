@@ -37,6 +37,8 @@ impl Row {
 impl Stage {
     async fn sold(&self) -> Sold {
         let client = connect::postgres_single(&self.postgres_url).await.unwrap();
+        // One look at both tables: a hold that ends between two has a booking and no seats.
+        client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.unwrap();
         let bookings = client
             .query(
                 "SELECT id, grant_id, visitor_id, status, seats FROM bookings ORDER BY created_at, id",

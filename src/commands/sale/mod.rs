@@ -141,7 +141,7 @@ pub fn run(args: &SaleArgs) -> anyhow::Result<Exit> {
         }
         SaleCommand::Notice { sale, text } => client.patch(&path(&sale.id), &json!({"notice": text}))?,
     };
-    for warning in answer["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for warning in show::warnings(&answer) {
         eprintln!("waitroom: warning: {warning}");
     }
     let text = match &args.command {

@@ -1,11 +1,13 @@
 //! The server's answers for people.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 
 use serde_json::Value;
 
 use super::client::Client;
 use crate::commands::{Exit, ExitError, output};
+use crate::store::errors::Store;
 
 const COLUMNS: [&str; 10] =
     ["id", "phase", "waiting", "granted", "booked", "held", "seats_left", "rate", "connections", "name"];
@@ -16,6 +18,20 @@ pub(super) fn list(answer: &Value) -> String {
     let sales = answer.as_array().or_else(|| answer.get("sales")?.as_array());
     let rows: Vec<_> = sales.into_iter().flatten().map(row).collect();
     if rows.is_empty() { "no sales; create one with `waitroom sale create`".to_owned() } else { lines(&rows) }
+}
+
+/// What is to be said beside the answer: all warnings of one sale; of a list only what holds for all, a store that is away.
+pub(super) fn warnings(answer: &Value) -> BTreeSet<&str> {
+    let is_of_store = |warning: &&str| {
+        let names = [Store::Redis, Store::Postgres].map(Store::name);
+        names.iter().any(|name| warning.strip_prefix(name).is_some_and(|rest| rest.starts_with(':')))
+    };
+    let sales = answer["sales"].as_array().into_iter().flatten();
+    warnings_of(answer).chain(sales.flat_map(warnings_of).filter(is_of_store)).collect()
+}
+
+fn warnings_of(sale: &Value) -> impl Iterator<Item = &str> {
+    sale["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
 /// One sale as in the list: after a change, what it is now.
@@ -158,6 +174,14 @@ mod tests {
         assert!(lines[1].starts_with("spring  open   12"), "{text}");
         assert_eq!(list(&json!({"sales": [sale]})), text);
         assert!(list(&json!([])).contains("sale create"));
+    }
+
+    #[test]
+    fn a_list_has_the_warnings_of_its_stores_once() {
+        let warned = |warnings: &[&str]| json!({ "warnings": warnings });
+        let list = json!({ "sales": [warned(&["Redis: away", "rate: slow"]), warned(&["Redis: away"])] });
+        assert_eq!(warnings(&list), BTreeSet::from(["Redis: away"]));
+        assert_eq!(warnings(&warned(&["rate: slow"])), BTreeSet::from(["rate: slow"]));
     }
 
     #[test]

@@ -83,11 +83,13 @@ pub async fn export(
     Ok(rows::streamed(slot, "application/x-ndjson", String::new(), records, line))
 }
 
-/// Whether `Accept` names CSV, and nothing that fits NDJSON weighs more (RFC 9110, 12.5.1).
+/// Whether CSV weighs more in `Accept` than NDJSON, or as much and is named (RFC 9110, 12.5.1).
 fn wants_csv(headers: &HeaderMap) -> bool {
-    let of = |kinds: [&str; 3]| kinds.into_iter().find_map(|kind| weight(headers, header::ACCEPT, kind));
-    let lines = of(["application/x-ndjson", "application/*", "*/*"]).unwrap_or(0.0);
-    weight(headers, header::ACCEPT, "text/csv").is_some_and(|csv| csv > 0.0 && csv >= lines)
+    let of = |kind: &str| weight(headers, header::ACCEPT, kind);
+    let most = |kinds: [&str; 3]| kinds.into_iter().find_map(of).unwrap_or(0.0);
+    let csv = most(["text/csv", "text/*", "*/*"]);
+    let lines = most(["application/x-ndjson", "application/*", "*/*"]);
+    csv > lines || csv > 0.0 && csv == lines && of("text/csv").is_some()
 }
 
 /// A sale's bookings that are wanted.
@@ -234,6 +236,8 @@ mod tests {
         };
         assert!(asks("text/csv") && asks("TEXT/CSV") && asks("application/json, Text/Csv; q=0.5"));
         assert!(asks("text/csv, */*;q=0.1") && asks("text/csv, application/x-ndjson"));
+        assert!(asks("text/*") && asks("text/*;q=0.3, application/x-ndjson;q=0.2"));
+        assert!(asks("application/x-ndjson;q=0, */*") && !asks("text/*, application/*"));
         assert!(!asks("*/*") && !asks("text/csv-schema") && !wants_csv(&HeaderMap::new()));
         assert!(
             !asks("text/csv;q=0, */*")

@@ -50,9 +50,9 @@ pub async fn upgrade(
     let connection = edge.rooms.connect(edge.connections_max).ok_or_else(too_many)?;
     let intake = request.extensions().get::<Intake>().cloned().unwrap_or_default();
     if request.extensions().get::<Intake>().is_some() && !intake.upgrade() {
-        return Err(HttpError::bad_message(
-            "frames may be sent once the handshake was answered (RFC 6455, 4.1)",
-        ));
+        let message = "frames may be sent once the handshake was answered (RFC 6455, 4.1)";
+        // What came already would be read as the next request.
+        return Err(HttpError::bad_message(message).header(header::CONNECTION, "close"));
     }
     let cookie = who::cookie_of(&room.sale.id, &call);
     let (caller, response) = (call.caller, switching(&call.headers));

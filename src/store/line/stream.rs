@@ -21,6 +21,9 @@ use wire::domain::{
 /// Entries read at once: of full batches of joins, 5 MB.
 const ENTRIES_MAX: usize = 200;
 
+/// Places that one entry may tell of: many times those that one call draws or brings back, and still gone through in no time.
+const PLACES_MAX: usize = 65_536;
+
 /// One entry: all that one call changed.
 #[derive(Debug)]
 pub struct Entry {
@@ -39,6 +42,10 @@ impl Entry {
     /// cannot read is handed on as such: the line must be read anew.
     pub fn read(position: Position, text: Arc<str>) -> Self {
         let changes = serde_json::from_str(&text).map_err(|error| error.to_string());
+        let changes = changes.and_then(|changes: Changes| match changes.places() {
+            0..=PLACES_MAX => Ok(changes),
+            places => Err(format!("{places} places in one entry, of which there are {PLACES_MAX} at most")),
+        });
         Self { position, changes, text }
     }
 
@@ -103,8 +110,8 @@ pub struct Changes {
 impl Changes {
     /// How many places were drawn, or came back.
     pub fn places(&self) -> usize {
-        let drawn = self.joined.map_or(0, |(first, last)| (last + 1).saturating_sub(first));
-        drawn as usize + self.restored.len()
+        let drawn = self.joined.map_or(0, |(first, last)| last.saturating_add(1).saturating_sub(first));
+        usize::try_from(drawn).unwrap_or(usize::MAX).saturating_add(self.restored.len())
     }
 }
 
@@ -275,5 +282,9 @@ mod tests {
             assert!(read(json).is_err(), "{json}");
         }
         assert!(read("").is_err());
+        // Who goes through the places of such a one is not seen again.
+        for absurd in ["[1,4000000000]", "[0,18446744073709551615]"] {
+            assert!(read(&format!(r#"{{"joined":{absurd}}}"#)).is_err(), "{absurd}");
+        }
     }
 }
