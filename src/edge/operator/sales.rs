@@ -7,8 +7,7 @@ use super::{
 };
 use crate::{
     edge::{Edge, error::HttpError},
-    room::{Room, errors::RoomError, rooms::Found},
-    store::line::Counts,
+    room::rooms::Found,
 };
 use axum::{
     Extension, Json,
@@ -21,12 +20,7 @@ use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
-use std::{
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-use tokio::time::sleep;
+use std::{pin::pin, sync::Arc};
 use wire::domain::{
     coordinates,
     ids::SaleId,
@@ -117,10 +111,6 @@ pub async fn create(
     Ok((StatusCode::CREATED, Json(created)).into_response())
 }
 
-/// While Redis is away a look at a sale's numbers is repeated for so long …
-const COUNTS_WITHIN: Duration = Duration::from_secs(1);
-/// … after this pause.
-const COUNTS_PAUSE: Duration = Duration::from_millis(100);
 /// Sales that cannot be read, before the list is given up.
 const FAILED_MAX: usize = 2;
 /// Sales that are asked for at once: a few of the connections on which visitors book.
@@ -173,7 +163,7 @@ async fn shown(edge: &Edge, found: &Found) -> Result<Value, HttpError> {
     });
     let live = match found {
         Found::Room(room) => {
-            let counts = counts(room).await?;
+            let counts = room.line.counts_surely().await?;
             let mut live = json!({
                 "waiting": counts.waiting, "away": counts.away, "granted": counts.granted,
                 "booked": room.seats.confirmed().await?, "held": counts.held, "seats_left": counts.seats_left,
@@ -196,20 +186,6 @@ async fn shown(edge: &Edge, found: &Found) -> Result<Value, HttpError> {
         }
     }
     Ok(shown)
-}
-
-/// Redis ends its connection with each write that it does not take, and the next is made in a moment: whoever only looks waits
-/// for that.
-async fn counts(room: &Room) -> Result<Counts, RoomError> {
-    let asked = Instant::now();
-    loop {
-        match room.line.counts().await {
-            Err(RoomError::Store(error)) if error.may_pass() && asked.elapsed() < COUNTS_WITHIN => {
-                sleep(COUNTS_PAUSE).await;
-            }
-            answer => return answer,
-        }
-    }
 }
 
 /// What a deletion must be asked for with.

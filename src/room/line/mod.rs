@@ -42,7 +42,10 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::sleep,
+};
 use wire::domain::{
     eta::{Pace, eta_s},
     ids::VisitorId,
@@ -50,6 +53,11 @@ use wire::domain::{
     phase::Phase,
     sale::{Sale, SaleSettings, SaleState},
 };
+
+/// While Redis is away a look at the sale's numbers is repeated for so long …
+const COUNTS_WITHIN: Duration = Duration::from_secs(1);
+/// … after this pause.
+const COUNTS_PAUSE: Duration = Duration::from_millis(100);
 
 /// The line of one sale on this instance.
 pub struct LiveLine {
@@ -221,6 +229,19 @@ impl LiveLine {
     /// Live numbers from Redis.
     pub async fn counts(&self) -> Result<Counts, RoomError> {
         Ok(self.store.counts().await?)
+    }
+
+    /// The same for who only looks: Redis ends its connection with each write that it does not take, and another is made in a moment.
+    pub async fn counts_surely(&self) -> Result<Counts, RoomError> {
+        let asked = Instant::now();
+        loop {
+            match self.store.counts().await {
+                Err(error) if error.may_pass() && asked.elapsed() < COUNTS_WITHIN => {
+                    sleep(COUNTS_PAUSE).await
+                }
+                answer => return Ok(answer?),
+            }
+        }
     }
 
     /// `[low, high]` seconds until the place with this rank is admitted.
