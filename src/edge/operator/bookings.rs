@@ -1,10 +1,6 @@
 //! What an operator, or the shop, does with bookings.
 
-use super::{
-    access::Caller,
-    asked::{is_seen, query},
-    rows,
-};
+use super::{access::Caller, asked::query, letters::is_seen, rows};
 use crate::{
     edge::{Edge, accept::weight, error::HttpError},
     room::{errors::RoomError, rooms::Found},

@@ -5,6 +5,7 @@ mod asked;
 mod audit;
 mod bookings;
 mod guesses;
+mod letters;
 mod rows;
 mod sales;
 mod visitors;

@@ -2,7 +2,8 @@
 
 use super::{
     access::Caller,
-    asked::{given, is_seen, object, query, some},
+    asked::{given, object, query, some},
+    letters::is_seen,
     warnings,
 };
 use crate::{
