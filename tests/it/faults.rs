@@ -207,20 +207,21 @@ async fn what_an_operator_changes_while_redis_is_away_is_kept_and_he_is_told_so(
     let sale = server.sale(json!({})).await;
     world.redis.kill();
     let path = format!("/sales/{sale}");
-    let (status, answer) = server.admin("PATCH", &path, Some(json!({ "phase": "open", "rate": 7 }))).await;
+    let (status, answer) =
+        server.admin_once("PATCH", &path, Some(json!({ "phase": "open", "rate": 7 }))).await;
     assert_eq!((status, &answer["retry"]), (503, &json!(true)), "{answer}");
     assert!(answer["message"].as_str().unwrap().contains("recorded"), "{answer}");
     let new = json!({
         "id": format!("{sale}-new"), "name": "New", "plan": plan(1, 1), "rate": 1, "max_active": 1, "grant_ttl_s": 30,
         "max_seats": 1, "anonymous": true,
     });
-    let (status, answer) = server.admin("POST", "/sales", Some(new.clone())).await;
+    let (status, answer) = server.admin_once("POST", "/sales", Some(new.clone())).await;
     assert_eq!((status, &answer["retry"]), (503, &json!(false)), "{answer}");
     assert!(answer["message"].as_str().unwrap().contains("is created"), "{answer}");
-    assert_eq!(server.admin("POST", "/sales", Some(new)).await.0, 409);
+    assert_eq!(server.admin_once("POST", "/sales", Some(new)).await.0, 409);
     world.redis.restart().unwrap();
     let shown = loop {
-        let (status, shown) = server.admin("GET", &path, None).await;
+        let (status, shown) = server.admin_once("GET", &path, None).await;
         if status == 200 && shown["phase"] == "open" {
             break shown;
         }

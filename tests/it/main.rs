@@ -6,6 +6,7 @@ mod clusters;
 #[allow(dead_code, unused_imports, reason = "tests/faults uses all of it")]
 #[path = "../shared/redis/mod.rs"]
 mod nodes;
+mod visitor;
 mod world;
 
 mod backup;

@@ -224,7 +224,7 @@ async fn no_change_without_its_note() {
         ("DELETE", format!("/bookings/{booking}"), None),
         ("DELETE", format!("/sales/{sale}/visitors/kim?ban=true"), None),
     ] {
-        assert_eq!(server.admin(method, &path, body).await.0, 503, "{method} {path}");
+        assert_eq!(server.admin_once(method, &path, body).await.0, 503, "{method} {path}");
     }
     assert_eq!(server.show(&sale).await["rate"], 100.0);
     assert_eq!(server.admin("GET", &format!("/bookings/{booking}"), None).await.1["status"], "held");

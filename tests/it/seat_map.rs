@@ -69,7 +69,7 @@ async fn the_largest_hall_shows_its_map() {
     assert!(matches!(status, 201 | 503), "{status}");
     let open = async {
         let phase = json!({ "phase": "open" });
-        while server.admin("PATCH", "/sales/large", Some(phase.clone())).await.0 != 200 {
+        while server.admin_once("PATCH", "/sales/large", Some(phase.clone())).await.0 != 200 {
             sleep(Duration::from_millis(100)).await;
         }
     };

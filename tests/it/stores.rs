@@ -300,7 +300,7 @@ async fn operators_are_answered_when_postgresql_hangs() {
     ];
     world.postgres.freeze();
     let asked = calls.into_iter().map(async |(method, path, body)| {
-        let answer = timeout(PATIENCE, server.admin(method, &path, body)).await;
+        let answer = timeout(PATIENCE, server.admin_once(method, &path, body)).await;
         let (status, answer) = answer.unwrap_or_else(|_| panic!("{method} {path} is never answered"));
         assert_eq!((status, &answer["code"]), (503, &json!("unavailable")), "{method} {path}: {answer}");
         assert_eq!(answer["retry"], json!(true), "{method} {path}: {answer}");
@@ -308,7 +308,7 @@ async fn operators_are_answered_when_postgresql_hangs() {
     });
     join_all(asked).await;
     world.postgres.thaw();
-    while server.admin("GET", &one, None).await.0 != 200 {
+    while server.admin_once("GET", &one, None).await.0 != 200 {
         sleep(Duration::from_millis(100)).await;
     }
     server.stop().await;

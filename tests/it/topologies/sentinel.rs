@@ -97,7 +97,7 @@ async fn with_a_replica_waited_for_nothing_acknowledged_is_lost() {
     // The primary takes writes, and tells nobody: neither a place nor a turn.
     assert!(comes(&scene.server, &scene.sale).await.is_none());
     let open = json!({ "phase": "open" });
-    let _ = scene.server.admin("PATCH", &format!("/sales/{}", scene.sale), Some(open)).await;
+    let _ = scene.server.admin_once("PATCH", &format!("/sales/{}", scene.sale), Some(open)).await;
     scene.fail_over();
     // It is alone: nobody is told anything before it has a replica of its own.
     assert!(comes(&scene.server, &scene.sale).await.is_none());
