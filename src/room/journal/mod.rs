@@ -58,7 +58,9 @@ enum Stopped {
     Journal(#[from] JournalError),
     #[error("Redis has gone back: its stream is not the one that is journaled (epoch {0})")]
     Forked(u64),
-    #[error("entry {0:?} cannot be read by this program: {1}")]
+    #[error(
+        "entry {0:?} cannot be read by this program ({1}): it goes on when an instance of the release that wrote it runs"
+    )]
     Unreadable(Position, String),
 }
 
@@ -140,7 +142,7 @@ pub(super) async fn run(journal: Arc<Journaling>, redis: Redis) {
         match journal.store.lease(journal.holder()).await {
             Ok(Lease::Ours(tail)) => {
                 if let Err(stopped) = write(&journal, &redis, tail).await {
-                    tracing::warn!(sale = %journal.line.sale().id, "the journal stops, and goes on in a moment: {stopped}");
+                    tracing::warn!(sale = %journal.line.sale().id, "the journal stops for now: {stopped}");
                     match stopped {
                         Stopped::Forked(epoch) => {
                             begin_anew(&journal, epoch).await;

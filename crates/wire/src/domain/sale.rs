@@ -144,7 +144,8 @@ impl SaleSettings {
         range("grant_ttl_s", self.grant_ttl_s, 1, DURATION_S_MAX)?;
         range("claim_s", self.claim_s, 1, DURATION_S_MAX)?;
         if self.claim_s > self.grant_ttl_s {
-            return fault("claim_s", format!("must be at most grant_ttl_s ({})", self.grant_ttl_s));
+            let (claim, ttl) = (self.claim_s, self.grant_ttl_s);
+            return fault("claim_s", format!("is {claim} and must be at most grant_ttl_s, which is {ttl}"));
         }
         range("away_s", self.away_s, 0, DURATION_S_MAX)?;
         range("max_seats", self.max_seats, 1, MAX_SEATS_MAX)?;
