@@ -4,7 +4,7 @@ use super::errors::RoomError;
 use std::{future::Future, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 /// How long a question waits for room in the queue, when everyone comes at once.
@@ -46,19 +46,21 @@ impl<Q, A> Batcher<Q, A> {
     }
 }
 
-/// Makes one call after another, each of up to `max` questions, until nobody can ask any more.
+/// Makes one call after another, each of up to `max` questions, until nobody can ask any more. Unless one was full, the next
+/// begins no sooner than after a pause, in which questions gather.
 pub(super) async fn serve<Q, A, F>(
     asked: &mut mpsc::Receiver<Asked<Q, A>>,
     max: usize,
+    pause: impl Fn() -> Duration,
     call: impl Fn(Vec<Q>) -> F,
 ) where
     F: Future<Output = Result<Vec<A>, RoomError>>,
 {
     let mut batch = Vec::with_capacity(max);
     while asked.recv_many(&mut batch, max).await > 0 {
+        let (began, is_full) = (Instant::now(), batch.len() == max);
         let (questions, replies): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|Asked { question, reply }| (question, reply)).unzip();
-        let began = Instant::now();
         // Who has gone meanwhile finds what came of it when he returns.
         match call(questions).await {
             Ok(answers) => replies.into_iter().zip(answers).for_each(|(reply, answer)| {
@@ -73,6 +75,9 @@ pub(super) async fn serve<Q, A, F>(
                     let _ = reply.send(Err(error.clone()));
                 });
             }
+        }
+        if !is_full {
+            sleep_until(began + pause()).await;
         }
     }
 }
@@ -104,7 +109,7 @@ mod tests {
                 }
             }
         };
-        let serving = tokio::spawn(async move { serve(&mut asked, 10, call).await });
+        let serving = tokio::spawn(async move { serve(&mut asked, 10, || Duration::ZERO, call).await });
         let asking = async {
             tokio::join!(batcher.ask(1), async {
                 while calls.lock().unwrap().is_empty() {
@@ -139,6 +144,26 @@ mod tests {
         assert!(matches!((failed, waited), (Err(RoomError::Overloaded), Err(RoomError::Overloaded))));
         let (failed, waited) = asking(14).await;
         assert!(matches!((failed, waited), (Err(RoomError::Overloaded), Ok(50))));
+        drop(batcher);
+        serving.await.unwrap();
+    }
+
+    /// The first is asked at once; those who come in the pause after it go together, at its end; so many that they fill a call do not
+    /// wait for it.
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_gathers_what_comes_and_holds_up_no_full_call() {
+        let (batcher, mut asked) = batcher::<u64, (Duration, Vec<u64>)>(10);
+        let (began, pause) = (Instant::now(), Duration::from_millis(50));
+        let call = move |all: Vec<u64>| async move { Ok(vec![(began.elapsed(), all.clone()); all.len()]) };
+        let serving = tokio::spawn(async move { serve(&mut asked, 3, || pause, call).await });
+        let ask = async |after_ms, question| {
+            sleep(Duration::from_millis(after_ms)).await;
+            let (at, together) = batcher.ask(question).await.unwrap();
+            (at.as_millis(), together.len())
+        };
+        let told =
+            tokio::join!(ask(0, 1), ask(10, 2), ask(20, 3), ask(60, 4), ask(60, 5), ask(60, 6), ask(101, 7));
+        assert_eq!(told, ((0, 1), (50, 2), (50, 2), (100, 3), (100, 3), (100, 3), (101, 1)));
         drop(batcher);
         serving.await.unwrap();
     }

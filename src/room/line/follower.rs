@@ -23,13 +23,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// … up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// From one read to the next, for each instance that follows the stream: each entry wakes all of them, and would be all that Redis
-/// has time for …
-const READ_PAUSE: Duration = Duration::from_millis(1);
-/// … at least …
+/// From one read to the next, at least: each entry wakes all who follow.
 const READ_PAUSE_MIN: Duration = Duration::from_millis(5);
-/// … and at most: what is told must reach its sockets.
-const READ_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// Follows until the server has stopped.
 pub(in crate::room) async fn run(room: Weak<Room>, redis: Redis) {
@@ -79,7 +74,7 @@ async fn follow(room: &Room, redis: &Redis) -> Result<(), StoreError> {
             }
             entries => entries?,
         };
-        next = (Instant::now() + read_pause(line.company())).into();
+        next = (Instant::now() + line.company_pause().max(READ_PAUSE_MIN)).into();
         if entries.is_empty() {
             // Silence may also mean that Redis lost what was there.
             if !line.is_current(after).await? {
@@ -109,12 +104,6 @@ async fn follow(room: &Room, redis: &Redis) -> Result<(), StoreError> {
         line.heard_now();
     }
     Ok(())
-}
-
-/// Those who follow read about a thousand times a second, all together, however many entries there are.
-fn read_pause(instances: u64) -> Duration {
-    let pause = READ_PAUSE * u32::try_from(instances).unwrap_or(u32::MAX).min(1000);
-    pause.clamp(READ_PAUSE_MIN, READ_PAUSE_MAX)
 }
 
 /// Entries are numbered without a gap within an epoch.
@@ -266,15 +255,4 @@ fn tell_booking(room: &Room, position: Position, change: &BookingChange) {
         None => News::BookingChanged(booking),
     };
     room.sockets.tell(visitor, position, news);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn those_who_follow_read_a_thousand_times_a_second_together_and_none_too_late() {
-        let ms = [0, 1, 5, 20, 53, u64::MAX].map(|instances| read_pause(instances).as_millis());
-        assert_eq!(ms, [5, 5, 5, 20, 50, 50]);
-    }
 }

@@ -25,7 +25,8 @@ pub(in crate::room) async fn run(
     line: Arc<LiveLine>,
     asked: Queue<mpsc::Receiver<batch::Asked<Join, LineAnswer>>>,
 ) {
-    batch::serve(&mut *asked.lock().await, JOINS_MAX, |joins| line.join_all(joins)).await;
+    let pause = || line.company_pause();
+    batch::serve(&mut *asked.lock().await, JOINS_MAX, pause, |joins| line.join_all(joins)).await;
 }
 
 impl LiveLine {

@@ -58,6 +58,10 @@ use wire::domain::{
 const COUNTS_WITHIN: Duration = Duration::from_secs(1);
 /// … after this pause.
 const COUNTS_PAUSE: Duration = Duration::from_millis(100);
+/// For each instance that shares a line …
+const COMPANY_PAUSE: Duration = Duration::from_millis(1);
+/// … and at most: visitors wait for it.
+const COMPANY_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// The line of one sale on this instance.
 pub struct LiveLine {
@@ -267,6 +271,11 @@ impl LiveLine {
         self.instances.load(Ordering::Relaxed)
     }
 
+    /// The least time from one call of a kind to the next.
+    pub(in crate::room) fn company_pause(&self) -> Duration {
+        company_pause(self.company())
+    }
+
     /// Milliseconds until Redis' clock shows `at_ms`.
     pub fn until_ms(&self, at_ms: i64) -> u64 {
         self.clock.until_ms(at_ms)
@@ -355,5 +364,22 @@ impl LiveLine {
 
     fn heard_now(&self) {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+}
+
+/// All who share a line make about a thousand calls of a kind a second together, however many they are: a call costs Redis and its
+/// caller much the same whatever goes in it, and each entry of the stream wakes all.
+fn company_pause(instances: u64) -> Duration {
+    COMPANY_PAUSE_MAX.min(COMPANY_PAUSE * u32::try_from(instances).unwrap_or(u32::MAX).min(1_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_share_a_line_call_a_thousand_times_a_second_together_and_none_too_late() {
+        let ms = [0, 1, 5, 20, 53, u64::MAX].map(|instances| company_pause(instances).as_millis());
+        assert_eq!(ms, [0, 1, 5, 20, 50, 50]);
     }
 }

@@ -14,7 +14,8 @@ pub(in crate::room) async fn run(
     line: Arc<LiveLine>,
     asked: Queue<mpsc::Receiver<batch::Asked<Poll, LineAnswer>>>,
 ) {
-    batch::serve(&mut *asked.lock().await, POLLS_MAX, |polls| line.poll_all(polls)).await;
+    let pause = || line.company_pause();
+    batch::serve(&mut *asked.lock().await, POLLS_MAX, pause, |polls| line.poll_all(polls)).await;
 }
 
 impl LiveLine {

@@ -6,7 +6,10 @@ use crate::{
     room::{Queue, outbox::Outbox},
 };
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 use wire::domain::ids::VisitorId;
 
 /// Tells of departures for as long as the room lives. Until the line has heard, the visitors count as present, at most
@@ -18,7 +21,11 @@ pub(in crate::room) async fn run(
 ) {
     let (mut departed, mut batch) = (departed.lock().await, Vec::new());
     while departed.recv_many(&mut batch, JOINS_MAX).await > 0 {
+        let (began, is_full) = (Instant::now(), batch.len() == JOINS_MAX);
         outbox.tell("sockets that closed", || line.store.gone(&batch)).await;
         batch.clear();
+        if !is_full {
+            sleep_until(began + line.company_pause()).await;
+        }
     }
 }

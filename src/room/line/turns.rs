@@ -14,7 +14,8 @@ type Visitors<A> = Queue<mpsc::Receiver<batch::Asked<VisitorId, A>>>;
 
 /// Serves leaves for as long as the room lives.
 pub(in crate::room) async fn leaves(line: Arc<LiveLine>, asked: Visitors<Left>) {
-    batch::serve(&mut *asked.lock().await, TURNS_MAX, |visitors| {
+    let pause = || line.company_pause();
+    batch::serve(&mut *asked.lock().await, TURNS_MAX, pause, |visitors| {
         let line = &line;
         async move {
             let left = line.store.leave(&visitors).await?;
@@ -28,7 +29,8 @@ pub(in crate::room) async fn leaves(line: Arc<LiveLine>, asked: Visitors<Left>) 
 
 /// Serves claims for as long as the room lives.
 pub(in crate::room) async fn claims(line: Arc<LiveLine>, asked: Visitors<bool>) {
-    batch::serve(&mut *asked.lock().await, TURNS_MAX, |visitors| {
+    let pause = || line.company_pause();
+    batch::serve(&mut *asked.lock().await, TURNS_MAX, pause, |visitors| {
         let line = &line;
         async move { Ok(line.store.claim(&visitors).await?) }
     })

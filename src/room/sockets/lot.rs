@@ -24,7 +24,7 @@ use tokio::{
 /// Sockets that are heard before others may run.
 const EVENTS: usize = 256;
 /// From one hearing to the next: each answer to a ping by itself would wake the process.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(50);
 /// What one socket may say at a time, in bytes.
 const READ_BYTES: usize = 4 << 10;
 
