@@ -29,11 +29,8 @@ export async function closeBrowser() {
   launched = null;
 }
 
-/**
- * The browser says it, and nothing is wrong: a page was reloaded while its socket still connected; it asked for the seats, having no
- * socket on a slow machine, when its turn was spent already.
- */
-const HARMLESS = /WebSocket is closed before the connection is established|status of 409 .*\/places\/me\/seats/;
+/** A page that is reloaded while its socket still connects: the browser says so, and nothing is wrong. */
+const LEFT_EARLY = /WebSocket is closed before the connection is established/;
 
 /** The visitors of one test; each has a browser context, so nobody shares cookies or storage. */
 export class Cast {
@@ -48,7 +45,7 @@ export class Cast {
     const context = await (await browser()).newContext({ locale: lang, timezoneId: "Asia/Seoul", ...options });
     context.setDefaultTimeout(WAIT_MS);
     this.contexts.push(context);
-    const note = (text) => { if (!allow?.test(text) && !HARMLESS.test(text)) this.complaints.push(text); };
+    const note = (text) => { if (!allow?.test(text) && !LEFT_EARLY.test(text)) this.complaints.push(text); };
     context.on("console", (message) => { if (["error", "warning"].includes(message.type())) note(`${message.text()} ${message.location().url}`); });
     context.on("weberror", (error) => note(String(error.error())));
     return context;
