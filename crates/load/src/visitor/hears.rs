@@ -115,6 +115,8 @@ impl Visitor {
         }
         self.stage = Stage::Granted;
         let behaviour = &moment.scene.behaviour;
+        // Of the visitor, since the turn in which he tried may be over for him by now: a grant that he let pass, a line that was restored.
+        let unsure = moment.facts.unsure;
         if self.random.chance(behaviour.no_show_chance) {
             self.turn = None;
             return Step::Wait;
@@ -122,7 +124,6 @@ impl Visitor {
         if behaviour.bot_share > 0.0 {
             moment.scene.pot.put(&granted.token);
         }
-        let unsure = self.turn.take().is_some_and(|turn| turn.may_have_booked() || turn.sent.is_some());
         // Who was cut off in the middle of a redeem wants to know what became of it.
         let think = if unsure { Duration::ZERO } else { self.random.time(behaviour.think) };
         let count = self.random.count(behaviour.seats);
@@ -250,5 +251,61 @@ impl Visitor {
         self.stage = Stage::Leaving(outcome);
         self.goodbye = Some(moment.now + GOODBYE);
         Step::Say(ClientMessage::Leave {})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{behaviour::Behaviour, facts::VisitorFacts, random::Random, scene::Scene};
+    use tokio::time::Instant;
+    use uuid::Uuid;
+    use wire::domain::plan::Plan;
+
+    fn granted(token: &str) -> ServerMessage {
+        let granted = Granted { token: token.into(), expires_in_ms: 9, claim_in_ms: None, max_seats: 4 };
+        ServerMessage::Granted(granted)
+    }
+
+    fn booking(plan: &Plan, request: &str) -> ServerMessage {
+        ServerMessage::Booking(BookingMessage {
+            request: Some(request.into()),
+            booking: Uuid::nil(),
+            seats: plan.ids_of(&[0, 1]),
+            status: BookingStatus::Confirmed,
+            hold_expires_in_ms: None,
+            together: true,
+        })
+    }
+
+    /// One seat is asked for and the connection is cut; a grant that he lets pass may lie between; he asks for
+    /// one seat again and gets two.
+    fn breaches(cut: bool, lets_pass: bool) -> Vec<Breach> {
+        let plan = Plan::parse(include_bytes!("../../../../data/seating-plan-riethsporthalle.json")).unwrap();
+        let behaviour = Behaviour { seats: (1, 1), think: Default::default(), ..Behaviour::default() };
+        let mut scene = Scene::new(plan, behaviour);
+        let (mut facts, now) = (VisitorFacts::default(), Instant::now());
+        let mut visitor = Visitor::new(0, Random::new(1), None, now);
+        visitor.hear(granted("one"), &mut Moment { scene: &scene, facts: &mut facts, now });
+        if cut {
+            visitor.tick(&mut Moment { scene: &scene, facts: &mut facts, now });
+            visitor.cut(now);
+            scene.behaviour.no_show_chance = if lets_pass { 1.0 } else { 0.0 };
+            visitor.hear(granted("one"), &mut Moment { scene: &scene, facts: &mut facts, now });
+            scene.behaviour.no_show_chance = 0.0;
+            visitor.cut(now);
+            visitor.hear(granted("one"), &mut Moment { scene: &scene, facts: &mut facts, now });
+        }
+        visitor.tick(&mut Moment { scene: &scene, facts: &mut facts, now });
+        let answer = booking(&scene.plan, &format!("r{}", visitor.requests));
+        visitor.hear(answer, &mut Moment { scene: &scene, facts: &mut facts, now });
+        facts.breaches
+    }
+
+    #[test]
+    fn a_booking_may_be_that_of_a_try_before_the_last_cut_and_of_no_other() {
+        assert_eq!(breaches(false, false), [Breach::WrongSeats(Uuid::nil())]);
+        assert_eq!(breaches(true, false), []);
+        assert_eq!(breaches(true, true), []);
     }
 }
