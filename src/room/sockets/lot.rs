@@ -157,7 +157,7 @@ mod tests {
         fn hear(&mut self, _: Position, _: &News) -> Took {
             Took::Silent
         }
-        fn show(&mut self, _: RankUpdate) -> Took {
+        fn show(&mut self, _: RankUpdate, _: bool) -> Took {
             Took::Silent
         }
         fn read(&mut self, buffer: &mut [u8]) -> Took {

@@ -27,8 +27,8 @@ use wire::domain::{ids::Seq, line::Position};
 pub trait Parked: AsFd + Send {
     /// Hears news.
     fn hear(&mut self, position: Position, news: &News) -> Took;
-    /// Shows a rank.
-    fn show(&mut self, update: RankUpdate) -> Took;
+    /// Shows a rank, and asks whether the peer is there if `asks`: in one packet, since to send is most of what either costs.
+    fn show(&mut self, update: RankUpdate, asks: bool) -> Took;
     /// Reads what has come, into a buffer that all share.
     fn read(&mut self, buffer: &mut [u8]) -> Took;
     /// Goes on as a task.
@@ -282,7 +282,12 @@ impl Socket {
             drop(inner);
             return self.wake.notify_one();
         };
-        match connection.show(update(rank)) {
+        let asks = self.is_to_be_asked();
+        let took = connection.show(update(rank), asks);
+        if asks && matches!(took, Took::Said | Took::Full) {
+            self.asked();
+        }
+        match took {
             Took::Said => self.sent(),
             Took::Silent => {}
             Took::Full | Took::Not => self.rouse(inner),
@@ -302,18 +307,33 @@ impl Socket {
     /// Pings a silent socket, ends a dead one. Who has answered the last ping is there, however long ago that was: a server that is
     /// late has not asked him since. So is who has said what this server is too late to read.
     pub fn check_alive(self: &Arc<Self>) {
-        let [sent, heard, pinged] =
-            [&self.sent_s, &self.heard_s, &self.pinged_s].map(|at| at.load(Ordering::Relaxed));
-        let now = self.now_s();
-        let is_past = |at: u32, seconds| now.saturating_sub(at) >= seconds;
-        if pinged > heard {
-            if is_past(heard, DROP_S) && is_past(pinged, DROP_S - QUIET_S) && !self.has_unread() {
+        if self.is_asked() {
+            let [heard, pinged] = [&self.heard_s, &self.pinged_s];
+            if self.is_past(heard, DROP_S) && self.is_past(pinged, DROP_S - QUIET_S) && !self.has_unread() {
                 self.kill("silent");
             }
-        } else if is_past(sent, PING_S) || is_past(heard, QUIET_S) {
-            self.pinged_s.store(now, Ordering::Relaxed);
+        } else if self.is_past(&self.sent_s, PING_S) || self.is_to_be_asked() {
+            self.asked();
             self.tell(Position::default(), News::Ping);
         }
+    }
+
+    /// Whether the last ping is not answered yet.
+    fn is_asked(&self) -> bool {
+        self.pinged_s.load(Ordering::Relaxed) > self.heard_s.load(Ordering::Relaxed)
+    }
+
+    /// Whether the peer has said nothing for so long that he is to be asked, whatever he is sent.
+    fn is_to_be_asked(&self) -> bool {
+        !self.is_asked() && self.is_past(&self.heard_s, QUIET_S)
+    }
+
+    fn asked(&self) {
+        self.pinged_s.store(self.now_s(), Ordering::Relaxed);
+    }
+
+    fn is_past(&self, at_s: &AtomicU32, seconds: u32) -> bool {
+        self.now_s().saturating_sub(at_s.load(Ordering::Relaxed)) >= seconds
     }
 
     /// Whether a parked socket's peer has said something that nobody has read yet.

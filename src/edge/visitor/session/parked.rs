@@ -49,10 +49,12 @@ impl Parked for ParkedTalk {
         }
     }
 
-    fn show(&mut self, update: RankUpdate) -> Took {
+    fn show(&mut self, update: RankUpdate, asks: bool) -> Took {
         let Some(message) = self.talk.rank(update) else { return Took::Silent };
         metrics::rank_push(update.at.elapsed());
-        self.say(&message)
+        let mut frames = text_frame(&message.to_json());
+        frames.extend(asks.then_some([PING, 0]).into_iter().flatten());
+        self.write(&frames)
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> Took {

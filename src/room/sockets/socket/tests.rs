@@ -49,7 +49,7 @@ impl Parked for Unread {
     fn hear(&mut self, _: Position, _: &News) -> Took {
         Took::Silent
     }
-    fn show(&mut self, _: RankUpdate) -> Took {
+    fn show(&mut self, _: RankUpdate, _: bool) -> Took {
         Took::Silent
     }
     fn read(&mut self, _: &mut [u8]) -> Took {
@@ -71,4 +71,45 @@ async fn who_answered_a_server_that_is_late_is_there() {
     let silent = socket(0, 30, 60);
     assert!(silent.park(Box::new(Unread(ours)), &lot).is_ok());
     assert_eq!(after(&silent), (false, true));
+}
+
+/// What it was told to show, and whether it was to ask.
+struct Shown(UnixStream, Arc<Mutex<Vec<(u64, bool)>>>);
+
+impl AsFd for Shown {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Parked for Shown {
+    fn hear(&mut self, _: Position, news: &News) -> Took {
+        panic!("{news:?} by itself")
+    }
+    fn show(&mut self, update: RankUpdate, asks: bool) -> Took {
+        self.1.lock().unwrap().push((update.rank, asks));
+        Took::Said
+    }
+    fn read(&mut self, _: &mut [u8]) -> Took {
+        Took::Silent
+    }
+    fn wake(self: Box<Self>, _: Arc<Socket>) {}
+}
+
+#[tokio::test]
+async fn who_is_to_be_asked_whether_he_is_there_is_asked_with_his_rank() {
+    let lot = Lot::open().unwrap();
+    for (heard_s, pinged_s, asks) in [(11, 0, false), (10, 0, true), (10, 12, false)] {
+        let (_peer, ours) = UnixStream::pair().unwrap();
+        let (socket, shown) = (socket(heard_s, pinged_s, 40), Arc::new(Mutex::default()));
+        assert!(socket.park(Box::new(Shown(ours, Arc::clone(&shown))), &lot).is_ok());
+        socket.watch(Some(Watch { seq: 1, since: Position::default(), shown: 9 }));
+        for rank in [8, 7] {
+            let update = |rank| RankUpdate { rank, total: 10, eta_s: None, at: Instant::now() };
+            socket.offer_rank(Position::default(), |_| Some(rank), update);
+            // He was asked already, or need not be.
+            socket.check_alive();
+        }
+        assert_eq!(*shown.lock().unwrap(), [(8, asks), (7, false)]);
+    }
 }
