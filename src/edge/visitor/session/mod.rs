@@ -220,10 +220,7 @@ impl Session {
 
     /// Goes on where it was parked.
     async fn wake(parked: ParkedTalk, socket: Arc<Socket>) {
-        let ParkedTalk { talk, resting, is_over } = parked;
-        if is_over {
-            return talk.room.detach(&talk.visitor, &socket);
-        }
+        let ParkedTalk { talk, resting, .. } = parked;
         let is_behind = !resting.unwritten.is_empty();
         let Ok(frames) = Frames::go_on(resting, socket.clone(), &talk.edge.bounds).await else {
             return talk.room.detach(&talk.visitor, &socket);

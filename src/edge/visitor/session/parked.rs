@@ -88,6 +88,10 @@ impl Parked for ParkedTalk {
     }
 
     fn wake(self: Box<Self>, socket: Arc<Socket>) {
+        if self.is_over {
+            // Thousands a second, where a crowd comes and goes: there is nothing left that a task would wait for.
+            return self.talk.room.detach(&self.talk.visitor, &socket);
+        }
         tokio::spawn(Session::wake(*self, socket));
     }
 }
