@@ -6,12 +6,29 @@ import { createRequire } from "node:module";
 import { describe } from "node:test";
 
 import { hall } from "./harness.mjs";
+import { GRANTED, JOINED } from "./samples.mjs";
 import { book, click, hook, reads, seat, stage, state } from "./stage.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 /** Colours that are still fading in are no colours. */
 const CALM = { reducedMotion: "reduce" };
 const NARROW = { width: 320, height: 640 };
+const error = (code) => ({ type: "error", code, message: "" });
+const phase = (word) => ({ type: "phase", phase: word });
+/** What is rarely on the screen: its name, the state, what the server says for it, and how it closes the socket, if it does. */
+const RARE = [
+  ["removed", "removed", [error("removed")], 4403],
+  ["limit", "limit", [error("limit_reached")], 4403],
+  ["broken", "broken", [], 4400],
+  ["cut", "waiting", [JOINED], 4503],
+  ["outage", "waiting", [JOINED, { type: "outage", on: true }]],
+  ["outage at the turn", "granted", [JOINED, GRANTED, { type: "outage", on: true }]],
+  ["next", "waiting", [{ ...JOINED, rank: 0 }]],
+  ["paused", "waiting", [JOINED, phase("paused")]],
+  ["sold out", "waiting", [JOINED, phase("sold_out")]],
+  ["missed", "lapsed", [JOINED, GRANTED, { type: "lapsed", reason: "missed" }]],
+  ["expired", "lapsed", [JOINED, GRANTED, { type: "lapsed", reason: "expired" }]],
+];
 const { server, scene } = stage();
 
 /** Everything that axe knows, its young rules too. */
@@ -149,12 +166,31 @@ async function turn(cast, visitor, look) {
   await look(closed, "closed");
 }
 
+/** Through what a server seldom says. */
+async function rare(cast, options, look) {
+  const [sale, context] = await Promise.all([server.sale({ phase: "paused" }), cast.context(options)]);
+  for (const [name, screen, said, code] of RARE) {
+    const page = await context.newPage();
+    await page.routeWebSocket(/\/ws$/, (socket) => socket.onMessage((text) => {
+      if (JSON.parse(text).type !== "join") return;
+      for (const message of said) socket.send(JSON.stringify(message));
+      if (code) socket.close({ code });
+    }));
+    await page.goto(`${server.url}/sales/${sale}`);
+    await state(page, screen);
+    await look(page, name);
+    await page.close();
+  }
+}
+
 describe("for everyone", () => {
   for (const lang of ["en-GB", "ko-KR"]) {
-    scene(`in any state, ${lang}`, (cast) => tour(cast, { ...CALM, lang, allow: /40[134]|410/ }, async (page, name) => {
+    const look = async (page, name) => {
       await clean(page, name);
       await spacious(page, name);
-    }));
+    };
+    scene(`in any state, ${lang}`, (cast) => tour(cast, { ...CALM, lang, allow: /40[134]|410/ }, look));
+    scene(`in what is rarely seen, ${lang}`, (cast) => rare(cast, { ...CALM, lang }, look));
   }
 
   scene("the focus stays where one works", async (cast) => {
