@@ -89,13 +89,14 @@ describe("a turn's work", { concurrency: 3 }, () => {
   });
 
   scene("a question ends with its turn", async (cast) => {
-    const sale = await server.sale({ grant_ttl_s: 4, claim_s: 4 });
-    const page = await cast.visitor(sale);
+    const sale = await server.sale();
+    const page = await cast.visitor(sale, { allow: /410/ });
     await state(page, "granted");
     await page.locator(seat("A-1-1")).click();
     await click(page, "redeem");
     await page.locator(hook("review")).waitFor();
-    await state(page, "lapsed");
+    await server.set(sale, { phase: "closed" });
+    await state(page, "closed");
     await gone(page, "review");
   });
 
