@@ -1,6 +1,6 @@
 //! What can go wrong with the stores. A caller mostly asks one thing: is it worth another try?
 
-use super::postgres::tls::TlsError;
+use super::postgres::{facts::POOLED, tls::TlsError};
 use std::error::Error;
 use tokio_postgres::error::SqlState;
 
@@ -127,6 +127,9 @@ pub enum StoreError {
     /// PostgreSQL takes no writes.
     #[error("PostgreSQL is read-only; is it a standby?")]
     ReadOnly,
+    /// Sessions of PostgreSQL are not a server's own.
+    #[error("{POOLED}")]
+    Pooled,
     /// The answer did not come in time.
     #[error("{} did not answer in time", .0.name())]
     Timeout(Store),
@@ -137,7 +140,7 @@ impl StoreError {
     pub fn store(&self) -> Option<Store> {
         match self {
             Self::Redis(_) | Self::RedisPool(_) | Self::OtherProcess | Self::Elsewhere => Some(Store::Redis),
-            Self::Postgres(_) | Self::Pool(_) | Self::ReadOnly => Some(Store::Postgres),
+            Self::Postgres(_) | Self::Pool(_) | Self::ReadOnly | Self::Pooled => Some(Store::Postgres),
             Self::Timeout(store) => Some(*store),
             Self::Connect(_) | Self::Corrupt(_) | Self::TooNew { .. } => None,
         }

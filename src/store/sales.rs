@@ -1,22 +1,17 @@
 //! Sales in PostgreSQL: the operator's word. Redis follows it by version.
 
 mod epochs;
+mod proof;
 
 use super::{
     audit::{Note, difference},
-    errors::{Store, StoreError},
-    postgres::{facts::takes_bookings, unsigned, within},
+    errors::StoreError,
+    postgres::{unsigned, within},
 };
-use crate::metrics;
-use deadpool_postgres::{GenericClient, Object, Pool};
+use deadpool_postgres::{GenericClient, Pool};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::{
-    pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
-use tokio::time::timeout;
+use std::{pin::pin, sync::Arc};
 use tokio_postgres::{Row, binary_copy::BinaryCopyInWriter, error::SqlState, types::Type};
 use uuid::Uuid;
 use wire::domain::{
@@ -28,15 +23,11 @@ use wire::domain::{
     seats::SeatSet,
 };
 
-/// An answer that takes longer proves nothing.
-const PROOF_TIMEOUT: Duration = Duration::from_millis(1_500);
-
 /// Sales in PostgreSQL; cheap to clone.
 #[derive(Clone)]
 pub struct Sales {
     pool: Pool,
-    /// When PostgreSQL was last found to take no writes: connections of before are of no use.
-    read_only: Arc<Mutex<Option<Instant>>>,
+    proof: Arc<proof::Proof>,
 }
 
 /// A sale, as far as its room must know it.
@@ -57,7 +48,7 @@ const STATE: &str = "version, name, anonymous, phase, notice, opens_at, rate, ma
 impl Sales {
     /// Over a pool.
     pub fn new(pool: Pool) -> Self {
-        Self { pool, read_only: Arc::default() }
+        Self { pool, proof: Arc::default() }
     }
 
     /// Creates a sale in phase `scheduled`; false if its id is taken, or too like another's by its hash.
@@ -289,36 +280,6 @@ impl Sales {
         let query = "SELECT sale_id FROM bookings WHERE id = $1 AND status <> 'void'";
         let row = client.query_opt(query, &[&booking]).await?;
         row.map(|row| sale_id(row.get(0))).transpose()
-    }
-
-    /// Whether something could be booked now: see [`takes_bookings`].
-    pub async fn prove(&self) -> Result<(), StoreError> {
-        let wait = metrics::postgres_pool_wait();
-        let client = self.pool.get().await?;
-        drop(wait);
-        let _wait = metrics::postgres_probe();
-        let Ok(answer) = timeout(PROOF_TIMEOUT, takes_bookings(&client)).await else {
-            // Whoever gets this connection next would wait behind a question that nobody answers.
-            drop(Object::take(client));
-            return Err(StoreError::Timeout(Store::Postgres));
-        };
-        if matches!(&answer, Err(error) if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)) {
-            *self.read_only() = Some(Instant::now());
-            // The next proof asks whatever is behind the address then.
-            drop(Object::take(client));
-            self.pool.retain(|_, _| false);
-            return Err(StoreError::ReadOnly);
-        }
-        answer?;
-        // Those that were in use then come back to the pool later.
-        if let Some(at) = *self.read_only() {
-            self.pool.retain(|_, metrics| metrics.created > at);
-        }
-        Ok(())
-    }
-
-    fn read_only(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.read_only.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

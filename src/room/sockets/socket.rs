@@ -259,31 +259,30 @@ impl Socket {
         inner.rank = None;
     }
 
-    /// Offers the newest rank to a socket that shows one. A rank that rose means that the line was restored.
-    pub fn offer_rank(
-        self: &Arc<Self>,
-        board_at: Position,
-        rank_of: impl FnOnce(Seq) -> Option<u64>,
-        update: impl FnOnce(u64) -> RankUpdate,
-    ) {
+    /// Offers the newest rank to a socket that shows one: what the board says of its place, and after which entry. A rank that rose
+    /// means that the line was restored.
+    pub fn offer_rank(self: &Arc<Self>, look: impl FnOnce(Seq) -> Option<(Position, RankUpdate)>) {
         // What many hear comes before it.
         self.catch_up();
         let mut inner = self.inner();
-        let Some(watch) = inner.watch.filter(|w| board_at >= w.since) else { return };
-        let Some(rank) = rank_of(watch.seq).filter(|rank| *rank != watch.shown) else { return };
-        if rank > watch.shown {
+        let Some(watch) = inner.watch else { return };
+        let Some((board_at, update)) = look(watch.seq) else { return };
+        if board_at < watch.since || update.rank == watch.shown {
+            return;
+        }
+        if update.rank > watch.shown {
             inner.watch = None;
             drop(inner);
             return self.tell(board_at, News::Recheck);
         }
-        inner.watch = Some(Watch { shown: rank, ..watch });
+        inner.watch = Some(Watch { shown: update.rank, ..watch });
         let Some((connection, _)) = &mut inner.parked else {
-            inner.rank = Some(update(rank));
+            inner.rank = Some(update);
             drop(inner);
             return self.wake.notify_one();
         };
         let asks = self.is_to_be_asked();
-        let took = connection.show(update(rank), asks);
+        let took = connection.show(update, asks);
         if asks && matches!(took, Took::Said | Took::Full) {
             self.asked();
         }

@@ -173,10 +173,12 @@ impl Far {
 }
 
 fn offer(line: &LiveLine, socket: &Arc<Socket>, pace: Option<Pace>) {
-    let live = line.live();
-    let total = live.board.len();
-    let update = |rank| RankUpdate { rank, total, eta_s: eta_s(rank, pace), at: Instant::now() };
-    socket.offer_rank(live.position, |seq| live.board.rank(seq), update);
+    socket.offer_rank(|seq| {
+        // Only to look: who changes the board would else wait for what is sent here, on a busy machine for as long as this thread does.
+        let live = line.live();
+        let (rank, total) = (live.board.rank(seq)?, live.board.len());
+        Some((live.position, RankUpdate { rank, total, eta_s: eta_s(rank, pace), at: Instant::now() }))
+    });
 }
 
 async fn look(hub: &Hub, line: &LiveLine) {

@@ -9,6 +9,10 @@ use tokio_postgres::{Client, SimpleQueryMessage, error::SqlState};
 /// bookings might want.
 const PROOF_LOCK_TIMEOUT: Duration = Duration::from_millis(250);
 
+/// What is wrong with a pooler that lends out sessions, and what to do.
+pub const POOLED: &str = "a pooler in transaction or statement mode (PgBouncer) is between this program and PostgreSQL: its \
+                          sessions lose their settings, locks and statements; use session mode, or go to PostgreSQL directly";
+
 /// The facts of a PostgreSQL server that decide whether it keeps what it confirmed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PostgresFacts {
@@ -100,9 +104,7 @@ impl PostgresFacts {
     pub fn unusable(&self) -> Option<Danger> {
         let (wants, has) = (wanted_version(), self.tables.unwrap_or(0));
         let problem = if self.is_pooled_by_transaction {
-            "a pooler in transaction or statement mode (PgBouncer) is between this program and PostgreSQL: its sessions lose \
-             their settings, locks and statements; use session mode, or go to PostgreSQL directly"
-                .to_owned()
+            POOLED.to_owned()
         } else if self.in_recovery {
             "this PostgreSQL is a standby that cannot be written; point postgres_url at the primary"
                 .to_owned()
@@ -160,7 +162,10 @@ async fn word(client: &Client, query: &str) -> Result<Option<String>, tokio_post
 }
 
 /// A session's process stays the same, unless a pooler lends it out: then another session's transaction takes it.
-async fn is_pooled_by_transaction(client: &Client, other: &Client) -> Result<bool, tokio_postgres::Error> {
+pub async fn is_pooled_by_transaction(
+    client: &Client,
+    other: &Client,
+) -> Result<bool, tokio_postgres::Error> {
     const PROCESS: &str = "SELECT pg_backend_pid()";
     let before = word(client, PROCESS).await?;
     match other.simple_query("BEGIN").await {

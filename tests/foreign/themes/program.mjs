@@ -14,6 +14,18 @@ async function serve(world, settings, args = []) {
   return waitroom(['serve', ...args], env);
 }
 
+/** A PgBouncer before the stores' PostgreSQL; `set` gives it another mode as it runs. */
+async function startPooler({ dir, postgres }, mode) {
+  const port = await freePort();
+  const config = join(dir, `pgbouncer-${port}.ini`);
+  const write = (mode) => writeFileSync(config, `[databases]\npostgres = host=${postgres.dir} user=waitroom\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = ${port}\n`
+    + `unix_socket_dir =\nauth_type = any\npool_mode = ${mode}\nignore_startup_parameters = options\n`);
+  write(mode);
+  const child = new Child('pgbouncer', [config], { ...postgres.user, env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` } });
+  await until('PgBouncer', () => /process up/.test(child.output));
+  return { child, url: `postgres://waitroom@127.0.0.1:${port}/postgres`, set: (mode) => { write(mode); child.signal('SIGHUP'); } };
+}
+
 async function ends(running, status, ...words) {
   const { code, output } = await running;
   assert.equal(code, status, output);
@@ -83,21 +95,32 @@ export default function theme(it, world) {
   });
 
   it('a pooler that lends out sessions is refused by migrate, serve and doctor', async () => {
-    const { dir, postgres } = world.a.stores;
     for (const mode of ['statement', 'transaction']) {
-      const port = await freePort();
-      const config = join(dir, `pgbouncer-${mode}.ini`);
-      writeFileSync(config, `[databases]\npostgres = host=${postgres.dir} user=waitroom\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = ${port}\n`
-        + `unix_socket_dir =\nauth_type = any\npool_mode = ${mode}\nignore_startup_parameters = options\n`);
-      const pooler = new Child('pgbouncer', [config], { ...postgres.user, env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` } });
-      await until('PgBouncer', () => /process up/.test(pooler.output));
-      const postgres_url = `postgres://waitroom@127.0.0.1:${port}/postgres`;
-      await ends(waitroom(['migrate'], { WAITROOM_POSTGRES_URL: postgres_url }), 78, 'postgres_url', 'directly');
-      await ends(serve(world, { postgres_url }), 78, 'postgres_url', 'directly');
-      const found = await ends(waitroom(['doctor'], { WAITROOM_POSTGRES_URL: postgres_url, WAITROOM_REDIS_URL: world.a.stores.redis.url }), 78, 'postgres_url', 'directly');
+      const pooler = await startPooler(world.a.stores, mode);
+      await ends(waitroom(['migrate'], { WAITROOM_POSTGRES_URL: pooler.url }), 78, 'postgres_url', 'directly');
+      await ends(serve(world, { postgres_url: pooler.url }), 78, 'postgres_url', 'directly');
+      const found = await ends(waitroom(['doctor'], { WAITROOM_POSTGRES_URL: pooler.url, WAITROOM_REDIS_URL: world.a.stores.redis.url }), 78, 'postgres_url', 'directly');
       assert.match(found, /version [0-9.]+.*, at postgres:/);
-      await pooler.end('SIGKILL');
+      await pooler.child.end('SIGKILL');
     }
+  });
+
+  it('a pooler that begins to lend out sessions while the server runs: not ready, until it is right again', async () => {
+    const stores = await own();
+    const pooler = await startPooler(stores, 'session');
+    const server = await Server.start(stores, { postgres_url: pooler.url });
+    const answers = (wanted) => until(`/readyz ${wanted}`, async () => (await call(server.adminPort, 'GET', '/readyz')).status === wanted);
+    pooler.set('transaction');
+    await answers(503);
+    assert.match((await call(server.adminPort, 'GET', '/readyz')).text, /PostgreSQL cannot be used/);
+    assert.match(server.child.output, /PostgreSQL cannot be used: a pooler in transaction or statement mode/);
+    pooler.set('session');
+    await answers(200);
+    const sale = await server.sale();
+    const visitor = await server.turn(sale);
+    await visitor.redeem({ seats: ['A-1'] });
+    await server.child.end();
+    await pooler.child.end('SIGKILL');
   });
 
   it('sale: an operator goes through a whole sale by commands', async () => {

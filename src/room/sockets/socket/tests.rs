@@ -105,8 +105,8 @@ async fn who_is_to_be_asked_whether_he_is_there_is_asked_with_his_rank() {
         assert!(socket.park(Box::new(Shown(ours, Arc::clone(&shown))), &lot).is_ok());
         socket.watch(Some(Watch { seq: 1, since: Position::default(), shown: 9 }));
         for rank in [8, 7] {
-            let update = |rank| RankUpdate { rank, total: 10, eta_s: None, at: Instant::now() };
-            socket.offer_rank(Position::default(), |_| Some(rank), update);
+            let update = RankUpdate { rank, total: 10, eta_s: None, at: Instant::now() };
+            socket.offer_rank(|_| Some((Position::default(), update)));
             // He was asked already, or need not be.
             socket.check_alive();
         }
