@@ -12,7 +12,7 @@ use tokio::{
     net::{TcpSocket, TcpStream},
     time::{sleep, timeout},
 };
-use waitroom::limits::Bounds;
+use waitroom::limits::{Bounds, QUIET_S};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Long enough that a socket is parked in, on most days; on others the story is the same.
@@ -338,6 +338,33 @@ async fn forget_who_left(sale: &str) {
         redis::cmd("HGETALL").arg(&key).query_async(&mut redis).await.unwrap();
     let (left, _) = places.iter().find(|(_, place)| place.starts_with("x:")).unwrap();
     redis::cmd("HDEL").arg(&key).arg(left).query_async::<()>(&mut redis).await.unwrap();
+}
+
+/// He is sent something all the time, so that it is his own silence for which he is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_says_nothing_is_asked_whether_he_is_there_while_ranks_come() {
+    const OFTEN: Duration = Duration::from_millis(400);
+    let seldom = Duration::from_secs(u64::from(QUIET_S) / 3);
+    let server = Server::start().await;
+    let sale = server.sale(json!({})).await;
+    let mut ahead = Vec::new();
+    for _ in 0..15 {
+        ahead.push(Bare::in_line(&server, &sale).await);
+    }
+    let mut visitor = Bare::in_line(&server, &sale).await;
+    tokio::spawn(async move {
+        for (n, one) in ahead.iter_mut().enumerate() {
+            sleep(if n < 3 { seldom } else { OFTEN }).await;
+            one.say(&frame(TEXT, br#"{"type":"leave"}"#)).await;
+        }
+        std::future::pending::<()>().await;
+    });
+    // All that is told is ASCII.
+    while !visitor.read.contains(&PING) {
+        let read = timeout(PATIENCE, visitor.stream.read_buf(&mut visitor.read)).await.expect("it is silent");
+        assert!(read.unwrap() > 0, "he was given up, and never asked");
+    }
+    assert!(String::from_utf8_lossy(&visitor.read).contains(r#""type":"rank""#));
 }
 
 /// Turns come while ranks are told, to some of those who are told theirs just now: none hears of a rank after it, nor of one that is

@@ -70,23 +70,14 @@ impl Sales {
             Err(PoolError::Timeout(TimeoutType::Wait)) => return Ok(()),
             other => other?,
         };
-        match timeout(PROOF_TIMEOUT, is_pooled_by_transaction(&client, &other)).await {
-            Ok(Ok(false)) => {
-                *lock(&self.proof.sessions) = Some(Instant::now());
-                return Ok(());
-            }
-            Ok(Ok(true)) => {}
-            broken => {
-                // In the midst of a transaction, or of a question that nobody answers.
-                drop((Object::take(client), Object::take(other)));
-                return broken
-                    .map_err(|_| StoreError::Timeout(Store::Postgres))?
-                    .map(drop)
-                    .map_err(Into::into);
-            }
+        let is_pooled = timeout(PROOF_TIMEOUT, is_pooled_by_transaction(&client, &other)).await;
+        if matches!(is_pooled, Ok(Ok(false))) {
+            *lock(&self.proof.sessions) = Some(Instant::now());
+            return Ok(());
         }
-        // Statements of theirs are on other servers' sessions.
+        // In the midst of a transaction or of a question that nobody answers, or with statements on other servers' sessions.
         drop((Object::take(client), Object::take(other)));
+        is_pooled.map_err(|_| StoreError::Timeout(Store::Postgres))??;
         self.pool.retain(|_, _| false);
         Err(StoreError::Pooled)
     }

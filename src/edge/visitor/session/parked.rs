@@ -53,7 +53,9 @@ impl Parked for ParkedTalk {
         let Some(message) = self.talk.rank(update) else { return Took::Silent };
         metrics::rank_push(update.at.elapsed());
         let mut frames = text_frame(&message.to_json());
-        frames.extend(asks.then_some([PING, 0]).into_iter().flatten());
+        if asks {
+            frames.extend([PING, 0]);
+        }
         self.write(&frames)
     }
 

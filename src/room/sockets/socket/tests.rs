@@ -36,44 +36,7 @@ fn who_answers_is_asked_again_and_who_does_not_is_gone() {
     assert_eq!(after(&unsent), (true, false));
 }
 
-/// Whose words nobody has read.
-struct Unread(UnixStream);
-
-impl AsFd for Unread {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl Parked for Unread {
-    fn hear(&mut self, _: Position, _: &News) -> Took {
-        Took::Silent
-    }
-    fn show(&mut self, _: RankUpdate, _: bool) -> Took {
-        Took::Silent
-    }
-    fn read(&mut self, _: &mut [u8]) -> Took {
-        Took::Silent
-    }
-    fn wake(self: Box<Self>, _: Arc<Socket>) {}
-}
-
-#[tokio::test]
-async fn who_answered_a_server_that_is_late_is_there() {
-    let lot = Lot::open().unwrap();
-    let (mut peer, ours) = UnixStream::pair().unwrap();
-    let silent = socket(0, 30, 60);
-    assert!(silent.park(Box::new(Unread(ours)), &lot).is_ok());
-    peer.write_all(b"pong").unwrap();
-    assert_eq!(after(&silent), (false, false));
-    // The same one, had he said nothing.
-    let (_peer, ours) = UnixStream::pair().unwrap();
-    let silent = socket(0, 30, 60);
-    assert!(silent.park(Box::new(Unread(ours)), &lot).is_ok());
-    assert_eq!(after(&silent), (false, true));
-}
-
-/// What it was told to show, and whether it was to ask.
+/// A parked connection whose words nobody reads; what it was told to show, and whether it was to ask.
 struct Shown(UnixStream, Arc<Mutex<Vec<(u64, bool)>>>);
 
 impl AsFd for Shown {
@@ -94,6 +57,21 @@ impl Parked for Shown {
         Took::Silent
     }
     fn wake(self: Box<Self>, _: Arc<Socket>) {}
+}
+
+#[tokio::test]
+async fn who_answered_a_server_that_is_late_is_there() {
+    let lot = Lot::open().unwrap();
+    let (mut peer, ours) = UnixStream::pair().unwrap();
+    let silent = socket(0, 30, 60);
+    assert!(silent.park(Box::new(Shown(ours, Arc::default())), &lot).is_ok());
+    peer.write_all(b"pong").unwrap();
+    assert_eq!(after(&silent), (false, false));
+    // The same one, had he said nothing.
+    let (_peer, ours) = UnixStream::pair().unwrap();
+    let silent = socket(0, 30, 60);
+    assert!(silent.park(Box::new(Shown(ours, Arc::default())), &lot).is_ok());
+    assert_eq!(after(&silent), (false, true));
 }
 
 #[tokio::test]
